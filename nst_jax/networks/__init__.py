@@ -1,0 +1,1 @@
+"""Feature extractors: the VGG networks, where their weights live and how files become weights."""
