@@ -1,0 +1,5 @@
+"""`python -m nst_jax` is `nst-jax`."""
+
+from nst_jax.cli import run
+
+run()

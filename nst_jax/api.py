@@ -1,0 +1,246 @@
+"""stylize(): pictures in, a Stylization out. Side effects (files, progress, fetching) live here."""
+
+import inspect
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from tqdm.auto import tqdm
+
+from nst_jax import images, loop, memory, solvers
+from nst_jax.images import Picture, PictureSource
+from nst_jax.networks.load import load_network
+from nst_jax.networks.vgg import Network, Options, require_layers, require_size
+from nst_jax.objectives import (
+    Objective,
+    Targets,
+    Weights,
+    content_targets,
+    objective,
+    style_targets,
+)
+from nst_jax.result import Stylization
+from nst_jax.settings import INITS, Settings, resolve
+
+# The mean colour of ImageNet: what the Caffe networks see as zero, and jcjohnson's noise surrounds.
+_MEAN_COLOUR = np.float32([123.68, 116.779, 103.939]) / 255
+_LEARNING_RATES = {"lbfgs": 1.0, "lbfgs-zoom": 1.0, "adam": 0.02, "sgd": 1e-5}
+
+_content_targets = jax.jit(content_targets, static_argnums=0)
+_style_targets = jax.jit(style_targets, static_argnums=0)
+
+
+@dataclass(frozen=True)
+class ScaledObjective:
+    """The objective of an unknown in 0..units, as the optimiser sees it; hashable."""
+
+    spec: Objective
+    units: float
+
+    def __call__(self, z: Array, args: tuple[Network, Targets, Weights]) -> tuple[Array, dict]:
+        """Total and terms of the picture `z / units`."""
+        return objective(self.spec, z / self.units, *args)
+
+
+class Problem(NamedTuple):
+    """A stylization as a minimisation: arguments of `loop.run`, without side effects."""
+
+    fn: ScaledObjective
+    optimizer: solvers.Optimizer
+    x: Float[Array, "h w 3"]
+    args: tuple[Network, Targets, Weights]
+    learning_rate: float
+
+
+def stylize(
+    content: PictureSource,
+    style: PictureSource,
+    *,
+    preset: str = "default",
+    network: str | os.PathLike | Network = "auto",
+    offline: bool | None = None,
+    progress: bool = True,
+    callback: Callable[[loop.Progress], bool | None] | None = None,
+    **options: Any,
+) -> Stylization:
+    """Draw the content of one picture in the style of another (Gatys et al. 2016).
+
+    Args:
+        content: path, bytes, PIL picture, numpy (uint8, or float in [0, 1]) or JAX array.
+        style: likewise.
+        preset: `default`, or named after a paper or peer: `gatys`, `paper`, `neural-style`.
+        network: `vgg19`, `vgg16`, `vgg19-lite`, a weight file, a network object, or `auto`.
+        offline: never fetch weights; None leaves it to the environment (`NST_JAX_OFFLINE`).
+        progress: show a bar with loss and time left.
+        callback: called with a `Progress` after each chunk of evaluations (about half a second),
+            its `x` the best picture so far; a true result stops the run.
+        **options: any other field of `Settings`, such as `size=512` (the long side in pixels; None
+            keeps the picture's own), `iterations=500` (function evaluations), `style_weight=1e3`;
+            `init` may also be a picture. What is not given is the preset's.
+
+    Returns:
+        A `Stylization`; after Ctrl-C with the best picture so far.
+
+    Raises:
+        InputError: anything that cannot be used, in a sentence that says what to do.
+    """
+    start = options.get("init")
+    if start is not None and not isinstance(start, str | os.PathLike):
+        options["init"] = "picture"
+    by_name = isinstance(network, str | os.PathLike)
+    settings = resolve(preset, network=str(network if by_name else network.name), **options)
+    pictures = _read(settings, content, style, start)
+    how = Options(settings.pooling, settings.padding, settings.precision, settings.remat)
+    net = load_network(network, how, offline=offline, progress=progress) if by_name else network
+    problem = prepare(settings, net, *(p and jnp.asarray(p.rgb) for p in pictures))
+
+    bar = tqdm(total=settings.iterations, disable=not progress, unit="eval", desc="stylize")
+
+    def report(now: loop.Progress) -> bool | None:
+        bar.set_postfix(loss=f"{now.losses['total']:.4g}", refresh=False)
+        bar.update(min(now.evaluations, settings.iterations) - bar.n)
+        return callback(replace(now, x=now.x / settings.units)) if callback else None
+
+    with bar:
+        outcome = loop.run(
+            problem.fn,
+            problem.optimizer,
+            problem.x,
+            problem.args,
+            learning_rate=problem.learning_rate,
+            iterations=settings.iterations,
+            report=report,
+        )
+    return Stylization(
+        image=np.clip(np.asarray(outcome.x) / settings.units, 0, 1),
+        losses=outcome.losses,
+        evaluations=outcome.evaluations,
+        status=outcome.status,
+        restarts=outcome.restarts,
+        compile_seconds=outcome.compile_seconds,
+        run_seconds=outcome.run_seconds,
+        settings=settings,
+        network=net.name,
+        network_digest=net.digest,
+        alpha=pictures.content.alpha,
+        icc=pictures.content.icc,
+        sources=_names(content=content, style=style),
+    )
+
+
+def prepare(
+    settings: Settings,
+    network: Network,
+    content: Float[Array, "h w 3"],
+    style: Float[Array, "h2 w2 3"],
+    start: Float[Array, "h3 w3 3"] | None = None,
+) -> Problem:
+    """The minimisation that `settings` ask for, with its targets computed.
+
+    Args:
+        settings: what is wanted.
+        network: the feature extractor, with its own options.
+        content: RGB in [0, 1], at the size of the result.
+        style: RGB in [0, 1], at the size that its strokes should have.
+        start: the picture to start from, if `settings.init` names none; covers the content.
+
+    Raises:
+        InputError: layers that the network lacks, pictures too small, too little memory.
+    """
+    spec = Objective(
+        # Layers of weight zero cost nothing.
+        content_layers=tuple(k for k, w in settings.content_layers.items() if w),
+        style_layers=tuple(k for k, w in settings.style_layers.items() if w),
+        normalization=settings.normalization,
+    )
+    require_layers(network, spec.layers)
+    require_size(network, *content.shape[:2], spec.layers, "content picture")
+    require_size(network, *style.shape[:2], spec.style_layers, "style picture")
+    memory.require(settings, network, spec.layers, *content.shape[:2])
+    targets = Targets(
+        _content_targets(spec, network, content), _style_targets(spec, network, style)
+    )
+    weights = Weights(
+        settings.content_weight,
+        settings.style_weight,
+        settings.tv_weight,
+        {k: settings.content_layers[k] for k in spec.content_layers},
+        {k: settings.style_layers[k] for k in spec.style_layers},
+    )
+    units = settings.units
+    first_order = not settings.optimizer.startswith("lbfgs")
+    optimizer = solvers.Optimizer(
+        method=settings.optimizer,
+        history=min(settings.history, settings.iterations),
+        schedule=settings.schedule,
+        decay_steps=settings.iterations if settings.schedule == "cosine" else 1,
+        momentum=settings.momentum,
+        bounds=(0.0, units) if first_order else None,
+    )
+    rate = settings.learning_rate
+    rate = _LEARNING_RATES[settings.optimizer] if rate is None else rate
+    # Learning rates are stated for pictures in [0, 1]; the optimiser sees 0..units.
+    rate *= {"adam": units, "sgd": units**2}.get(settings.optimizer, 1.0)
+    x = initial_picture(settings, content, style if start is None else start)
+    # Float arrays, not Python numbers: weak types would compile a second time.
+    weights = jax.tree.map(lambda w: jnp.asarray(w, jnp.float32), weights)
+    return Problem(
+        ScaledObjective(spec, units), optimizer, x * units, (network, targets, weights), rate
+    )
+
+
+def initial_picture(
+    settings: Settings, content: Float[Array, "h w 3"], other: Float[Array, "h2 w2 3"]
+) -> Float[Array, "h w 3"]:
+    """Where the optimiser starts: the content, white noise, a blend of both, or `other`."""
+    if settings.init == "content":
+        return content
+    if settings.init in ("noise", "blend"):
+        noise = jax.random.normal(jax.random.key(settings.seed), content.shape)
+        noise = jnp.clip(_MEAN_COLOUR + settings.noise_scale * noise, 0, 1)
+        share = 1.0 if settings.init == "noise" else settings.init_noise
+        return (1 - share) * content + share * noise
+    return jnp.asarray(images.cover(np.asarray(other), content.shape[:2]))
+
+
+class _Pictures(NamedTuple):
+    content: Picture
+    style: Picture
+    start: Picture | None
+
+
+def _read(settings: Settings, content: PictureSource, style: PictureSource, start) -> _Pictures:
+    style_size = settings.style_size or settings.size
+    return _Pictures(
+        images.read(content, size=settings.size, what="content picture"),
+        images.read(style, size=style_size, what="style picture"),
+        None if settings.init in INITS else images.read(start, what="init picture"),
+    )
+
+
+def _names(**sources: PictureSource) -> dict[str, str]:
+    return {k: Path(v).name for k, v in sources.items() if isinstance(v, str | os.PathLike)}
+
+
+def _show_options(function: Callable) -> None:
+    """Let `help()` and notebooks show the options with their defaults, from the one source."""
+    signature = inspect.signature(function)
+    own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    taken = signature.parameters
+    options = [
+        inspect.Parameter(
+            f.name, inspect.Parameter.KEYWORD_ONLY, default=getattr(Settings(), f.name)
+        )
+        for f in fields(Settings)
+        if f.name not in taken
+    ]
+    function.__signature__ = signature.replace(parameters=own + options)  # pyright: ignore
+
+
+_show_options(stylize)

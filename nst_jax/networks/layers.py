@@ -1,0 +1,116 @@
+"""The building blocks of the networks: a 3x3 convolution with frozen weights, pooling, padding.
+
+Arrays are one picture's activations, `(h, w, c)`; batches come from `vmap`.
+"""
+
+from functools import partial, reduce
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import lax
+from jaxtyping import Array, Float
+
+Pooling = Literal["max", "average", "average-rescaled"]
+Padding = Literal["zero", "reflect", "replicate"]
+Precision = Literal["float32", "tf32", "bfloat16"]
+
+_PAD_MODE = {"reflect": "reflect", "replicate": "edge"}
+# JAX's default is TF32 on GPU and bfloat16 on TPU: too coarse for L-BFGS's curvature pairs.
+_LAX_PRECISION = {
+    "float32": lax.Precision.HIGHEST,
+    "tf32": lax.Precision.HIGH,
+    "bfloat16": lax.Precision.DEFAULT,
+}
+
+
+def activation_dtype(precision: Precision) -> jnp.dtype:
+    """The dtype of activations under `precision`: bfloat16 or float32."""
+    return jnp.dtype(jnp.bfloat16 if precision == "bfloat16" else jnp.float32)
+
+
+def adjoint(kernel: Float[Array, "kh kw i o"]) -> Float[Array, "kh kw o i"]:
+    """The kernel whose "same" convolution is the transpose of `kernel`'s: flipped, transposed."""
+    return kernel[::-1, ::-1].transpose(0, 1, 3, 2)
+
+
+def _same(x: Array, kernel: Array, precision: Precision) -> Array:
+    return lax.conv_general_dilated(
+        x[None],
+        kernel.astype(x.dtype),
+        window_strides=(1, 1),
+        padding="SAME",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        precision=_LAX_PRECISION[precision],
+    )[0]
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3,))
+def conv3x3(
+    x: Float[Array, "h w i"],
+    kernel: Float[Array, "3 3 i o"],
+    kernel_adjoint: Float[Array, "3 3 o i"],
+    precision: Precision = "float32",
+) -> Float[Array, "h w o"]:
+    """3x3 convolution, stride 1, zero padding, differentiable in `x` alone.
+
+    The backward pass is an ordinary convolution with `adjoint(kernel)`, made ahead of time: in a
+    loop body XLA's CPU backend would otherwise keep a transposed kernel layout and miss its fast
+    path (jax-ml/jax issue 12868; five times slower). Kernels are frozen: their gradient is zero.
+    """
+    del kernel_adjoint
+    return _same(x, kernel, precision)
+
+
+def _conv3x3_forward(x, kernel, kernel_adjoint, precision):
+    return _same(x, kernel, precision), (kernel, kernel_adjoint)
+
+
+def _conv3x3_backward(precision, kernels, g):
+    kernel, kernel_adjoint = kernels
+    zeros = jnp.zeros_like(kernel), jnp.zeros_like(kernel_adjoint)
+    return _same(g, kernel_adjoint, precision), *zeros
+
+
+conv3x3.defvjp(_conv3x3_forward, _conv3x3_backward)
+
+
+class FrozenConv(nnx.Module):
+    """A 3x3 convolution with frozen weights: kernel HWIO, its adjoint beside it, bias."""
+
+    def __init__(self, kernel: Float[Array, "3 3 i o"], bias: Float[Array, " o"]):
+        self.kernel = nnx.Param(kernel)
+        self.kernel_adjoint = nnx.Variable(adjoint(kernel))
+        self.bias = nnx.Param(bias)
+
+    def __call__(
+        self, x: Float[Array, "h w i"], precision: Precision = "float32"
+    ) -> Float[Array, "h w o"]:
+        """Convolution and bias, before any nonlinearity."""
+        y = conv3x3(x, self.kernel[...], self.kernel_adjoint[...], precision)
+        return y + self.bias[...].astype(y.dtype)
+
+
+def pool2x2(x: Float[Array, "h w c"], pooling: Pooling) -> Float[Array, "h2 w2 c"]:
+    """2x2 pooling with stride 2; an odd last row or column is dropped, as in PyTorch and Keras.
+
+    `"average-rescaled"` doubles the average: mean activations then stay near those of max pooling,
+    for which the network was trained (crowsonkb/style-transfer-pytorch).
+    """
+    h, w, _ = x.shape
+    x = x[: h // 2 * 2, : w // 2 * 2]
+    # Four strided slices: faster here, forward and backward, than reduce_window or a reshape.
+    corners = x[::2, ::2], x[1::2, ::2], x[::2, 1::2], x[1::2, 1::2]
+    if pooling == "max":
+        return reduce(jnp.maximum, corners)
+    scale = 0.5 if pooling == "average-rescaled" else 0.25
+    return sum(corners[1:], corners[0]) * scale
+
+
+def with_padding(conv: FrozenConv, x: Array, padding: Padding, precision: Precision) -> Array:
+    """`conv` with another border than zeros: pad by one, convolve, drop the zero-padded rim."""
+    if padding == "zero":
+        return conv(x, precision)
+    x = jnp.pad(x, ((1, 1), (1, 1), (0, 0)), mode=_PAD_MODE[padding])
+    return conv(x, precision)[1:-1, 1:-1]

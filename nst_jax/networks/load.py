@@ -1,0 +1,94 @@
+"""From a name or a file to a network that is ready to run."""
+
+import os
+import warnings
+from functools import lru_cache
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from nst_jax.errors import InputError
+from nst_jax.networks import weights
+from nst_jax.networks.vgg import ARCHITECTURES, VGG, Network, Options
+
+EMBEDDED = "vgg19-lite"
+
+
+def load_network(
+    name: str | os.PathLike = "auto",
+    options: Options | None = None,
+    *,
+    offline: bool | None = None,
+    progress: bool = True,
+) -> Network:
+    """A network by name (`nst-jax weights list`) or from a converted `.safetensors` file.
+
+    Args:
+        name: `"vgg19"`, `"vgg16"`, ..., a path, or `"auto"`: VGG19 where its converted weights
+            are present, else fetched, else the embedded small network.
+        options: pooling, border, precision, rematerialisation.
+        offline: never try to fetch; None leaves it to the environment (`NST_JAX_OFFLINE`).
+        progress: show a bar while fetching.
+
+    Raises:
+        InputError: an unknown name, weights that are absent and cannot be fetched, a file that is
+            not such a file, is damaged, or holds other shapes.
+    """
+    if name == "auto":
+        path = _automatic(offline, progress)
+    else:
+        path = weights.locate(name) or weights.fetch(
+            str(name), offline=offline, progress=progress
+        )
+    return _load(Path(path), os.stat(path).st_mtime_ns, options or Options())
+
+
+def _automatic(offline: bool | None, progress: bool) -> Path:
+    found = weights.locate("vgg19")
+    if found:
+        return found
+    try:
+        return weights.fetch("vgg19", offline=offline, progress=progress)
+    except InputError as error:
+        embedded = weights.locate(EMBEDDED)
+        if not embedded:
+            raise
+        warnings.warn(
+            f"Using the embedded network {EMBEDDED}, since VGG19's weights are not here. "
+            f"To get them: nst-jax weights fetch vgg19. ({error})",
+            stacklevel=4,
+        )
+        return embedded
+
+
+# One entry per file content and options: notebooks call stylize() again and again.
+@lru_cache(maxsize=4)
+def _load(path: Path, modified: int, options: Options) -> Network:
+    del modified
+    file = weights.load(path)
+    return build(file, options)
+
+
+def build(file: weights.WeightFile, options: Options | None = None) -> Network:
+    """The network of a loaded weight file.
+
+    Raises:
+        InputError: an architecture that is not known here, or tensors of other names or shapes
+            than it has: all of them in one sentence.
+    """
+    if file.architecture not in ARCHITECTURES:
+        raise InputError(
+            f"{file.path} holds a network of architecture '{file.architecture}'; known are "
+            f"{', '.join(ARCHITECTURES)}."
+        )
+    tensors = {k: jnp.asarray(v, jnp.float32) for k, v in file.tensors.items()}
+    return VGG(
+        file.architecture,
+        tensors,
+        file.preprocessing,
+        options,
+        name=Path(file.path).stem,
+        digest=file.digest,
+    )

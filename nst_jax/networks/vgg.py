@@ -1,0 +1,216 @@
+"""VGG19 and VGG16 (Simonyan & Zisserman 2014) as feature extractors with named layers."""
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from nst_jax.errors import InputError
+from nst_jax.networks.layers import (
+    FrozenConv,
+    Padding,
+    Pooling,
+    Precision,
+    activation_dtype,
+    pool2x2,
+    with_padding,
+)
+from nst_jax.networks.weights import Preprocessing
+
+ARCHITECTURES = {"vgg19": (2, 2, 4, 4, 4), "vgg16": (2, 2, 3, 3, 3)}
+WIDTHS = (64, 128, 256, 512, 512)
+
+
+@runtime_checkable
+class Network(Protocol):
+    """What objectives need of a feature extractor; any pytree of this shape will do.
+
+    `widths` maps each available layer, in order of depth, to N_l, its number of feature maps in
+    the normalisations of the losses. `strides` maps it to the picture's pixels per position.
+    """
+
+    name: str
+    digest: str
+    widths: Mapping[str, int]
+    strides: Mapping[str, int]
+
+    def __call__(
+        self, image: Float[Array, "h w 3"], layers: tuple[str, ...]
+    ) -> dict[str, Float[Array, "h2 w2 c"]]:
+        """Activations of `layers` for an RGB picture in [0, 1]."""
+        ...
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a network is run: pooling, the first convolution's border, precision, rematerialisation.
+
+    `remat` recomputes each block's activations in the backward pass instead of keeping them.
+    """
+
+    pooling: Pooling = "max"
+    padding: Padding = "zero"
+    precision: Precision = "float32"
+    remat: bool = False
+
+
+class VGG(nnx.Module):
+    """A VGG network up to its last convolution; a pytree, its options are static.
+
+    Args:
+        architecture: `"vgg19"` or `"vgg16"`.
+        weights: `conv1_1.kernel` (3, 3, in, out), `conv1_1.bias` (out,), ...
+        preprocessing: how RGB in [0, 1] becomes what these weights were trained on.
+        options: pooling, border, precision, rematerialisation.
+        name: the name of the weights, kept with results.
+        digest: digest of the weights, kept with results.
+
+    Source: Simonyan & Zisserman 2014, configurations D and E.
+    """
+
+    def __init__(
+        self,
+        architecture: str,
+        weights: Mapping[str, Array],
+        preprocessing: Preprocessing,
+        options: Options | None = None,
+        *,
+        name: str = "",
+        digest: str = "",
+    ):
+        self.name = name or architecture
+        self.digest = digest
+        self.preprocessing = preprocessing
+        self.options = options or Options()
+        self.blocks = nnx.List(
+            nnx.List(
+                FrozenConv(weights[f"conv{b}_{i}.kernel"], weights[f"conv{b}_{i}.bias"])
+                for i in range(1, count + 1)
+            )
+            for b, count in enumerate(ARCHITECTURES[architecture], 1)
+        )
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Feature maps of every named layer, in order of depth."""
+        return {
+            layer: conv.bias[...].shape[-1]
+            for b, block in enumerate(self.blocks, 1)
+            for i, conv in enumerate(block, 1)
+            for layer in (f"conv{b}_{i}", f"relu{b}_{i}", *([f"pool{b}"] * (i == len(block))))
+        }
+
+    @property
+    def strides(self) -> dict[str, int]:
+        """Picture pixels from one position to the next, per layer."""
+        return {
+            layer: 2 ** (int(layer[4]) if layer.startswith("pool") else int(layer[4]) - 1)
+            for layer in self.widths
+        }
+
+    def __call__(
+        self, image: Float[Array, "h w 3"], layers: tuple[str, ...]
+    ) -> dict[str, Float[Array, "h2 w2 c"]]:
+        """Activations of `layers`; nothing past the deepest of them is computed.
+
+        Args:
+            image: RGB in [0, 1] (values outside are allowed: an optimiser passes through them).
+            layers: names such as `conv4_2`, `relu4_2` (after the nonlinearity), `pool4`.
+
+        Returns:
+            A dict from layer name to (h', w', c), float32, or bfloat16 at that precision.
+
+        Raises:
+            InputError: a layer that the network does not have.
+        """
+        require_layers(self, layers)
+        wanted, features = set(layers), {}
+        x = preprocess(image, self.preprocessing).astype(activation_dtype(self.options.precision))
+        for b, block in enumerate(self.blocks, 1):
+            if not wanted:
+                break
+            run = partial(_run_block, options=self.options, number=b, wanted=frozenset(wanted))
+            x, found = (jax.checkpoint(run) if self.options.remat else run)(block, x)
+            features |= found
+            wanted -= found.keys()
+        return features
+
+
+def _run_block(
+    block: Iterable[FrozenConv], x: Array, *, options: Options, number: int, wanted: frozenset[str]
+) -> tuple[Array, dict[str, Array]]:
+    found, remaining = {}, set(wanted)
+
+    def tap(layer: str, value: Array) -> None:
+        if layer in remaining:
+            found[layer] = value
+            remaining.discard(layer)
+
+    for i, conv in enumerate(block, 1):
+        if not remaining:
+            break
+        padding = options.padding if number == i == 1 else "zero"
+        x = with_padding(conv, x, padding, options.precision)
+        tap(f"conv{number}_{i}", x)
+        x = jax.nn.relu(x)
+        tap(f"relu{number}_{i}", x)
+    else:
+        if remaining:
+            x = pool2x2(x, options.pooling)
+            tap(f"pool{number}", x)
+    return x, found
+
+
+def preprocess(image: Float[Array, "h w 3"], how: Preprocessing) -> Float[Array, "h w 3"]:
+    """RGB in [0, 1] to the network's own input: channel order, scale, mean, standard deviation."""
+    image = image[..., ::-1] if how.order == "BGR" else image
+    mean, std = (jnp.asarray(v, image.dtype) for v in (how.mean, how.std))
+    return (image * how.scale - mean) / std
+
+
+def require_layers(network: Network, layers: Iterable[str]) -> None:
+    """Raise `InputError`, with near misses, for layers that `network` does not have."""
+    known = list(network.widths)
+    for layer in layers:
+        if layer not in known:
+            near = difflib.get_close_matches(layer, known, n=1)
+            hint = f" Did you mean '{near[0]}'?" if near else ""
+            raise InputError(
+                f"The network '{network.name}' has no layer '{layer}'.{hint} "
+                f"It has {', '.join(known)}."
+            )
+
+
+def require_size(network: Network, height: int, width: int, layers: Iterable[str], what: str):
+    """Raise `InputError` for a picture too small to leave one position at the deepest layer."""
+    stride = max(network.strides[layer] for layer in layers)
+    if min(height, width) < stride:
+        raise InputError(
+            f"The {what} is {width}x{height} pixels, too small for layers as deep as these: both "
+            f"sides need at least {stride} pixels. Give a larger size or shallower layers."
+        )
+
+
+def features(
+    network: Network, image: Float[Array, "h w 3"], layers: Iterable[str]
+) -> dict[str, Float[Array, "h2 w2 c"]]:
+    """Activations of named layers: `features(network, image, ["relu4_2"])`.
+
+    Args:
+        network: VGG or another `Network`.
+        image: (h, w, 3), RGB in [0, 1].
+        layers: layer names.
+
+    Raises:
+        InputError: a layer that the network does not have, or a picture too small for it.
+    """
+    layers = tuple(layers)
+    require_layers(network, layers)
+    require_size(network, *image.shape[:2], layers, "picture")
+    return network(image, layers)

@@ -1,0 +1,110 @@
+"""The objective: one pure scalar function of (picture, network, targets, weights)."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from nst_jax import losses, statistics
+from nst_jax.networks.vgg import Network
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The static part of an objective: which layers, which normalisation (`losses`).
+
+    Hashable, so that jit compiles once for each. Everything that may change without recompiling
+    (network weights, targets, loss weights) is an argument of the functions below.
+    """
+
+    content_layers: tuple[str, ...] = ("relu4_2",)
+    style_layers: tuple[str, ...] = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+    normalization: losses.Normalization = "gatys"
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """All layers, each once, content first."""
+        return tuple(dict.fromkeys(self.content_layers + self.style_layers))
+
+
+class Targets(NamedTuple):
+    """What the picture is drawn to, per layer: content features (h, w, c), Gram matrices (c, c)."""
+
+    content: dict[str, Array]
+    style: dict[str, Array]
+
+
+class Weights(NamedTuple):
+    """Weights of the terms: scalars, traced; a leading axis under `vmap` makes a sweep."""
+
+    content: Float[Array, ""] | float
+    style: Float[Array, ""] | float
+    tv: Float[Array, ""] | float
+    content_layers: dict[str, Float[Array, ""] | float]
+    style_layers: dict[str, Float[Array, ""] | float]
+
+
+def content_targets(
+    spec: Objective, network: Network, content: Float[Array, "h w 3"]
+) -> dict[str, Array]:
+    """Features of the content picture, (h, w, 3) in [0, 1], at the content layers."""
+    return network(content, spec.content_layers) if spec.content_layers else {}
+
+
+def style_targets(
+    spec: Objective, network: Network, style: Float[Array, "h w 3"]
+) -> dict[str, Float[Array, "c c"]]:
+    """Gram matrices of the style picture, (h, w, 3) in [0, 1], at the style layers."""
+    if not spec.style_layers:
+        return {}
+    return {k: statistics.gram(f) for k, f in network(style, spec.style_layers).items()}
+
+
+def objective(
+    spec: Objective,
+    image: Float[Array, "h w 3"],
+    network: Network,
+    targets: Targets,
+    weights: Weights,
+) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+    """Weighted content, style and total variation losses of a picture (Gatys et al. 2016, eq. 7).
+
+    Args:
+        spec: layers and normalisation; static.
+        image: (h, w, 3), RGB in [0, 1].
+        network: the feature extractor.
+        targets: from `content_targets` and `style_targets`.
+        weights: of the terms and of the layers.
+
+    Returns:
+        The total, and every term as it enters the total: `total`, `content`, `style`, `tv`, and
+        each layer by name (a layer used for both content and style has the sum of the two).
+    """
+    found = network(image, spec.layers) if spec.layers else {}
+    content = {
+        layer: weights.content
+        * weights.content_layers[layer]
+        * losses.content_loss(found[layer], targets.content[layer], spec.normalization)
+        for layer in spec.content_layers
+    }
+    style = {
+        layer: weights.style
+        * weights.style_layers[layer]
+        * losses.style_loss(
+            statistics.gram(found[layer]),
+            targets.style[layer],
+            spec.normalization,
+            width=network.widths[layer],
+        )
+        for layer in spec.style_layers
+    }
+    zero = jnp.zeros((), jnp.float32)
+    terms = {
+        "content": sum(content.values(), zero),
+        "style": sum(style.values(), zero),
+        "tv": weights.tv * losses.total_variation(image, spec.normalization),
+    }
+    total = terms["content"] + terms["style"] + terms["tv"]
+    by_layer = {k: content.get(k, zero) + style.get(k, zero) for k in spec.layers}
+    return total, {"total": total, **terms, **by_layer}

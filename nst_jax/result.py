@@ -1,0 +1,116 @@
+"""What a stylization gives back."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from nst_jax import images
+from nst_jax._version import __version__
+from nst_jax.errors import InputError
+from nst_jax.loop import Status
+from nst_jax.settings import Settings
+
+
+@dataclass(frozen=True, eq=False)
+class Stylization:
+    """A stylized picture and how it came about.
+
+    Attributes:
+        image: RGB float32 in [0, 1], (h, w, 3), clipped once, at the end.
+        losses: from `total`, `content`, `style`, `tv` and each layer to its weighted values, one
+            per evaluation (one per step of a line search), of the unclipped picture.
+        evaluations: the function evaluations used up to each of those values.
+        status: `"finished"`; `"interrupted"` by Ctrl-C, `"stopped"` by the callback or
+            `"diverged"`, and then `image` is the best picture so far.
+        restarts: how often a blow-up made the optimiser start again from the best picture.
+        compile_seconds: tracing and compilation.
+        run_seconds: everything after that.
+        settings: what was asked for.
+        network: name of the network that made it.
+        network_digest: digest of its weights.
+        alpha: the content's transparency, (h, w) in [0, 1], or None.
+        icc: the content's colour profile, or None for sRGB; `save` converts back to it.
+        sources: names of the pictures that went in, where they have one.
+    """
+
+    image: Float[np.ndarray, "h w 3"]
+    losses: Mapping[str, Float[np.ndarray, " n"]]
+    evaluations: Int[np.ndarray, " n"]
+    status: Status
+    restarts: int
+    compile_seconds: float
+    run_seconds: float
+    settings: Settings
+    network: str
+    network_digest: str
+    alpha: Float[np.ndarray, "h w"] | None = None
+    icc: bytes | None = None
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+    def record(self) -> dict[str, Any]:
+        """What `save` embeds in the picture: settings, network, losses at the end, times."""
+        return {
+            "version": __version__,
+            "settings": self.settings.to_dict(),
+            "sources": dict(self.sources),
+            "network": self.network,
+            "network_digest": self.network_digest,
+            "status": self.status,
+            "evaluations": int(self.evaluations[-1]) if self.evaluations.size else 0,
+            "losses": {name: float(values[-1]) for name, values in self.losses.items()},
+            "compile_seconds": round(self.compile_seconds, 3),
+            "run_seconds": round(self.run_seconds, 3),
+        }
+
+    def save(self, path: str | os.PathLike, *, overwrite: bool = True) -> Path:
+        """Write PNG, JPEG, WebP or TIFF by suffix, atomically, with the settings embedded.
+
+        Raises:
+            InputError: an unknown suffix, a folder that cannot be written, or a file that is
+                there already and `overwrite` is false.
+        """
+        return images.save(
+            path,
+            self.image,
+            alpha=self.alpha,
+            icc=self.icc,
+            settings=self.record(),
+            overwrite=overwrite,
+        )
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the losses against the evaluations; returns the matplotlib axes.
+
+        Raises:
+            InputError: matplotlib is not installed.
+        """
+        if ax is None:
+            try:
+                from matplotlib import pyplot
+            except ImportError:
+                raise InputError(
+                    "plot() needs matplotlib, which is not installed: pip install matplotlib."
+                ) from None
+            ax = pyplot.figure().add_subplot()
+        for name, values in self.losses.items():
+            if np.any(values > 0):
+                ax.plot(self.evaluations, values, label=name, lw=2 if name == "total" else 1)
+        ax.set(xlabel="function evaluations", ylabel="weighted loss", yscale="log")
+        ax.legend()
+        return ax
+
+    def _repr_png_(self) -> bytes:
+        return images.encode_png(self.image, self.alpha)
+
+    def __repr__(self) -> str:
+        h, w, _ = self.image.shape
+        total = f"{self.losses['total'].min():.4g}" if self.losses else "none"
+        return (
+            f"Stylization({w}x{h}, {self.status} after {self.record()['evaluations']} evaluations, "
+            f"loss {total}, network {self.network}, {self.run_seconds:.1f} s)"
+        )

@@ -1,0 +1,197 @@
+"""Settings of a stylization and the presets that name them. No JAX: the command line reads this."""
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from numbers import Integral, Real
+from typing import Any
+
+from nst_jax.errors import InputError
+
+GATYS_STYLE_LAYERS = {f"relu{block}_1": 1.0 for block in range(1, 6)}
+OPTIMIZERS = ("lbfgs", "lbfgs-zoom", "adam", "sgd")
+INITS = ("content", "noise", "blend", "style")
+
+
+def _option(default: Any, help: str, choices: tuple[str, ...] = ()) -> Any:
+    return field(default=default, metadata={"help": help, "choices": choices})
+
+
+def _layers(default: Mapping[str, float], help: str) -> Any:
+    return field(default_factory=lambda: dict(default), metadata={"help": help, "choices": ()})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that determines a result, apart from the pictures and the network's weights.
+
+    The defaults are the preset `gatys`. Layers are given as names, or as a mapping from name to
+    weight. Checked on construction.
+
+    Raises:
+        InputError: a value out of its range, an unknown choice, options that contradict.
+    """
+
+    preset: str = _option("default", "named bundle of settings that the other options vary")
+    network: str = _option("auto", "vgg19, vgg16, vgg19-lite, a weight file, or auto")
+    size: int | None = _option(512, "long side of the result in pixels; 'none' keeps the content's")
+    style_size: int | None = _option(
+        None, "long side of the style picture; 'none' is the same as size"
+    )
+    iterations: int = _option(500, "function evaluations, as in every peer")
+    content_weight: float = _option(1.0, "weight of the content loss")
+    style_weight: float = _option(1e3, "weight of the style loss")
+    tv_weight: float = _option(0.0, "weight of the total variation")
+    content_layers: Mapping[str, float] = _layers({"relu4_2": 1.0}, "content layers: NAME[:WEIGHT],...")
+    style_layers: Mapping[str, float] = _layers(GATYS_STYLE_LAYERS, "style layers: NAME[:WEIGHT],...")
+    normalization: str = _option(
+        "gatys", "convention of the losses", ("gatys", "paper", "neural-style")
+    )
+    pooling: str = _option("max", "pooling of the network", ("max", "average", "average-rescaled"))
+    padding: str = _option(
+        "zero", "border of the first convolution", ("zero", "reflect", "replicate")
+    )
+    optimizer: str = _option("lbfgs", "optimiser", OPTIMIZERS)
+    learning_rate: float | None = _option(
+        None,
+        "for pictures in [0, 1]; 'none' is the optimiser's own: lbfgs 1, adam 0.02, sgd 1e-5",
+    )
+    schedule: str = _option("constant", "of the learning rate", ("constant", "cosine"))
+    history: int = _option(100, "curvature pairs that L-BFGS keeps")
+    momentum: float = _option(0.9, "of sgd")
+    units: float = _option(255.0, "the optimiser sees pictures in 0..units")
+    init: str = _option("content", "where to start: content, noise, blend, style, or a picture file")
+    init_noise: float = _option(0.5, "share of white noise when init is 'blend'")
+    noise_scale: float = _option(0.25, "standard deviation of the noise, for pictures in [0, 1]")
+    seed: int = _option(0, "seed of the noise")
+    precision: str = _option(
+        "float32", "of the network's activations", ("float32", "tf32", "bfloat16")
+    )
+    remat: bool = _option(False, "recompute activations in the backward pass to save memory")
+
+    def __post_init__(self):
+        """Bring layers into one form and check every value."""
+        for name in ("content_layers", "style_layers"):
+            object.__setattr__(self, name, parse_layers(getattr(self, name), name))
+        for f in fields(self):
+            object.__setattr__(self, f.name, self._checked(f))
+        if self.content_weight == self.style_weight == self.tv_weight == 0:
+            raise InputError(
+                "All weights are zero: give content_weight, style_weight or tv_weight a "
+                "positive value."
+            )
+        if not any(self.content_layers.values()) and not any(self.style_layers.values()):
+            raise InputError("No layer has a positive weight: name content or style layers.")
+        if self.precision == "bfloat16" and self.optimizer.startswith("lbfgs"):
+            raise InputError(
+                "precision 'bfloat16' is too coarse for L-BFGS's curvature pairs: use optimizer "
+                "'adam', or precision 'float32' or 'tf32'."
+            )
+
+    def _checked(self, f: dataclasses.Field) -> Any:
+        value, choices = getattr(self, f.name), f.metadata["choices"]
+        if choices and value not in choices:
+            raise InputError(unknown(f.name, value, choices))
+        if f.name not in _RANGES or (value is None and f.name in _OPTIONAL):
+            return value
+        what, number, low, high = _RANGES[f.name]
+        wrong = isinstance(value, bool) or not isinstance(value, number)
+        if wrong or not math.isfinite(value) or not low <= value <= high:
+            raise InputError(f"{f.name} is {value!r}, but must be {what}.")
+        return int(value) if number is Integral else float(value)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as kept with a result."""
+        return dataclasses.asdict(self)
+
+
+_SIZE = ("a whole number of pixels from 1 to 100000", Integral, 1, 100_000)
+_WEIGHT = ("a finite number that is not negative", Real, 0, math.inf)
+_OPTIONAL = ("size", "style_size", "learning_rate")
+_RANGES: dict[str, tuple[str, type, float, float]] = {
+    "size": _SIZE,
+    "style_size": _SIZE,
+    "iterations": ("a whole number from 1 to 10000000", Integral, 1, 10_000_000),
+    "content_weight": _WEIGHT,
+    "style_weight": _WEIGHT,
+    "tv_weight": _WEIGHT,
+    "learning_rate": _WEIGHT,
+    "history": ("a whole number from 1 to 10000", Integral, 1, 10_000),
+    "momentum": ("a number from 0 to 1", Real, 0, 1),
+    "units": ("a number from 0.001 to 1000000", Real, 1e-3, 1e6),
+    "init_noise": ("a number from 0 to 1", Real, 0, 1),
+    "noise_scale": ("a number from 0 to 1", Real, 0, 1),
+    "seed": ("a whole number from 0 to 4294967295", Integral, 0, 2**32 - 1),
+}
+
+# Named after papers and peers: these stay faithful for ever. `default` is ours to improve.
+PRESETS: dict[str, Settings] = {
+    "default": Settings(preset="default"),
+    "gatys": Settings(preset="gatys"),
+    "paper": Settings(
+        preset="paper",
+        normalization="paper",
+        style_layers=dict.fromkeys(GATYS_STYLE_LAYERS, 0.2),
+        pooling="average",
+        init="noise",
+    ),
+    "neural-style": Settings(
+        preset="neural-style",
+        normalization="neural-style",
+        content_weight=5.0,
+        style_weight=1e2,
+        tv_weight=1e-3,
+        iterations=1000,
+        init="noise",
+        noise_scale=1e-3 / 255,
+    ),
+}
+
+
+def resolve(preset: str = "default", **options: Any) -> Settings:
+    """The settings of a preset with some of them replaced.
+
+    Raises:
+        InputError: an unknown preset or option (with near misses), or a value out of range.
+    """
+    if preset not in PRESETS:
+        raise InputError(unknown("preset", preset, PRESETS))
+    known = [f.name for f in fields(Settings)]
+    for name in options:
+        if name not in known:
+            raise InputError(unknown("option", name, known))
+    return dataclasses.replace(PRESETS[preset], **options)
+
+
+def parse_layers(layers: Any, what: str) -> dict[str, float]:
+    """Layer names, `NAME[:WEIGHT],...`, or a mapping, as a dict from name to weight.
+
+    Raises:
+        InputError: a weight that is not a number, negative or not finite.
+    """
+    if isinstance(layers, str):
+        layers = [part for part in layers.replace(" ", "").split(",") if part]
+    if not isinstance(layers, Mapping):
+        layers = dict(_name_and_weight(item, what) for item in layers)
+    for name, weight in layers.items():
+        if isinstance(weight, bool) or not isinstance(weight, Real) or not 0 <= weight < math.inf:
+            raise InputError(f"{what}: the weight of {name} is {weight!r}, but must be {_WEIGHT[0]}.")
+    return {name: float(weight) for name, weight in layers.items()}
+
+
+def _name_and_weight(item: Any, what: str) -> tuple[str, float]:
+    name, colon, weight = str(item).partition(":")
+    try:
+        return name, float(weight) if colon else 1.0
+    except ValueError:
+        raise InputError(f"{what}: '{item}' is not NAME or NAME:WEIGHT.") from None
+
+
+def unknown(what: str, given: Any, known: Any) -> str:
+    """A sentence for a name that is none of the known ones, with the nearest of them."""
+    known = list(known)
+    near = difflib.get_close_matches(str(given), known, n=1)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    return f"There is no {what} '{given}'.{hint} There is {', '.join(known)}."

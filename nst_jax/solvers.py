@@ -1,0 +1,269 @@
+"""Solvers: minimise any `fn(x, args) -> (value, terms)` with optax, in a loop on the device.
+
+The unknown is one array. Everything here is pure: `advance` runs a number of evaluations that is
+itself an argument, so one compilation serves every chunk, and all of it works under `jit` and
+`vmap`. Guards live in the loop: a curvature pair that would spoil L-BFGS is not taken up, and a
+blow-up goes back to the best point with an empty memory.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, NamedTuple, get_args
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int
+
+Method = Literal["lbfgs", "lbfgs-zoom", "adam", "sgd"]
+METHODS: tuple[str, ...] = get_args(Method)
+Schedule = Literal["constant", "cosine"]
+SCHEDULES: tuple[str, ...] = get_args(Schedule)
+
+Function = Callable[[Array, Any], tuple[Float[Array, ""], dict[str, Float[Array, ""]]]]
+
+# torch.optim.LBFGS takes up a pair only above this curvature; so does every peer built on it.
+_MIN_CURVATURE = 1e-10
+_MAX_LINESEARCH_STEPS = 20
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """The static part of a solver; hashable.
+
+    Args:
+        method: `"lbfgs"` (unit step after a first step of norm 1), `"lbfgs-zoom"` (with a zoom
+            line search), `"adam"`, or `"sgd"` (gradient descent with momentum).
+        history: curvature pairs that L-BFGS keeps.
+        schedule: of the learning rate: `"constant"`, or `"cosine"` down to zero over `decay_steps`.
+        decay_steps: length of the schedule in updates.
+        momentum: of gradient descent.
+        bounds: the unknown is clipped to these after each update; None for L-BFGS, whose stored
+            gradients belong to the unclipped points.
+    """
+
+    method: Method = "lbfgs"
+    history: int = 100
+    schedule: Schedule = "constant"
+    decay_steps: int = 500
+    momentum: float = 0.9
+    bounds: tuple[float, float] | None = None
+
+
+class State(NamedTuple):
+    """Everything that a minimisation carries from one evaluation to the next.
+
+    `x` is the next point to evaluate, `best_x` the best one evaluated, with value `best`; `first`
+    is the value at the start; `failures` counts blow-ups in a row, `restarts` all of them.
+    """
+
+    x: Array
+    optimizer: optax.OptState
+    best_x: Array
+    best: Float[Array, ""]
+    first: Float[Array, ""]
+    evaluations: Int[Array, ""]
+    failures: Int[Array, ""]
+    restarts: Int[Array, ""]
+
+
+class Trace(NamedTuple):
+    """What happened in one call of `advance`: rows `0 .. steps-1` of each array are filled.
+
+    `terms` are the function's own, one row a step; `evaluations` counts function evaluations up to
+    and including the row (a line search takes several a step); `restarted` marks blow-ups.
+    """
+
+    terms: dict[str, Float[Array, " n"]]
+    evaluations: Int[Array, " n"]
+    restarted: Bool[Array, " n"]
+    steps: Int[Array, ""]
+
+
+def _transformation(optimizer: Optimizer, learning_rate) -> optax.GradientTransformationExtraArgs:
+    if optimizer.schedule == "cosine":
+        learning_rate = optax.cosine_decay_schedule(learning_rate, optimizer.decay_steps)
+    match optimizer.method:
+        case "lbfgs":
+            return optax.lbfgs(learning_rate, memory_size=optimizer.history, linesearch=None)
+        case "lbfgs-zoom":
+            search = optax.scale_by_zoom_linesearch(
+                _MAX_LINESEARCH_STEPS, initial_guess_strategy="one"
+            )
+            return optax.lbfgs(None, memory_size=optimizer.history, linesearch=search)
+        case "adam":
+            transformation = optax.adam(learning_rate)
+        case "sgd":
+            transformation = optax.sgd(learning_rate, momentum=optimizer.momentum)
+    return optax.with_extra_args_support(transformation)
+
+
+def start(optimizer: Optimizer, x: Float[Array, "..."]) -> State:
+    """The state before the first evaluation, at `x`."""
+    zero = jnp.zeros((), jnp.int32)
+    infinity = jnp.full((), jnp.inf, x.dtype)
+    opt_state = _transformation(optimizer, 1.0).init(x)
+    return State(x, opt_state, x, infinity, infinity, zero, zero, zero)
+
+
+def advance(
+    fn: Function,
+    optimizer: Optimizer,
+    state: State,
+    args: Any,
+    learning_rate: Float[Array, ""] | float,
+    evaluations: Int[Array, ""] | int,
+    *,
+    capacity: int,
+) -> tuple[State, Trace]:
+    """Go on for `evaluations` function evaluations (a started line search is finished).
+
+    Args:
+        fn: `fn(x, args) -> (value, terms)`, static: pass the same function object again.
+        optimizer: static part of the solver.
+        state: from `start` or an earlier call.
+        args: the function's data, a pytree.
+        learning_rate: 1.0 for L-BFGS; ignored by the line search.
+        evaluations: how many; traced, at most `capacity`.
+        capacity: rows of the returned trace; static.
+
+    Returns:
+        The new state and the trace of these evaluations.
+    """
+    value_and_grad = jax.value_and_grad(fn, has_aux=True)
+    transformation = _transformation(optimizer, learning_rate)
+    target = state.evaluations + evaluations
+    terms = jax.eval_shape(fn, state.x, args)[1]
+    rows = Trace(
+        terms=jax.tree.map(lambda t: jnp.zeros((capacity, *t.shape), t.dtype), terms),
+        evaluations=jnp.zeros(capacity, jnp.int32),
+        restarted=jnp.zeros(capacity, bool),
+        steps=jnp.zeros((), jnp.int32),
+    )
+
+    def step(carry: tuple[State, Trace]) -> tuple[State, Trace]:
+        state, trace = carry
+        (value, terms), grad = value_and_grad(state.x, args)
+        blown = _blown_up(value, grad, state)
+        grad = jnp.where(blown, 0, grad)
+        better = ~blown & (value < state.best)
+        best_x = jnp.where(better, state.x, state.best_x)
+        opt_state = _drop_bad_pair(optimizer, state.optimizer, state.x, grad)
+        updates, opt_state = transformation.update(
+            grad,
+            opt_state,
+            state.x,
+            value=value,
+            grad=grad,
+            value_fn=lambda x: fn(x, args)[0],
+        )
+        x = optax.apply_updates(state.x, updates)
+        if optimizer.bounds is not None:
+            x = jnp.clip(x, *optimizer.bounds)
+        used = state.evaluations + 1 + _linesearch_evaluations(optimizer, opt_state)
+        row = Trace(
+            terms=jax.tree.map(lambda r, t: r.at[trace.steps].set(t), trace.terms, terms),
+            evaluations=trace.evaluations.at[trace.steps].set(used),
+            restarted=trace.restarted.at[trace.steps].set(blown),
+            steps=trace.steps + 1,
+        )
+        return State(
+            x=jnp.where(blown, best_x, x),
+            optimizer=_restart_where(blown, optimizer, opt_state),
+            best_x=best_x,
+            best=jnp.where(better, value, state.best),
+            first=jnp.where(jnp.isinf(state.first), value, state.first),
+            evaluations=used,
+            failures=jnp.where(blown, state.failures + 1, 0),
+            restarts=state.restarts + blown,
+        ), row
+
+    def unfinished(carry: tuple[State, Trace]) -> Bool[Array, ""]:
+        return carry[0].evaluations < target
+
+    return jax.lax.while_loop(unfinished, step, (state, rows))
+
+
+def minimize(
+    fn: Function,
+    x: Float[Array, "..."],
+    args: Any = (),
+    *,
+    optimizer: Optimizer = Optimizer(),
+    learning_rate: Float[Array, ""] | float = 1.0,
+    evaluations: int = 500,
+) -> tuple[State, Trace]:
+    """Minimise `fn(x, args) -> (value, terms)` from `x`, all on the device.
+
+    Args:
+        fn: a scalar function and a dict of scalars to record; must not close over large arrays.
+        x: the starting point, any shape, float32.
+        args: the function's data.
+        optimizer: which method.
+        learning_rate: 1.0 for L-BFGS; ignored by the line search.
+        evaluations: function evaluations, line searches included.
+
+    Returns:
+        The last state (`best_x`, `best`) and the trace. Pure: works under `jit` and `vmap`.
+    """
+    state = start(optimizer, x)
+    return advance(fn, optimizer, state, args, learning_rate, evaluations, capacity=evaluations)
+
+
+def _blown_up(value: Array, grad: Array, state: State) -> Bool[Array, ""]:
+    """Not finite, or, having improved, far above the start: L-BFGS would not come back alone."""
+    finite = jnp.isfinite(value) & jnp.isfinite(jnp.sum(jnp.abs(grad)))
+    improved = state.best < state.first
+    return ~finite | (improved & (value > state.first + jnp.abs(state.first) / 2))
+
+
+def _drop_bad_pair(optimizer: Optimizer, opt_state, x: Array, grad: Array):
+    """Where the new curvature pair has no positive curvature, present the last good one again.
+
+    A repeated pair changes nothing in the inverse Hessian, and its scaling is kept: the same as
+    skipping the update, as torch.optim.LBFGS does. With no good pair yet, start afresh.
+    """
+    if not optimizer.method.startswith("lbfgs"):
+        return opt_state
+    memory, *rest = opt_state
+    last = (memory.count - 2) % optimizer.history
+    s, y = x - memory.params, grad - memory.updates
+    bad = (memory.count > 0) & (jnp.vdot(s, y) <= _MIN_CURVATURE)
+    return (
+        memory._replace(
+            count=jnp.where(bad & (memory.count == 1), 0, memory.count),
+            params=jnp.where(bad, x - memory.diff_params_memory[last], memory.params),
+            updates=jnp.where(bad, grad - memory.diff_updates_memory[last], memory.updates),
+        ),
+        *rest,
+    )
+
+
+def _restart_where(blown: Bool[Array, ""], optimizer: Optimizer, opt_state):
+    """Forget the past where `blown`: for L-BFGS by zeroing the pairs' weights, not the pairs."""
+    if not optimizer.method.startswith("lbfgs"):
+        return jax.tree.map(lambda a: jnp.where(blown, jnp.zeros_like(a), a), opt_state)
+    memory, *rest = opt_state
+    weights = jnp.where(blown, 0, memory.weights_memory)
+    count = jnp.where(blown, 0, memory.count)
+    return (memory._replace(count=count, weights_memory=weights), *rest)
+
+
+def _linesearch_evaluations(optimizer: Optimizer, opt_state) -> Int[Array, ""] | int:
+    if optimizer.method != "lbfgs-zoom":
+        return 0
+    return opt_state[-1].info.num_linesearch_steps
+
+
+@partial(
+    jax.jit,
+    static_argnames=("fn", "optimizer", "capacity"),
+    donate_argnames="state",
+)
+def advance_jit(fn, optimizer, state, args, learning_rate, evaluations, *, capacity):
+    """`advance`, compiled once for each function, optimizer, shapes; gives up `state`."""
+    return advance(fn, optimizer, state, args, learning_rate, evaluations, capacity=capacity)
+
+
+start_jit = jax.jit(start, static_argnames="optimizer")
