@@ -79,6 +79,8 @@ def download(
         progress: show a bar.
         advice: a last sentence for the error: what else can be done.
 
+    One process at a time: see `exclusive`.
+
     Returns:
         `target`. A file already there with this digest is kept as it is.
 
@@ -88,21 +90,20 @@ def download(
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _exclusive(target.parent):
-            if target.is_file() and digest_matches(target, digest):
-                _discard(target)
+        if target.is_file() and digest_matches(target, digest):
+            _discard(target)
+            return target
+        dead = reach.probe(urls, connect_timeout, retry_unreachable)
+        reasons = []
+        for url in urls:
+            if url in dead:
+                reasons.append(f"{url}: {dead[url]}")
+                continue
+            try:
+                _fetch(url, target, digest, size, timeout, progress)
                 return target
-            dead = reach.probe(urls, connect_timeout, retry_unreachable)
-            reasons = []
-            for url in urls:
-                if url in dead:
-                    reasons.append(f"{url}: {dead[url]}")
-                    continue
-                try:
-                    _fetch(url, target, digest, size, timeout, progress)
-                    return target
-                except _FailedError as error:
-                    reasons.append(f"{url}: {error}")
+            except _FailedError as error:
+                reasons.append(f"{url}: {error}")
     except OSError as error:
         raise InputError(f"{target} cannot be written: {error}.") from error
     raise DownloadError(
@@ -246,11 +247,12 @@ def _discard(target: Path) -> None:
 
 
 @contextlib.contextmanager
-def _exclusive(folder: Path) -> Iterator[None]:
-    """Let one process at a time download into `folder`, where the system has locks for that."""
+def exclusive(folder: Path) -> Iterator[None]:
+    """Let one process at a time work in `folder`, where the system has locks for that."""
     try:
         import fcntl
 
+        folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder, os.O_RDONLY)
     except (ImportError, OSError):
         yield

@@ -206,8 +206,8 @@ def fetch(
     )
     if _is_offline() if offline is None else offline:
         raise InputError(
-            f"The weights '{name}' are not on this machine, and fetching is switched off (--offline "
-            f"or {OFFLINE_VARIABLE}). Allow it, or use the network vgg19-lite. {by_hand}"
+            f"The weights '{name}' are not on this machine, and fetching is switched off "
+            f"(--offline or {OFFLINE_VARIABLE}). Allow it, or use the network vgg19-lite. {by_hand}"
         )
     digest = digest or wanted.digest
     if digest is None:
@@ -215,6 +215,13 @@ def fetch(
             f"No digest of {wanted.file} has been published, so it is not fetched unseen: give its "
             f"digest, sha256:HEX, if you know it from a source you trust. {by_hand}"
         )
+    with download.exclusive(folder):
+        return locate(name) or _fetch(wanted, folder, digest, offline is False, progress, by_hand)
+
+
+def _fetch(
+    wanted: Entry, folder: Path, digest: str, retry: bool, progress: bool, by_hand: str
+) -> Path:
     if progress:
         size = f"{wanted.size / 1e6:.0f} MB" if wanted.size else "size unknown"
         print(f"Fetching {wanted.title}: {size} from {wanted.urls[0]}", file=sys.stderr)
@@ -223,15 +230,15 @@ def fetch(
         folder / wanted.file,
         digest=digest,
         size=wanted.size,
-        retry_unreachable=offline is False,
+        retry_unreachable=retry,
         progress=progress,
         advice=f"Check the connection and try again. {by_hand}",
     )
     path = convert.convert(
         source,
-        folder / f"{name}.safetensors",
+        folder / f"{wanted.name}.safetensors",
         architecture=wanted.architecture,
-        preprocessing=wanted.preprocessing if wanted.format != "matconvnet" else None,
+        preprocessing=wanted.preprocessing,
         licence=wanted.licence,
         origin=wanted.urls[0],
     )
