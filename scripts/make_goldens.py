@@ -12,7 +12,7 @@ GOLDEN = Path(__file__).resolve().parents[1] / "tests" / "golden"
 
 
 def torch_files() -> None:
-    """Write one state dict by `torch.save` in both its layouts: dtypes, strides, offsets, parameters."""
+    """Write a state dict of many dtypes, strides and offsets in both layouts of `torch.save`."""
     import torch
 
     shared = torch.arange(24, dtype=torch.float32)

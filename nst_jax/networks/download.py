@@ -223,9 +223,9 @@ def _open(url: str, headers: dict[str, str], timeout: float) -> Any:
     except urllib.error.HTTPError:
         raise
     except TimeoutError as error:
-        raise _InterruptedError(f"no answer within {timeout:g} s") from error
+        raise _FailedError(f"no answer within {timeout:g} s") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise _InterruptedError(str(getattr(error, "reason", error))) from error
+        raise _FailedError(str(getattr(error, "reason", error))) from error
 
 
 def _length(response: Any) -> int | None:

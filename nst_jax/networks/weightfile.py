@@ -1,5 +1,6 @@
 """One weight file: tensors, preprocessing and provenance in a `.safetensors`, checked by digest."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -166,7 +167,8 @@ def save(
             os.fsync(file.fileno())
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
         raise InputError(
             f"The weight file {path} cannot be written ({error.strerror}): free some space or give "
             "a folder that can be written to, by NST_JAX_WEIGHTS_DIR."
