@@ -27,9 +27,10 @@ from nst_jax.objectives import (
 )
 from nst_jax.result import Stylization
 from nst_jax.settings import INITS, Settings, resolve
+from nst_jax.typing import AnyArray
 
 # The mean colour of ImageNet: what the Caffe networks see as zero, and jcjohnson's noise surrounds.
-_MEAN_COLOUR = np.float32([123.68, 116.779, 103.939]) / 255
+_MEAN_COLOUR = np.array([[[123.68, 116.779, 103.939]]], np.float32) / 255
 _LEARNING_RATES = {"lbfgs": 1.0, "lbfgs-zoom": 1.0, "adam": 0.02, "sgd": 1e-5}
 
 _content_targets = jax.jit(content_targets, static_argnums=0)
@@ -98,7 +99,8 @@ def stylize(
     pictures = _read(settings, content, style, start)
     how = Options(settings.pooling, settings.padding, settings.precision, settings.remat)
     net = load_network(network, how, offline=offline, progress=progress) if by_name else network
-    problem = prepare(settings, net, *(p and jnp.asarray(p.rgb) for p in pictures))
+    start = pictures.start and pictures.start.rgb
+    problem = prepare(settings, net, pictures.content.rgb, pictures.style.rgb, start)
 
     bar = tqdm(total=settings.iterations, disable=not progress, unit="eval", desc="stylize")
 
@@ -137,9 +139,9 @@ def stylize(
 def prepare(
     settings: Settings,
     network: Network,
-    content: Float[Array, "h w 3"],
-    style: Float[Array, "h2 w2 3"],
-    start: Float[Array, "h3 w3 3"] | None = None,
+    content: Float[AnyArray, "h w 3"],
+    style: Float[AnyArray, "h2 w2 3"],
+    start: Float[AnyArray, "h3 w3 3"] | None = None,
 ) -> Problem:
     """The minimisation that `settings` ask for, with its targets computed.
 
@@ -160,9 +162,11 @@ def prepare(
         normalization=settings.normalization,
     )
     require_layers(network, spec.layers)
-    require_size(network, *content.shape[:2], spec.layers, "content picture")
-    require_size(network, *style.shape[:2], spec.style_layers, "style picture")
-    memory.require(settings, network, spec.layers, *content.shape[:2])
+    content, style = jnp.asarray(content), jnp.asarray(style)
+    require_size(network, content, spec.layers, "content picture")
+    require_size(network, style, spec.style_layers, "style picture")
+    height, width, _ = content.shape
+    memory.require(settings, network, spec.layers, height, width)
     targets = Targets(
         _content_targets(spec, network, content), _style_targets(spec, network, style)
     )
@@ -196,7 +200,7 @@ def prepare(
 
 
 def initial_picture(
-    settings: Settings, content: Float[Array, "h w 3"], other: Float[Array, "h2 w2 3"]
+    settings: Settings, content: Float[Array, "h w 3"], other: Float[AnyArray, "h2 w2 3"]
 ) -> Float[Array, "h w 3"]:
     """Where the optimiser starts: the content, white noise, a blend of both, or `other`."""
     if settings.init == "content":
@@ -206,7 +210,8 @@ def initial_picture(
         noise = jnp.clip(_MEAN_COLOUR + settings.noise_scale * noise, 0, 1)
         share = 1.0 if settings.init == "noise" else settings.init_noise
         return (1 - share) * content + share * noise
-    return jnp.asarray(images.cover(np.asarray(other), content.shape[:2]))
+    height, width, _ = content.shape
+    return jnp.asarray(images.cover(np.asarray(other), (height, width)))
 
 
 class _Pictures(NamedTuple):

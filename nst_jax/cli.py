@@ -15,7 +15,7 @@ from absl.flags import argparse_flags
 
 from nst_jax._version import __version__
 from nst_jax.errors import InputError
-from nst_jax.settings import PRESETS, Settings
+from nst_jax.settings import CHOICES, PRESETS, Settings
 
 _RUN = "how it runs"
 
@@ -75,7 +75,7 @@ def _add_stylize(commands: Any) -> None:
 def _add_settings(parser: Any) -> None:
     group, hints = parser.add_argument_group("settings"), get_type_hints(Settings)
     for f in fields(Settings):
-        default, choices = getattr(PRESETS["default"], f.name), f.metadata["choices"]
+        default, choices = getattr(PRESETS["default"], f.name), CHOICES.get(f.name)
         options: dict[str, Any] = {"default": argparse.SUPPRESS, "dest": f.name}
         if isinstance(default, bool):
             options["action"] = argparse.BooleanOptionalAction
@@ -157,7 +157,9 @@ def _add_weights(commands: Any) -> None:
     convert.add_argument("source", metavar="FILE", help=".h5, .pth, .mat or .npz")
     convert.add_argument("target", metavar="OUT.safetensors", nargs="?")
     convert.add_argument("--preprocessing", choices=("caffe", "torchvision"))
-    convert.add_argument("--force", action="store_true", help="overwrite the target")
+    convert.add_argument(
+        "--transpose", action="store_true", help="for files whose kernels lie on their side"
+    )
     convert.set_defaults(handler=_weights_convert)
     verify = actions.add_parser("verify", help="check a converted file against its digest")
     verify.add_argument("name", metavar="NAME|FILE")
@@ -181,17 +183,14 @@ def _weights_fetch(args: argparse.Namespace) -> None:
 def _weights_convert(args: argparse.Namespace) -> None:
     from nst_jax.networks import weights
 
-    print(
-        weights.convert_file(
-            args.source, args.target, preprocessing=args.preprocessing, overwrite=args.force
-        )
+    path = weights.convert_file(
+        args.source, args.target, preprocessing=args.preprocessing, transpose=args.transpose
     )
+    print(path)
 
 
 def _weights_verify(args: argparse.Namespace) -> None:
     from nst_jax.networks import weights
 
-    path = weights.locate(args.name)
-    if path is None:
-        raise InputError(f"The weights '{args.name}' are not here: nst-jax weights fetch {args.name}.")
-    print(f"{path}: {weights.load(path).digest}, as it should be")
+    file = weights.verify(args.name)
+    print(f"{file.path}: {file.digest}, as it should be")

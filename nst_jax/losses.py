@@ -18,19 +18,19 @@ The weights of one convention turn into another's: paper style = N^2/4 x neural-
 and beta mean something else), paper content = (N M / 2) x the mean (so it grows with the size).
 """
 
-from typing import Literal, get_args
-
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-Normalization = Literal["gatys", "paper", "neural-style"]
-NORMALIZATIONS: tuple[str, ...] = get_args(Normalization)
+from nst_jax.choices import Normalization
+from nst_jax.typing import AnyArray
 
 
 def content_loss(
-    features: Float[Array, "h w c"],
-    target: Float[Array, "h w c"],
+    features: Float[AnyArray, "h w c"],
+    target: Float[AnyArray, "h w c"],
     normalization: Normalization = "gatys",
+    *,
+    width: int | None = None,
 ) -> Float[Array, ""]:
     """Distance of two pictures' features at one layer (Gatys et al. 2016, eq. 1; see the module).
 
@@ -38,17 +38,20 @@ def content_loss(
         features: of the picture, (h, w, c).
         target: of the content picture, the same shape.
         normalization: `"gatys"`, `"paper"` or `"neural-style"`.
+        width: N in the formulas; c if not given. A network that projects its feature maps gives
+            the unprojected number.
 
     Returns:
         A float32 scalar.
     """
-    squares = jnp.square(features.astype(jnp.float32) - target.astype(jnp.float32))
-    return squares.sum() / 2 if normalization == "paper" else squares.mean()
+    h, w, c = features.shape
+    total = jnp.square(features.astype(jnp.float32) - target.astype(jnp.float32)).sum()
+    return total / 2 if normalization == "paper" else total / (h * w * (width or c))
 
 
 def style_loss(
-    gram: Float[Array, "c c"],
-    target: Float[Array, "c c"],
+    gram: Float[AnyArray, "c c"],
+    target: Float[AnyArray, "c c"],
     normalization: Normalization = "gatys",
     *,
     width: int | None = None,
@@ -59,8 +62,7 @@ def style_loss(
         gram: of the picture, over positions (`statistics.gram`), (c, c).
         target: of the style picture, the same shape.
         normalization: `"gatys"`, `"paper"` or `"neural-style"`.
-        width: N in the formulas; c if not given. A network that projects its feature maps gives
-            the unprojected number.
+        width: as for `content_loss`.
 
     Returns:
         A float32 scalar. For pictures of unequal size, `paper` takes M from the picture.
@@ -77,7 +79,7 @@ def style_loss(
 
 
 def total_variation(
-    image: Float[Array, "h w 3"], normalization: Normalization = "gatys"
+    image: Float[AnyArray, "h w 3"], normalization: Normalization = "gatys"
 ) -> Float[Array, ""]:
     """Squared differences of neighbouring pixels, in units of 0..255.
 

@@ -7,7 +7,9 @@ from nst_jax.errors import InputError
 from nst_jax.networks.vgg import Network
 from nst_jax.settings import Settings
 
-_FLOAT = 4
+# Copies of the kept activations, and pictures beside the history, at the peak: measured.
+_COPIES = 2.0
+_OTHER_PICTURES = 30
 
 
 def estimate(
@@ -17,19 +19,19 @@ def estimate(
 
     Activations kept for the backward pass, the optimiser's history, the network's weights.
     """
-    deepest = max(map(list(network.widths).index, layers), default=-1)
-    used = list(network.widths)[: deepest + 1]
-    pixels = height * width
-    activations = [
-        network.widths[k] * pixels // network.strides[k] ** 2 for k in used if k.startswith("conv")
+    known = list(network.widths)
+    used = known[: max((known.index(k) for k in layers), default=-1) + 1]
+    convolutions = [
+        network.widths[k] / network.strides[k] ** 2 for k in used if k.startswith("conv")
     ]
-    element = _FLOAT // 2 if settings.precision == "bfloat16" else _FLOAT
-    kept = element * int(_KEPT * (max(activations, default=0) * 2 if settings.remat else sum(activations)))
-    picture = 3 * pixels * _FLOAT
-    vectors = {"lbfgs": 2 * settings.history, "lbfgs-zoom": 2 * settings.history}
-    history = picture * (vectors.get(settings.optimizer, 2) + _WORKING_PICTURES)
-    leaves = jax.tree.leaves(network)
-    return kept + history + sum(leaf.nbytes for leaf in leaves)
+    kept = 2 * max(convolutions, default=0) if settings.remat else sum(convolutions)
+    element = 2 if settings.precision == "bfloat16" else 4
+    pictures = _OTHER_PICTURES
+    if settings.optimizer.startswith("lbfgs"):
+        pictures += 2 * min(settings.history, settings.iterations)
+    pixels = height * width
+    weights = sum(leaf.nbytes for leaf in jax.tree.leaves(network))
+    return int(pixels * (_COPIES * kept * element + pictures * 3 * 4)) + weights
 
 
 def available() -> int:

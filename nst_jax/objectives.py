@@ -7,7 +7,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from nst_jax import losses, statistics
+from nst_jax.choices import Normalization
 from nst_jax.networks.vgg import Network
+from nst_jax.typing import AnyArray
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Objective:
 
     content_layers: tuple[str, ...] = ("relu4_2",)
     style_layers: tuple[str, ...] = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
-    normalization: losses.Normalization = "gatys"
+    normalization: Normalization = "gatys"
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -46,14 +48,14 @@ class Weights(NamedTuple):
 
 
 def content_targets(
-    spec: Objective, network: Network, content: Float[Array, "h w 3"]
+    spec: Objective, network: Network, content: Float[AnyArray, "h w 3"]
 ) -> dict[str, Array]:
     """Features of the content picture, (h, w, 3) in [0, 1], at the content layers."""
     return network(content, spec.content_layers) if spec.content_layers else {}
 
 
 def style_targets(
-    spec: Objective, network: Network, style: Float[Array, "h w 3"]
+    spec: Objective, network: Network, style: Float[AnyArray, "h w 3"]
 ) -> dict[str, Float[Array, "c c"]]:
     """Gram matrices of the style picture, (h, w, 3) in [0, 1], at the style layers."""
     if not spec.style_layers:
@@ -63,7 +65,7 @@ def style_targets(
 
 def objective(
     spec: Objective,
-    image: Float[Array, "h w 3"],
+    image: Float[AnyArray, "h w 3"],
     network: Network,
     targets: Targets,
     weights: Weights,
@@ -85,7 +87,12 @@ def objective(
     content = {
         layer: weights.content
         * weights.content_layers[layer]
-        * losses.content_loss(found[layer], targets.content[layer], spec.normalization)
+        * losses.content_loss(
+            found[layer],
+            targets.content[layer],
+            spec.normalization,
+            width=network.widths[layer],
+        )
         for layer in spec.content_layers
     }
     style = {
@@ -100,11 +107,11 @@ def objective(
         for layer in spec.style_layers
     }
     zero = jnp.zeros((), jnp.float32)
-    terms = {
+    terms: dict[str, Array] = {
         "content": sum(content.values(), zero),
         "style": sum(style.values(), zero),
-        "tv": weights.tv * losses.total_variation(image, spec.normalization),
+        "tv": jnp.asarray(weights.tv) * losses.total_variation(image, spec.normalization),
     }
     total = terms["content"] + terms["style"] + terms["tv"]
-    by_layer = {k: content.get(k, zero) + style.get(k, zero) for k in spec.layers}
+    by_layer: dict[str, Array] = {k: content.get(k, zero) + style.get(k, zero) for k in spec.layers}
     return total, {"total": total, **terms, **by_layer}

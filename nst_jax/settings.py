@@ -6,21 +6,21 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from nst_jax.choices import Init, Method, Normalization, Padding, Pooling, Precision, Schedule
 from nst_jax.errors import InputError
 
 GATYS_STYLE_LAYERS = {f"relu{block}_1": 1.0 for block in range(1, 6)}
-OPTIMIZERS = ("lbfgs", "lbfgs-zoom", "adam", "sgd")
-INITS = ("content", "noise", "blend", "style")
+INITS: tuple[str, ...] = get_args(Init)
 
 
-def _option(default: Any, help: str, choices: tuple[str, ...] = ()) -> Any:
-    return field(default=default, metadata={"help": help, "choices": choices})
+def _option(default: Any, help: str) -> Any:
+    return field(default=default, metadata={"help": help})
 
 
 def _layers(default: Mapping[str, float], help: str) -> Any:
-    return field(default_factory=lambda: dict(default), metadata={"help": help, "choices": ()})
+    return field(default_factory=lambda: dict(default), metadata={"help": help})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,31 +44,29 @@ class Settings:
     content_weight: float = _option(1.0, "weight of the content loss")
     style_weight: float = _option(1e3, "weight of the style loss")
     tv_weight: float = _option(0.0, "weight of the total variation")
-    content_layers: Mapping[str, float] = _layers({"relu4_2": 1.0}, "content layers: NAME[:WEIGHT],...")
-    style_layers: Mapping[str, float] = _layers(GATYS_STYLE_LAYERS, "style layers: NAME[:WEIGHT],...")
-    normalization: str = _option(
-        "gatys", "convention of the losses", ("gatys", "paper", "neural-style")
+    content_layers: Mapping[str, float] = _layers(
+        {"relu4_2": 1.0}, "content layers: NAME[:WEIGHT],..."
     )
-    pooling: str = _option("max", "pooling of the network", ("max", "average", "average-rescaled"))
-    padding: str = _option(
-        "zero", "border of the first convolution", ("zero", "reflect", "replicate")
+    style_layers: Mapping[str, float] = _layers(
+        GATYS_STYLE_LAYERS, "style layers: NAME[:WEIGHT],..."
     )
-    optimizer: str = _option("lbfgs", "optimiser", OPTIMIZERS)
+    normalization: Normalization = _option("gatys", "convention of the losses")
+    pooling: Pooling = _option("max", "pooling of the network")
+    padding: Padding = _option("zero", "border of the first convolution")
+    optimizer: Method = _option("lbfgs", "optimiser")
     learning_rate: float | None = _option(
         None,
         "for pictures in [0, 1]; 'none' is the optimiser's own: lbfgs 1, adam 0.02, sgd 1e-5",
     )
-    schedule: str = _option("constant", "of the learning rate", ("constant", "cosine"))
+    schedule: Schedule = _option("constant", "of the learning rate")
     history: int = _option(100, "curvature pairs that L-BFGS keeps")
     momentum: float = _option(0.9, "of sgd")
     units: float = _option(255.0, "the optimiser sees pictures in 0..units")
-    init: str = _option("content", "where to start: content, noise, blend, style, or a picture file")
+    init: str = _option("content", "start: content, noise, blend, style, or a picture file")
     init_noise: float = _option(0.5, "share of white noise when init is 'blend'")
     noise_scale: float = _option(0.25, "standard deviation of the noise, for pictures in [0, 1]")
     seed: int = _option(0, "seed of the noise")
-    precision: str = _option(
-        "float32", "of the network's activations", ("float32", "tf32", "bfloat16")
-    )
+    precision: Precision = _option("float32", "of the network's activations")
     remat: bool = _option(False, "recompute activations in the backward pass to save memory")
 
     def __post_init__(self):
@@ -76,7 +74,7 @@ class Settings:
         for name in ("content_layers", "style_layers"):
             object.__setattr__(self, name, parse_layers(getattr(self, name), name))
         for f in fields(self):
-            object.__setattr__(self, f.name, self._checked(f))
+            object.__setattr__(self, f.name, self._checked(f.name))
         if self.content_weight == self.style_weight == self.tv_weight == 0:
             raise InputError(
                 "All weights are zero: give content_weight, style_weight or tv_weight a "
@@ -90,23 +88,30 @@ class Settings:
                 "'adam', or precision 'float32' or 'tf32'."
             )
 
-    def _checked(self, f: dataclasses.Field) -> Any:
-        value, choices = getattr(self, f.name), f.metadata["choices"]
+    def _checked(self, name: str) -> Any:
+        value: Any = getattr(self, name)
+        choices = CHOICES.get(name)
         if choices and value not in choices:
-            raise InputError(unknown(f.name, value, choices))
-        if f.name not in _RANGES or (value is None and f.name in _OPTIONAL):
+            raise InputError(unknown(name, value, choices))
+        if name not in _RANGES or (value is None and name in _OPTIONAL):
             return value
-        what, number, low, high = _RANGES[f.name]
-        wrong = isinstance(value, bool) or not isinstance(value, number)
-        if wrong or not math.isfinite(value) or not low <= value <= high:
-            raise InputError(f"{f.name} is {value!r}, but must be {what}.")
-        return int(value) if number is Integral else float(value)
+        what, number, low, high = _RANGES[name]
+        number_type: Any = int if number is Integral else float
+        if isinstance(value, bool) or not isinstance(value, number) or not _is_in(value, low, high):
+            raise InputError(f"{name} is {value!r}, but must be {what}.")
+        return number_type(value)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as kept with a result."""
         return dataclasses.asdict(self)
 
 
+# From the annotations: the options that are a choice of names.
+CHOICES: dict[str, tuple[str, ...]] = {
+    name: get_args(hint)
+    for name, hint in get_type_hints(Settings).items()
+    if get_origin(hint) is Literal
+}
 _SIZE = ("a whole number of pixels from 1 to 100000", Integral, 1, 100_000)
 _WEIGHT = ("a finite number that is not negative", Real, 0, math.inf)
 _OPTIONAL = ("size", "style_size", "learning_rate")
@@ -125,6 +130,49 @@ _RANGES: dict[str, tuple[str, type, float, float]] = {
     "noise_scale": ("a number from 0 to 1", Real, 0, 1),
     "seed": ("a whole number from 0 to 4294967295", Integral, 0, 2**32 - 1),
 }
+
+
+def _is_in(value: Any, low: float, high: float) -> bool:
+    return math.isfinite(value) and low <= value <= high
+
+
+def parse_layers(layers: Any, what: str) -> dict[str, float]:
+    """Layer names, `NAME[:WEIGHT],...`, or a mapping, as a dict from name to weight.
+
+    Raises:
+        InputError: a weight that is not a number, negative or not finite.
+    """
+    if isinstance(layers, str):
+        layers = [part for part in layers.replace(" ", "").split(",") if part]
+    if not isinstance(layers, Mapping):
+        layers = dict(_name_and_weight(item, what) for item in layers)
+    for name, weight in layers.items():
+        if (
+            isinstance(weight, bool)
+            or not isinstance(weight, Real)
+            or not 0 <= float(weight) < math.inf
+        ):
+            raise InputError(
+                f"{what}: the weight of {name} is {weight!r}, but must be {_WEIGHT[0]}."
+            )
+    return {name: float(weight) for name, weight in layers.items()}
+
+
+def _name_and_weight(item: Any, what: str) -> tuple[str, float]:
+    name, colon, weight = str(item).partition(":")
+    try:
+        return name, float(weight) if colon else 1.0
+    except ValueError:
+        raise InputError(f"{what}: '{item}' is not NAME or NAME:WEIGHT.") from None
+
+
+def unknown(what: str, given: Any, known: Any) -> str:
+    """A sentence for a name that is none of the known ones, with the nearest of them."""
+    known = list(known)
+    near = difflib.get_close_matches(str(given), known, n=1)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    return f"There is no {what} '{given}'.{hint} There is {', '.join(known)}."
+
 
 # Named after papers and peers: these stay faithful for ever. `default` is ours to improve.
 PRESETS: dict[str, Settings] = {
@@ -163,35 +211,3 @@ def resolve(preset: str = "default", **options: Any) -> Settings:
         if name not in known:
             raise InputError(unknown("option", name, known))
     return dataclasses.replace(PRESETS[preset], **options)
-
-
-def parse_layers(layers: Any, what: str) -> dict[str, float]:
-    """Layer names, `NAME[:WEIGHT],...`, or a mapping, as a dict from name to weight.
-
-    Raises:
-        InputError: a weight that is not a number, negative or not finite.
-    """
-    if isinstance(layers, str):
-        layers = [part for part in layers.replace(" ", "").split(",") if part]
-    if not isinstance(layers, Mapping):
-        layers = dict(_name_and_weight(item, what) for item in layers)
-    for name, weight in layers.items():
-        if isinstance(weight, bool) or not isinstance(weight, Real) or not 0 <= weight < math.inf:
-            raise InputError(f"{what}: the weight of {name} is {weight!r}, but must be {_WEIGHT[0]}.")
-    return {name: float(weight) for name, weight in layers.items()}
-
-
-def _name_and_weight(item: Any, what: str) -> tuple[str, float]:
-    name, colon, weight = str(item).partition(":")
-    try:
-        return name, float(weight) if colon else 1.0
-    except ValueError:
-        raise InputError(f"{what}: '{item}' is not NAME or NAME:WEIGHT.") from None
-
-
-def unknown(what: str, given: Any, known: Any) -> str:
-    """A sentence for a name that is none of the known ones, with the nearest of them."""
-    known = list(known)
-    near = difflib.get_close_matches(str(given), known, n=1)
-    hint = f" Did you mean '{near[0]}'?" if near else ""
-    return f"There is no {what} '{given}'.{hint} There is {', '.join(known)}."

@@ -9,17 +9,14 @@ blow-up goes back to the best point with an empty memory.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
-Method = Literal["lbfgs", "lbfgs-zoom", "adam", "sgd"]
-METHODS: tuple[str, ...] = get_args(Method)
-Schedule = Literal["constant", "cosine"]
-SCHEDULES: tuple[str, ...] = get_args(Schedule)
+from nst_jax.choices import Method, Schedule
 
 Function = Callable[[Array, Any], tuple[Float[Array, ""], dict[str, Float[Array, ""]]]]
 
@@ -158,7 +155,7 @@ def advance(
             grad=grad,
             value_fn=lambda x: fn(x, args)[0],
         )
-        x = optax.apply_updates(state.x, updates)
+        x = cast(Array, optax.apply_updates(state.x, updates))
         if optimizer.bounds is not None:
             x = jnp.clip(x, *optimizer.bounds)
         used = state.evaluations + 1 + _linesearch_evaluations(optimizer, opt_state)

@@ -23,3 +23,16 @@ def pytest_report_header() -> str:
     folder = os.environ.get("NST_JAX_WEIGHTS_DIR")
     has = bool(folder) and (Path(folder) / "vgg19.safetensors").exists()
     return f"jax {jax.__version__}; VGG19 weights: {folder if has else 'absent, some tests skip'}"
+
+
+@pytest.fixture(scope="session")
+def vgg19():
+    """VGG19's converted weight file and network, where NST_JAX_WEIGHTS_DIR has them."""
+    from nst_jax.networks import weightfile
+    from nst_jax.networks.load import build
+
+    path = Path(os.environ.get("NST_JAX_WEIGHTS_DIR", "")) / "vgg19.safetensors"
+    if not path.is_file():
+        pytest.skip("needs VGG19: set NST_JAX_WEIGHTS_DIR to a folder with vgg19.safetensors")
+    file = weightfile.load(path)
+    return file, build(file)

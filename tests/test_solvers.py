@@ -193,7 +193,11 @@ def test_bounds_are_kept_and_lanes_are_independent(rng):
 
     def solve(scale):
         return minimize(
-            quadratic, jnp.zeros(5), (matrix, scale * b), optimizer=optimizer, learning_rate=0.1,
+            quadratic,
+            jnp.zeros(5),
+            (matrix, scale * b),
+            optimizer=optimizer,
+            learning_rate=0.1,
             evaluations=50,
         )[0].best_x
 
@@ -214,9 +218,7 @@ def test_line_search_counts_every_evaluation(rng):
         return quadratic(x, args)
 
     optimizer = Optimizer("lbfgs-zoom", history=5)
-    state, trace = minimize(
-        counted, jnp.ones(8), (matrix, b), optimizer=optimizer, evaluations=20
-    )
+    state, trace = minimize(counted, jnp.ones(8), (matrix, b), optimizer=optimizer, evaluations=20)
     jax.effects_barrier()
     assert len(calls) == int(state.evaluations)
     assert int(state.evaluations) >= 20

@@ -4,7 +4,7 @@ Arrays are one picture's activations, `(h, w, c)`; batches come from `vmap`.
 """
 
 from functools import partial, reduce
-from typing import Literal
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -12,9 +12,7 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array, Float
 
-Pooling = Literal["max", "average", "average-rescaled"]
-Padding = Literal["zero", "reflect", "replicate"]
-Precision = Literal["float32", "tf32", "bfloat16"]
+from nst_jax.choices import Padding, Pooling, Precision
 
 _PAD_MODE = {"reflect": "reflect", "replicate": "edge"}
 # JAX's default is TF32 on GPU and bfloat16 on TPU: too coarse for L-BFGS's curvature pairs.
@@ -76,6 +74,24 @@ def _conv3x3_backward(precision, kernels, g):
 conv3x3.defvjp(_conv3x3_forward, _conv3x3_backward)
 
 
+def conv3x3_of_few(
+    x: Float[Array, "h w i"], kernel: Float[Array, "3 3 i o"], precision: Precision = "float32"
+) -> Float[Array, "h w o"]:
+    """The same convolution as one matrix product with each pixel's 3x3 neighbourhood.
+
+    For a picture's three channels, where XLA's CPU backend makes a far larger matrix of the
+    backward pass.
+    """
+    h, w, _ = x.shape
+    padded = jnp.pad(x, ((1, 1), (1, 1), (0, 0)))
+    shifts = [padded[i : i + h, j : j + w] for i in range(3) for j in range(3)]
+    return jnp.dot(
+        jnp.concatenate(shifts, axis=-1),
+        kernel.reshape(-1, kernel.shape[-1]).astype(x.dtype),
+        precision=_LAX_PRECISION[precision],
+    )
+
+
 class FrozenConv(nnx.Module):
     """A 3x3 convolution with frozen weights: kernel HWIO, its adjoint beside it, bias."""
 
@@ -88,8 +104,12 @@ class FrozenConv(nnx.Module):
         self, x: Float[Array, "h w i"], precision: Precision = "float32"
     ) -> Float[Array, "h w o"]:
         """Convolution and bias, before any nonlinearity."""
-        y = conv3x3(x, self.kernel[...], self.kernel_adjoint[...], precision)
-        return y + self.bias[...].astype(y.dtype)
+        kernel = self.kernel[...]
+        if kernel.shape[2] == 3:
+            y = conv3x3_of_few(x, kernel, precision)
+        else:
+            y = cast(Array, conv3x3(x, kernel, self.kernel_adjoint[...], precision))
+        return y + self.bias[...].astype(y.dtype)[None, None]
 
 
 def pool2x2(x: Float[Array, "h w c"], pooling: Pooling) -> Float[Array, "h2 w2 c"]:

@@ -5,13 +5,11 @@ import warnings
 from functools import lru_cache
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
-from flax import nnx
 
 from nst_jax.errors import InputError
-from nst_jax.networks import weights
-from nst_jax.networks.vgg import ARCHITECTURES, VGG, Network, Options
+from nst_jax.networks import weightfile, weights
+from nst_jax.networks.vgg import VGG, Network, Options
 
 EMBEDDED = "vgg19-lite"
 
@@ -39,9 +37,7 @@ def load_network(
     if name == "auto":
         path = _automatic(offline, progress)
     else:
-        path = weights.locate(name) or weights.fetch(
-            str(name), offline=offline, progress=progress
-        )
+        path = weights.locate(name) or weights.fetch(str(name), offline=offline, progress=progress)
     return _load(Path(path), os.stat(path).st_mtime_ns, options or Options())
 
 
@@ -67,21 +63,19 @@ def _automatic(offline: bool | None, progress: bool) -> Path:
 @lru_cache(maxsize=4)
 def _load(path: Path, modified: int, options: Options) -> Network:
     del modified
-    file = weights.load(path)
-    return build(file, options)
+    return build(weightfile.load(path), options)
 
 
-def build(file: weights.WeightFile, options: Options | None = None) -> Network:
+def build(file: weightfile.WeightFile, options: Options | None = None) -> Network:
     """The network of a loaded weight file.
 
     Raises:
-        InputError: an architecture that is not known here, or tensors of other names or shapes
-            than it has: all of them in one sentence.
+        InputError: an architecture that is not known here.
     """
-    if file.architecture not in ARCHITECTURES:
+    if file.architecture not in weightfile.ARCHITECTURES:
         raise InputError(
             f"{file.path} holds a network of architecture '{file.architecture}'; known are "
-            f"{', '.join(ARCHITECTURES)}."
+            f"{', '.join(weightfile.ARCHITECTURES)}."
         )
     tensors = {k: jnp.asarray(v, jnp.float32) for k, v in file.tensors.items()}
     return VGG(

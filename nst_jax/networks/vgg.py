@@ -1,7 +1,7 @@
 """VGG19 and VGG16 (Simonyan & Zisserman 2014) as feature extractors with named layers."""
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, runtime_checkable
@@ -11,20 +11,16 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from nst_jax.choices import Padding, Pooling, Precision
 from nst_jax.errors import InputError
 from nst_jax.networks.layers import (
     FrozenConv,
-    Padding,
-    Pooling,
-    Precision,
     activation_dtype,
     pool2x2,
     with_padding,
 )
-from nst_jax.networks.weights import Preprocessing
-
-ARCHITECTURES = {"vgg19": (2, 2, 4, 4, 4), "vgg16": (2, 2, 3, 3, 3)}
-WIDTHS = (64, 128, 256, 512, 512)
+from nst_jax.networks.weightfile import ARCHITECTURES, Preprocessing
+from nst_jax.typing import AnyArray
 
 
 @runtime_checkable
@@ -37,11 +33,19 @@ class Network(Protocol):
 
     name: str
     digest: str
-    widths: Mapping[str, int]
-    strides: Mapping[str, int]
+
+    @property
+    def widths(self) -> Mapping[str, int]:
+        """N_l of each layer."""
+        ...
+
+    @property
+    def strides(self) -> Mapping[str, int]:
+        """Picture pixels per position of each layer."""
+        ...
 
     def __call__(
-        self, image: Float[Array, "h w 3"], layers: tuple[str, ...]
+        self, image: Float[AnyArray, "h w 3"], layers: tuple[str, ...]
     ) -> dict[str, Float[Array, "h2 w2 c"]]:
         """Activations of `layers` for an RGB picture in [0, 1]."""
         ...
@@ -77,7 +81,7 @@ class VGG(nnx.Module):
     def __init__(
         self,
         architecture: str,
-        weights: Mapping[str, Array],
+        weights: Mapping[str, AnyArray],
         preprocessing: Preprocessing,
         options: Options | None = None,
         *,
@@ -90,7 +94,10 @@ class VGG(nnx.Module):
         self.options = options or Options()
         self.blocks = nnx.List(
             nnx.List(
-                FrozenConv(weights[f"conv{b}_{i}.kernel"], weights[f"conv{b}_{i}.bias"])
+                FrozenConv(
+                    jnp.asarray(weights[f"conv{b}_{i}.kernel"]),
+                    jnp.asarray(weights[f"conv{b}_{i}.bias"]),
+                )
                 for i in range(1, count + 1)
             )
             for b, count in enumerate(ARCHITECTURES[architecture], 1)
@@ -115,7 +122,7 @@ class VGG(nnx.Module):
         }
 
     def __call__(
-        self, image: Float[Array, "h w 3"], layers: tuple[str, ...]
+        self, image: Float[AnyArray, "h w 3"], layers: tuple[str, ...]
     ) -> dict[str, Float[Array, "h2 w2 c"]]:
         """Activations of `layers`; nothing past the deepest of them is computed.
 
@@ -167,11 +174,11 @@ def _run_block(
     return x, found
 
 
-def preprocess(image: Float[Array, "h w 3"], how: Preprocessing) -> Float[Array, "h w 3"]:
+def preprocess(image: Float[AnyArray, "h w 3"], how: Preprocessing) -> Float[Array, "h w 3"]:
     """RGB in [0, 1] to the network's own input: channel order, scale, mean, standard deviation."""
-    image = image[..., ::-1] if how.order == "BGR" else image
-    mean, std = (jnp.asarray(v, image.dtype) for v in (how.mean, how.std))
-    return (image * how.scale - mean) / std
+    x = jnp.asarray(image)[..., :: -1 if how.order == "BGR" else 1]
+    mean, std = (jnp.asarray(v, x.dtype)[None, None] for v in (how.mean, how.std))
+    return (x * how.scale - mean) / std
 
 
 def require_layers(network: Network, layers: Iterable[str]) -> None:
@@ -187,9 +194,10 @@ def require_layers(network: Network, layers: Iterable[str]) -> None:
             )
 
 
-def require_size(network: Network, height: int, width: int, layers: Iterable[str], what: str):
+def require_size(network: Network, image: AnyArray, layers: Iterable[str], what: str) -> None:
     """Raise `InputError` for a picture too small to leave one position at the deepest layer."""
-    stride = max(network.strides[layer] for layer in layers)
+    height, width, _ = image.shape
+    stride = max((network.strides[layer] for layer in layers), default=1)
     if min(height, width) < stride:
         raise InputError(
             f"The {what} is {width}x{height} pixels, too small for layers as deep as these: both "
@@ -198,7 +206,7 @@ def require_size(network: Network, height: int, width: int, layers: Iterable[str
 
 
 def features(
-    network: Network, image: Float[Array, "h w 3"], layers: Iterable[str]
+    network: Network, image: Float[AnyArray, "h w 3"], layers: Iterable[str]
 ) -> dict[str, Float[Array, "h2 w2 c"]]:
     """Activations of named layers: `features(network, image, ["relu4_2"])`.
 
@@ -212,5 +220,5 @@ def features(
     """
     layers = tuple(layers)
     require_layers(network, layers)
-    require_size(network, *image.shape[:2], layers, "picture")
+    require_size(network, image, layers, "picture")
     return network(image, layers)

@@ -1,0 +1,11 @@
+"""The choices that have names, in one place; no JAX, since the command line lists them."""
+
+from typing import Literal
+
+Pooling = Literal["max", "average", "average-rescaled"]
+Padding = Literal["zero", "reflect", "replicate"]
+Precision = Literal["float32", "tf32", "bfloat16"]
+Normalization = Literal["gatys", "paper", "neural-style"]
+Method = Literal["lbfgs", "lbfgs-zoom", "adam", "sgd"]
+Schedule = Literal["constant", "cosine"]
+Init = Literal["content", "noise", "blend", "style"]

@@ -1,0 +1,149 @@
+"""VGG's features against PyTorch with the same weights: every layer, pooling, border, odd sizes."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from nst_jax import InputError, Options, features
+from nst_jax.networks.layers import adjoint, conv3x3, conv3x3_of_few, pool2x2
+from nst_jax.networks.vgg import VGG
+from nst_jax.networks.weightfile import ARCHITECTURES, CAFFE, TORCHVISION
+
+NARROW = (6, 8, 10, 12, 12)
+
+
+def random_weights(rng, architecture="vgg19", widths=NARROW):
+    weights, depth = {}, 3
+    for b, count in enumerate(ARCHITECTURES[architecture], 1):
+        for i in range(1, count + 1):
+            out = widths[b - 1]
+            kernel = rng.normal(size=(3, 3, depth, out)) * np.sqrt(2 / (9 * depth))
+            weights[f"conv{b}_{i}.kernel"] = kernel.astype(np.float32)
+            weights[f"conv{b}_{i}.bias"] = rng.normal(size=out).astype(np.float32)
+            depth = out
+    return weights
+
+
+def relative_error(ours, theirs):
+    theirs = np.asarray(theirs, np.float64)
+    return np.linalg.norm(np.asarray(ours, np.float64) - theirs) / np.linalg.norm(theirs)
+
+
+@pytest.mark.parametrize("preprocessing", [CAFFE, TORCHVISION], ids=["caffe", "torchvision"])
+@pytest.mark.parametrize(
+    ("pooling", "padding"), [("max", "zero"), ("average", "reflect"), ("max", "replicate")]
+)
+@pytest.mark.parametrize(("architecture", "size"), [("vgg19", (48, 33)), ("vgg16", (51, 64))])
+def test_every_layer_matches_torch(rng, architecture, size, pooling, padding, preprocessing):
+    torch_peer = pytest.importorskip("torch_peer", reason="parity with PyTorch needs torch")
+    weights = random_weights(rng, architecture)
+    network = VGG(architecture, weights, preprocessing, Options(pooling, padding))
+    peer = torch_peer.Peer(
+        weights,
+        architecture,
+        order=preprocessing.order,
+        scale=preprocessing.scale,
+        mean=preprocessing.mean,
+        std=preprocessing.std,
+        pooling=pooling,
+        padding=padding,
+    )
+    image = rng.uniform(size=(*size, 3)).astype(np.float32)
+    layers = tuple(network.widths)
+    ours = jax.jit(lambda n, x: n(x, layers))(network, image)
+    theirs = peer.features(peer.picture(image), layers)
+    assert ours.keys() == theirs.keys() == set(layers)
+    for layer in layers:
+        expected = theirs[layer][0].permute(1, 2, 0).numpy()
+        assert ours[layer].shape == expected.shape
+        assert relative_error(ours[layer], expected) <= 1e-4, layer
+
+
+@pytest.mark.parametrize("size", [(6, 5), (1, 1), (2, 9)])
+def test_backward_pass_of_the_convolution_is_xlas_own(rng, size):
+    x = jnp.asarray(rng.normal(size=(*size, 4)), jnp.float32)
+    kernel = jnp.asarray(rng.normal(size=(3, 3, 4, 7)), jnp.float32)
+    g = jnp.asarray(rng.normal(size=(*size, 7)), jnp.float32)
+
+    def plain(x):
+        return jax.lax.conv_general_dilated(
+            x[None], kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )[0]
+
+    ours, pull = jax.vjp(lambda x: conv3x3(x, kernel, adjoint(kernel)), x)
+    theirs, pull_plain = jax.vjp(plain, x)
+    few, pull_few = jax.vjp(lambda x: conv3x3_of_few(x, kernel), x)
+    for y, cotangent in ((ours, pull(g)[0]), (few, pull_few(g)[0])):
+        np.testing.assert_allclose(y, theirs, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(cotangent, pull_plain(g)[0], rtol=1e-5, atol=1e-5)
+
+
+def test_pooling_by_hand():
+    x = jnp.arange(15.0).reshape(3, 5, 1)
+    np.testing.assert_array_equal(pool2x2(x, "max")[..., 0], [[6, 8]])
+    np.testing.assert_array_equal(pool2x2(x, "average")[..., 0], [[3, 5]])
+    np.testing.assert_array_equal(pool2x2(x, "average-rescaled")[..., 0], [[6, 10]])
+
+
+def test_nothing_past_the_last_layer_is_computed(rng):
+    network = VGG("vgg19", random_weights(rng), CAFFE)
+    image = jnp.zeros((32, 32, 3))
+
+    def convolutions(*layers):
+        program = str(jax.make_jaxpr(lambda n, x: n(x, layers))(network, image))
+        # The first convolution is a matrix product.
+        return program.count("conv_general_dilated[") + program.count("dot_general[")
+
+    assert convolutions("relu1_1") == 1
+    assert convolutions("conv1_2", "relu1_1") == 2
+    assert convolutions("relu4_2") == 10
+    assert convolutions("pool2") == 4
+    assert convolutions("relu5_1", "relu1_1") == 13
+
+
+def test_remat_changes_nothing_but_memory(rng):
+    weights, image = random_weights(rng), rng.uniform(size=(40, 40, 3)).astype(np.float32)
+
+    def gradient(remat):
+        network = VGG("vgg19", weights, CAFFE, Options(remat=remat))
+        return jax.jit(jax.grad(lambda x: jnp.sum(network(x, ("relu5_1", "conv2_2"))["relu5_1"])))(
+            image
+        )
+
+    np.testing.assert_allclose(gradient(True), gradient(False), rtol=1e-4, atol=1e-6)
+
+
+def test_bfloat16_is_near_and_vmap_gives_batches(rng):
+    weights = random_weights(rng)
+    images = rng.uniform(size=(3, 32, 32, 3)).astype(np.float32)
+    exact = VGG("vgg19", weights, CAFFE)
+    coarse = VGG("vgg19", weights, CAFFE, Options(precision="bfloat16"))
+    one = coarse(images[0], ("relu4_2",))["relu4_2"]
+    assert one.dtype == jnp.bfloat16
+    assert relative_error(one, exact(images[0], ("relu4_2",))["relu4_2"]) < 0.03
+    batch = jax.vmap(lambda x: exact(x, ("relu4_2",))["relu4_2"])(images)
+    for image, feature in zip(images, batch, strict=True):
+        assert relative_error(feature, exact(image, ("relu4_2",))["relu4_2"]) < 1e-5
+
+
+def test_bad_layers_and_sizes_get_a_sentence(rng):
+    network = VGG("vgg19", random_weights(rng), CAFFE, name="tiny")
+    image = jnp.zeros((32, 8, 3))
+    with pytest.raises(InputError, match=r"no layer 'relu4_5'. Did you mean 'relu4_4'\?"):
+        features(network, image, ["relu4_5"])
+    with pytest.raises(InputError, match=r"8x32 pixels, too small.*at least 16 pixels"):
+        features(network, image, ["relu5_1"])
+    assert features(network, image, ["relu4_1"])["relu4_1"].shape == (4, 1, 12)
+
+
+def test_network_is_a_pytree_of_arrays(rng):
+    network = VGG("vgg19", random_weights(rng), CAFFE)
+    graph, state = nnx.split(network)
+    again = nnx.merge(graph, state)
+    image = rng.uniform(size=(32, 32, 3)).astype(np.float32)
+    np.testing.assert_array_equal(
+        again(image, ("relu3_1",))["relu3_1"], network(image, ("relu3_1",))["relu3_1"]
+    )
+    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(network))

@@ -1,0 +1,214 @@
+"""Losses and objective against PyTorch, closed forms and the equivalences of the conventions."""
+
+from typing import get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+from test_networks import NARROW, random_weights, relative_error
+
+from nst_jax import (
+    VGG,
+    Objective,
+    Targets,
+    Weights,
+    content_loss,
+    content_targets,
+    gram,
+    objective,
+    style_loss,
+    style_targets,
+    total_variation,
+)
+from nst_jax.choices import Normalization
+from nst_jax.networks.weightfile import CAFFE
+
+NORMALIZATIONS = get_args(Normalization)
+STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+
+
+def weights_for(spec, content=1.0, style=1e3, tv=0.0):
+    return Weights(
+        content,
+        style,
+        tv,
+        dict.fromkeys(spec.content_layers, 1.0),
+        dict.fromkeys(spec.style_layers, 1.0),
+    )
+
+
+@pytest.mark.parametrize("size", [(48, 32), (37, 51)])
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+def test_value_and_gradient_match_torch(rng, normalization, size):
+    torch_peer = pytest.importorskip("torch_peer", reason="parity with PyTorch needs torch")
+    weights = random_weights(rng)
+    network, peer = VGG("vgg19", weights, CAFFE), torch_peer.Peer(weights)
+    content = rng.uniform(size=(*size, 3)).astype(np.float32)
+    style = rng.uniform(size=(40, 56, 3)).astype(np.float32)
+    image = rng.uniform(size=(*size, 3)).astype(np.float32)
+    spec = Objective(normalization=normalization)
+    targets = Targets(content_targets(spec, network, content), style_targets(spec, network, style))
+    scales = weights_for(spec, 2.0, 300.0, 0.05)
+
+    def ours(x):
+        return objective(spec, x, network, targets, scales)
+
+    (total, terms), gradient = jax.jit(jax.value_and_grad(ours, has_aux=True))(image)
+    loss = peer.objective(
+        content,
+        style,
+        normalization=normalization,
+        content_weight=2.0,
+        style_weight=300.0,
+        tv_weight=0.05,
+    )
+    x = peer.picture(image).requires_grad_()
+    theirs = loss(x)
+    theirs.backward()
+    assert total == pytest.approx(theirs.item(), rel=1e-4)
+    assert relative_error(gradient, x.grad[0].permute(1, 2, 0)) <= 1e-4
+    parts = terms["content"] + terms["style"] + terms["tv"]
+    assert parts == pytest.approx(float(total), rel=1e-6)
+    layers = sum(float(terms[layer]) for layer in spec.layers)
+    assert layers == pytest.approx(float(terms["content"] + terms["style"]), rel=1e-5)
+
+
+def test_gram_by_hand(rng):
+    features = rng.normal(size=(3, 5, 4)).astype(np.float32)
+    expected = sum(np.outer(f, f) for f in features.reshape(-1, 4).astype(np.float64)) / 15
+    np.testing.assert_allclose(gram(features), expected, rtol=1e-5)
+    assert gram(jnp.asarray(features, jnp.bfloat16)).dtype == jnp.float32
+
+
+def test_conventions_are_equivalent_as_documented(rng):
+    n, m = 7, 6 * 4
+    f, p, s = (rng.normal(size=(6, 4, n)).astype(np.float32) for _ in range(3))
+    g, a = gram(f), gram(s)
+    # Gatys' style weight 1e3/n^2 on G/(HW) is jcjohnson's 1000 on G/(CHW), content 1 : 1.
+    assert float(style_loss(g, a, "gatys")) == pytest.approx(
+        float(style_loss(g, a, "neural-style")), rel=1e-5
+    )
+    assert content_loss(f, p, "gatys") == content_loss(f, p, "neural-style")
+    # The paper's E_l is N^2/4 times jcjohnson's; its content is N M / 2 times the mean.
+    neural = float(style_loss(g, a, "neural-style"))
+    assert style_loss(g, a, "paper") == pytest.approx(n**2 / 4 * neural, rel=1e-5)
+    mean = float(content_loss(f, p, "gatys"))
+    assert content_loss(f, p, "paper") == pytest.approx(n * m / 2 * mean, rel=1e-5)
+    # And the paper's formulas as printed, with unnormalised Gram matrices.
+    unnormalised = m * np.asarray(g, np.float64) - m * np.asarray(a, np.float64)
+    assert style_loss(g, a, "paper") == pytest.approx(
+        np.sum(unnormalised**2) / (4 * n**2 * m**2), rel=1e-5
+    )
+    assert content_loss(f, p, "paper") == pytest.approx(np.sum((f - p) ** 2) / 2, rel=1e-5)
+
+
+def test_width_stands_for_unprojected_feature_maps(rng):
+    # An orthonormal projection that keeps all energy keeps the loss, if n stays the full number.
+    f, s = (np.zeros((4, 4, 6), np.float32) for _ in range(2))
+    f[..., :3], s[..., :3] = rng.normal(size=(2, 4, 4, 3))
+    for normalization in NORMALIZATIONS:
+        full = style_loss(gram(f), gram(s), normalization)
+        kept = style_loss(gram(f[..., :3]), gram(s[..., :3]), normalization, width=6)
+        assert kept == pytest.approx(float(full), rel=1e-5)
+        full = content_loss(f, s, normalization)
+        kept = content_loss(f[..., :3], s[..., :3], normalization, width=6)
+        assert kept == pytest.approx(float(full), rel=1e-5)
+
+
+def test_total_variation_of_a_checkerboard_and_of_a_constant():
+    board = np.indices((5, 6)).sum(0) % 2
+    board = np.repeat(board[..., None], 3, -1).astype(np.float32) / 255
+    # Every difference is 1 in units of 0..255.
+    assert total_variation(board) == pytest.approx(1.0, rel=1e-5)
+    assert total_variation(board, "neural-style") == pytest.approx(4 * 5 * 3, rel=1e-5)
+    for normalization in NORMALIZATIONS:
+        assert total_variation(np.full((4, 4, 3), 0.3, np.float32), normalization) == 0
+
+
+def test_a_picture_is_at_its_own_targets(rng):
+    network = VGG("vgg19", random_weights(rng), CAFFE)
+    image = rng.uniform(size=(32, 32, 3)).astype(np.float32)
+    spec = Objective()
+    targets = Targets(content_targets(spec, network, image), style_targets(spec, network, image))
+    total, _ = objective(spec, jnp.asarray(image), network, targets, weights_for(spec))
+    assert float(total) == pytest.approx(0, abs=1e-6)
+
+
+def test_weights_vmap_and_do_not_recompile(rng):
+    network = VGG("vgg19", random_weights(rng), CAFFE)
+    content, style = rng.uniform(size=(2, 32, 32, 3)).astype(np.float32)
+    spec = Objective(style_layers=STYLE_LAYERS[:3])
+    targets = Targets(content_targets(spec, network, content), style_targets(spec, network, style))
+    traces = []
+
+    @jax.jit
+    def total(style_weight, image):
+        traces.append(None)
+        return objective(spec, image, network, targets, weights_for(spec, style=style_weight))[0]
+
+    image = rng.uniform(size=(32, 32, 3)).astype(np.float32)
+    one, two = (float(total(jnp.float32(w), image)) for w in (10.0, 1000.0))
+    assert len(traces) == 1
+    both = jax.vmap(total, in_axes=(0, None))(jnp.float32([10, 1000]), image)
+    np.testing.assert_allclose(both, [one, two], rtol=1e-5)
+
+
+def smooth(rng, *size):
+    """A picture with soft edges: in white noise, of a million activations one lies so near a ReLU's
+    or a pooling's decision that two float32 libraries decide it differently."""
+    image = gaussian_filter(rng.uniform(size=(*size, 3)), (1.5, 1.5, 0)) * 4 - 1.5
+    return np.clip(image, 0, 1).astype(np.float32)
+
+
+@pytest.mark.parametrize("size", [(64, 48), (61, 83)])
+def test_real_weights_match_torch(vgg19, rng, size):
+    torch_peer = pytest.importorskip("torch_peer", reason="parity with PyTorch needs torch")
+    file, network = vgg19
+    peer = torch_peer.Peer(file.tensors)
+    content, image, style = smooth(rng, *size), smooth(rng, *size), smooth(rng, 64, 64)
+    layers = tuple(network.widths)
+    ours = jax.jit(lambda n, x: n(x, layers))(network, image)
+    theirs = peer.features(peer.picture(image), layers)
+    for layer in layers:
+        assert relative_error(ours[layer], theirs[layer][0].permute(1, 2, 0)) <= 1e-4, layer
+
+    def total(image, spec, targets):
+        return objective(spec, image, network, targets, weights_for(spec))[0]
+
+    for normalization in NORMALIZATIONS:
+        spec = Objective(normalization=normalization)
+        targets = Targets(
+            content_targets(spec, network, content), style_targets(spec, network, style)
+        )
+        value, gradient = jax.jit(jax.value_and_grad(total), static_argnums=1)(image, spec, targets)
+        x = peer.picture(image).requires_grad_()
+        loss = peer.objective(content, style, normalization=normalization)(x)
+        loss.backward()
+        assert value == pytest.approx(loss.item(), rel=1e-4)
+        assert relative_error(gradient, x.grad[0].permute(1, 2, 0)) <= 1e-4
+
+
+def test_twenty_evaluations_of_lbfgs_follow_torch(rng):
+    torch_peer = pytest.importorskip("torch_peer", reason="parity with PyTorch needs torch")
+    from nst_jax import Optimizer, minimize
+    from nst_jax.api import ScaledObjective
+
+    weights = random_weights(rng, widths=NARROW)
+    network, peer = VGG("vgg19", weights, CAFFE), torch_peer.Peer(weights)
+    content, style = smooth(rng, 64, 48), smooth(rng, 64, 48)
+    spec = Objective()
+    targets = Targets(content_targets(spec, network, content), style_targets(spec, network, style))
+    _, trace = minimize(
+        ScaledObjective(spec, 255.0),
+        jnp.asarray(content) * 255,
+        (network, targets, weights_for(spec)),
+        optimizer=Optimizer("lbfgs", history=100),
+        evaluations=20,
+    )
+    _, theirs = torch_peer.lbfgs(peer.objective(content, style), peer.picture(content), 20)
+    ours = np.asarray(trace.terms["total"])
+    assert ours[0] == pytest.approx(theirs[0], rel=1e-4)
+    assert ours[-1] < 0.5 * ours[0]
+    np.testing.assert_allclose(ours[10:], theirs[10:], rtol=1e-2)
