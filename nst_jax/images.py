@@ -103,10 +103,9 @@ def read(
         picture = _from_array(source, name)
     if size is None:
         return picture
-    h, w = fit(*picture.rgb.shape[:2], size)
+    h, w, _ = picture.rgb.shape
+    h, w = fit(h, w, size)
     _require_pixels(h, w, limit, f"{name} at size={size}")
-    if picture.alpha is None:
-        return Picture(resize(picture.rgb, (h, w)), icc=picture.icc)
     rgb, alpha = resize_with_alpha(picture.rgb, picture.alpha, (h, w))
     return Picture(rgb, alpha, picture.icc)
 
@@ -252,7 +251,8 @@ def _read_bytes(source: str | os.PathLike | bytes, name: str) -> bytes:
             f"The {name} cannot be read for lack of permission: change its permissions."
         ) from None
     except (OSError, ValueError) as error:
-        raise InputError(f"The {name} cannot be read ({error}): check the path.") from None
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"The {name} cannot be read ({reason}): check the path.") from None
     if not data:
         raise InputError(f"The {name} is empty (0 bytes): export or copy it again.")
     return data

@@ -27,14 +27,16 @@ def resize(
 
 def resize_with_alpha(
     rgb: Float[np.ndarray, "h w 3"],
-    alpha: Float[np.ndarray, "h w"],
+    alpha: Float[np.ndarray, "h w"] | None,
     height_width: tuple[int, int],
-) -> tuple[Float[np.ndarray, "h2 w2 3"], Float[np.ndarray, "h2 w2"]]:
-    """Colours and alpha (straight) at `height_width` pixels, all values in [0, 1].
+) -> tuple[Float[np.ndarray, "h2 w2 3"], Float[np.ndarray, "h2 w2"] | None]:
+    """Colours and straight alpha, if there is any, at `height_width` pixels; all in [0, 1].
 
     Colours count by their alpha, so that those of transparent pixels do not bleed into the edge
     of what is seen. Where nothing is seen they are resized for themselves.
     """
+    if alpha is None:
+        return resize(rgb, height_width), None
     weighted = _resample(rgb * alpha[..., None], height_width)
     opacity = _resample(alpha[..., None], height_width)
     seen = opacity > 1 / 255

@@ -152,9 +152,10 @@ def _encode(
     try:
         image.save(file, kind, icc_profile=profile, **options)
     except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise InputError(
             f"The picture of {image.width} x {image.height} pixels does not go into {kind} "
-            f"({error}): choose PNG or TIFF."
+            f"({reason}): choose PNG or TIFF."
         ) from error
     return file.getvalue()
 
