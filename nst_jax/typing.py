@@ -1,0 +1,7 @@
+"""Names for the annotations."""
+
+import jax
+import numpy as np
+
+# What public functions take: device arrays and numpy's alike.
+AnyArray = jax.Array | np.ndarray
