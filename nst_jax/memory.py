@@ -1,5 +1,7 @@
 """How much memory a stylization needs, told before it starts."""
 
+from collections import Counter
+
 import jax
 import psutil
 
@@ -9,7 +11,7 @@ from nst_jax.settings import Settings
 
 # Copies of the kept activations, and pictures beside the history, at the peak: measured.
 _COPIES = 2.0
-_OTHER_PICTURES = 30
+_OTHER_PICTURES = 8
 
 
 def estimate(
@@ -21,17 +23,21 @@ def estimate(
     """
     known = list(network.widths)
     used = known[: max((known.index(k) for k in layers), default=-1) + 1]
-    convolutions = [
-        network.widths[k] / network.strides[k] ** 2 for k in used if k.startswith("conv")
-    ]
-    kept = 2 * max(convolutions, default=0) if settings.remat else sum(convolutions)
+    per_pixel = {k: network.widths[k] / network.strides[k] ** 2 for k in used}
+    convolutions = {k: v for k, v in per_pixel.items() if k.startswith("conv")}
+    kept = _COPIES * sum(convolutions.values())
+    if settings.remat:
+        blocks = Counter()
+        for k, v in convolutions.items():
+            blocks[network.strides[k]] += v
+        kept = _COPIES * max(blocks.values(), default=0) + sum(per_pixel[k] for k in layers)
     element = 2 if settings.precision == "bfloat16" else 4
     pictures = _OTHER_PICTURES
     if settings.optimizer.startswith("lbfgs"):
         pictures += 2 * min(settings.history, settings.iterations)
     pixels = height * width
     weights = sum(leaf.nbytes for leaf in jax.tree.leaves(network))
-    return int(pixels * (_COPIES * kept * element + pictures * 3 * 4)) + weights
+    return int(pixels * (kept * element + pictures * 3 * 4)) + weights
 
 
 def available() -> int:

@@ -3,8 +3,9 @@
 Arrays are one picture's activations, `(h, w, c)`; batches come from `vmap`.
 """
 
+from collections.abc import Callable
 from functools import partial, reduce
-from typing import cast
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -134,3 +135,32 @@ def with_padding(conv: FrozenConv, x: Array, padding: Padding, precision: Precis
         return conv(x, precision)
     x = jnp.pad(x, ((1, 1), (1, 1), (0, 0)), mode=_PAD_MODE[padding])
     return conv(x, precision)[1:-1, 1:-1]
+
+
+def rematerialized(
+    function: Callable[[Any, Array], Any],
+) -> Callable[[Any, Array], Any]:
+    """`function(weights, x)` that keeps only its input for the backward pass and runs again there.
+
+    Like `jax.checkpoint`, whose barriers XLA's CPU backend drops, merging the second run with the
+    first. Here the second run's input depends on the cotangent, so it cannot start before. Weights
+    are frozen: their gradient is zero.
+    """
+
+    @jax.custom_vjp
+    def run(weights, x):
+        return function(weights, x)
+
+    def forward(weights, x):
+        return function(weights, x), (weights, x)
+
+    def backward(kept, cotangents):
+        weights, x = kept
+        first = jax.tree.leaves(cotangents)[0]
+        # Zero, but not provably so: a float may be NaN.
+        x = x + 0 * first[(0,) * first.ndim].astype(x.dtype)
+        _, pull = jax.vjp(partial(function, weights), x)
+        return jax.tree.map(jnp.zeros_like, weights), *pull(cotangents)
+
+    run.defvjp(forward, backward)
+    return run

@@ -17,6 +17,7 @@ from nst_jax.networks.layers import (
     FrozenConv,
     activation_dtype,
     pool2x2,
+    rematerialized,
     with_padding,
 )
 from nst_jax.networks.weightfile import ARCHITECTURES, Preprocessing
@@ -143,7 +144,7 @@ class VGG(nnx.Module):
             if not wanted:
                 break
             run = partial(_run_block, options=self.options, number=b, wanted=frozenset(wanted))
-            x, found = (jax.checkpoint(run) if self.options.remat else run)(block, x)
+            x, found = (rematerialized(run) if self.options.remat else run)(block, x)
             features |= found
             wanted -= found.keys()
         return features
