@@ -1,0 +1,389 @@
+"""Distil VGG19 into the embedded network `vgg19-lite`: weights and folders of pictures in, one
+safetensors file out.
+
+Trained in PyTorch (`pip install 'nst-jax[torch]'`): on a CPU its bfloat16 convolutions run three
+times faster than JAX's with kernel gradients, and a GPU is used where there is one. The student's
+description is `nst_jax/networks/lite.py`; `weights/README.md` tells how the shipped file was made.
+
+The student is trained on its own mistakes: an optimiser drives a picture to wherever the student
+is wrong, so pictures half stylized with the current student join the training pictures all along.
+"""
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from distill_init import initialise
+from distill_pictures import crop, disturb, hold_out, load_folder, sample
+from distill_student import LAYERS, MEAN, Student, export, gram
+
+TEACHER_CONVS = "1_1 1_2 2_1 2_2 3_1 3_2 3_3 3_4 4_1 4_2 4_3 4_4 5_1".split()
+# How much each layer counts: (features, Gram matrix). relu4_1's Gram dominates Gatys' objective.
+IMPORTANCE = {
+    "relu1_1": (0.5, 0.2),
+    "relu2_1": (0.5, 0.5),
+    "relu3_1": (0.5, 0.5),
+    "relu4_1": (1.0, 1.5),
+    "relu4_2": (0.5, 0.0),
+    "relu5_1": (0.25, 0.25),
+}
+DEEP = tuple(layer for layer in LAYERS if layer != "relu1_1")
+
+
+class Teacher:
+    """VGG19 up to relu5_1 (Oxford weights), features scaled to unit mean square per layer."""
+
+    def __init__(self, path: Path, device: torch.device):
+        if path.suffix == ".npz":
+            weights = {k: torch.from_numpy(v) for k, v in np.load(path).items()}
+        else:
+            from safetensors.torch import load_file
+
+            weights = load_file(path)
+        self.convs = {}
+        for name in TEACHER_CONVS:
+            kernel = weights[f"conv{name}.kernel"].permute(3, 2, 0, 1).to(device)
+            if name == "1_1":  # RGB in [0, 1] instead of BGR in 0..255
+                kernel = kernel.flip(1) * 255
+            kernel = kernel.contiguous(memory_format=torch.channels_last)
+            self.convs[name] = kernel, weights[f"conv{name}.bias"].to(device)
+        self.scale: dict[str, float] = {}
+
+    def measure(self, x: torch.Tensor) -> None:
+        """Set the scales from pictures."""
+        self.scale = dict.fromkeys(LAYERS, 1.0)
+        raw = self(x, LAYERS)
+        self.scale = {k: float(v.square().mean().sqrt()) for k, v in raw.items()}
+
+    @torch.no_grad()
+    def __call__(
+        self, x: torch.Tensor, layers: tuple[str, ...], *, linear: bool = False
+    ) -> dict[str, torch.Tensor]:
+        """Features, (b, n, h, w), of pictures (b, 3, h, w); `linear`: before the nonlinearity."""
+        features, wanted = {}, set(layers)
+        x = (x - MEAN.to(x.device)).contiguous(memory_format=torch.channels_last)
+        for name, (kernel, bias) in self.convs.items():
+            if not wanted:
+                break
+            if name[0] != "1" and name.endswith("_1"):
+                x = F.max_pool2d(x, 2)
+            y = F.conv2d(x, kernel.to(x.dtype), bias.to(x.dtype), padding=1)
+            x = F.relu(y)
+            if f"relu{name}" in wanted:
+                wanted.discard(f"relu{name}")
+                scale = self.scale.get(f"relu{name}") or float(x.float().square().mean().sqrt())
+                features[f"relu{name}"] = (y if linear else x).float() / scale
+        return features
+
+
+def relative(error: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """Squared error over squared truth, per picture."""
+    size = truth.float().square().flatten(1).sum(1).clamp(min=1e-9)
+    return error.float().square().flatten(1).sum(1) / size
+
+
+def errors(student: dict, teacher: dict) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    """Per layer the relative squared errors of (features, Gram matrix), one value per picture."""
+    result = {}
+    for layer, truth in teacher.items():
+        found, g = student[layer], gram(truth).float()
+        result[layer] = relative(found - truth, truth), relative(gram(found).float() - g, g)
+    return result
+
+
+def total_loss(found: dict[str, tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
+    """The training loss. Roots of the relative Gram errors: their gradient does not fade early."""
+    terms = [
+        a * features.mean() + b * (grams + 1e-6).sqrt().mean()
+        for layer, (features, grams) in found.items()
+        for a, b in [IMPORTANCE[layer]]
+    ]
+    return torch.stack(terms).sum()
+
+
+class Pool:
+    """Pictures with the teacher's features at the deep layers, used several times each."""
+
+    def __init__(self, capacity: int):
+        self.capacity, self.items, self.next = capacity, [], 0
+
+    def add(self, x: torch.Tensor, teacher: Teacher, device: torch.device) -> None:
+        """Run the teacher on pictures (b, 3, s, s) and keep them, over the oldest if full."""
+        with torch.autocast(device.type, torch.bfloat16):
+            features = teacher(x.to(device), DEEP)
+        stored = {k: v.to(torch.bfloat16).cpu() for k, v in features.items()}
+        for i in range(len(x)):
+            item = x[i].cpu(), {k: v[i].clone() for k, v in stored.items()}
+            if len(self.items) < self.capacity:
+                self.items.append(item)
+            else:
+                self.items[self.next % self.capacity] = item
+            self.next += 1
+
+    def batch(self, size: int, rng: np.random.Generator, device: torch.device):
+        """A random batch: pictures and the teacher's features."""
+        chosen = [self.items[i] for i in rng.integers(len(self.items), size=size)]
+        x = torch.stack([item[0] for item in chosen])
+        truth = {k: torch.stack([item[1][k] for item in chosen]) for k in DEEP}
+        return x.to(device), {k: v.to(device) for k, v in truth.items()}
+
+
+class Stylizations:
+    """Pictures on their way to a style, optimised with the current student, restarted at times."""
+
+    def __init__(self, count: int, draw, rng: np.random.Generator):
+        self.draw, self.rng = draw, rng
+        self.x, self.content, self.style = (torch.stack([draw() for _ in range(count)]) for _ in "xyz")
+
+    def advance(self, student: Student, count: int, steps: int) -> torch.Tensor:
+        """Optimise `count` of them for some Adam steps; return them as they then are."""
+        chosen = self.rng.permutation(len(self.x))[:count]
+        for i in chosen:
+            if self.rng.random() < 0.15:
+                self.content[i], self.style[i] = self.draw(), self.draw()
+                self.x[i] = self.content[i] if self.rng.random() < 0.8 else self.draw()
+        device = next(student.parameters()).device
+        x, content, style = (t[chosen].to(device) for t in (self.x, self.content, self.style))
+        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+            kept = student(content, ("relu4_2",))["relu4_2"]
+            goal = {k: gram(v) for k, v in student(style, LAYERS[:4]).items()}
+        x.requires_grad_(True)
+        rate = float(np.exp(self.rng.uniform(np.log(0.004), np.log(0.04))))
+        adam = torch.optim.Adam([x], lr=rate, betas=(0.9, 0.99))
+        weight = float(np.exp(self.rng.uniform(np.log(0.003), np.log(0.3))))
+        for _ in range(steps):
+            with torch.autocast(device.type, torch.bfloat16):
+                features = student(x, LAYERS[:5])
+                loss = weight * relative(features["relu4_2"] - kept, kept).sum()
+                for k, g in goal.items():
+                    share = 1.0 if k == "relu4_1" else 0.1
+                    loss = loss + share * relative(gram(features[k]).float() - g.float(), g).sum()
+            (x.grad,) = torch.autograd.grad(loss, x)
+            adam.step()
+        result = x.detach().cpu()
+        good = torch.isfinite(result).flatten(1).all(1)
+        self.x[chosen[good.numpy()]] = result[good]
+        return result[good].clamp(-1, 2)
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum with orthogonalised updates for kernels (Jordan et al. 2024), five Newton-Schulz
+    iterations; vectors and the heads are AdamW's business.
+    """
+
+    def __init__(self, params, lr: float, momentum: float = 0.95):
+        super().__init__(params, {"lr": lr, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        """One update of every kernel."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                buffer = self.state[p].setdefault("momentum", torch.zeros_like(p))
+                buffer.lerp_(p.grad, 1 - group["momentum"])
+                m = p.grad.lerp(buffer, group["momentum"]).flatten(1)
+                rows, columns = m.shape
+                m = (m / (m.norm() + 1e-9)).bfloat16()
+                for _ in range(5):
+                    a = m @ m.T
+                    m = 3.4445 * m + (-4.7750 * a + 2.0315 * (a @ a)) @ m
+                # Update of RMS 0.2 / sqrt(fan-in) x sqrt(fan-in): the size of an AdamW update.
+                p.add_(m.view_as(p), alpha=-group["lr"] * 0.2 * max(rows, columns) ** 0.5)
+
+
+class Run:
+    """One training run: student, its moving average, optimisers; saved and resumed as a whole."""
+
+    def __init__(self, args: argparse.Namespace, teacher: Teacher, device: torch.device):
+        self.args, self.teacher, self.device = args, teacher, device
+        self.student = Student(args.widths).to(device, memory_format=torch.channels_last)
+        self.average = Student(args.widths).to(device, memory_format=torch.channels_last)
+        self.average.load_state_dict(self.student.state_dict())
+        kernels = [p for n, p in self.student.named_parameters() if "trunk" in n and p.ndim == 4]
+        rest = [p for p in self.student.parameters() if not any(p is k for k in kernels)]
+        self.optimizers = [
+            Muon(kernels, lr=args.rate)
+            if args.optimizer == "muon"
+            else torch.optim.AdamW(kernels, lr=args.rate, weight_decay=0.01),
+            torch.optim.AdamW(rest, lr=args.rate, weight_decay=0.0),
+        ]
+        self.step, self.seconds = 0, 0.0
+
+    def progress(self) -> float:
+        """How much of the run is done, 0 to 1: of the steps, or of the minutes."""
+        if self.args.steps:
+            return self.step / self.args.steps
+        return self.seconds / 60 / self.args.minutes
+
+    def train_step(self, x: torch.Tensor, truth: dict[str, torch.Tensor]) -> float:
+        """One optimiser step on a batch; returns its loss."""
+        done = min(self.progress(), 1.0)
+        # Warm up for 200 steps, then half a cosine down to 1 % of the rate.
+        factor = min(1.0, (self.step + 1) / 200) * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * done)))
+        # relu1_1 is easy and large: a part of the picture teaches enough.
+        small = x[:, :, 32:64, 32:64]
+        truth = truth | self.teacher(small, ("relu1_1",))
+        with torch.autocast(self.device.type, torch.bfloat16):
+            found = self.student(x, DEEP)
+            found |= self.student(small, ("relu1_1",))
+            loss = total_loss(errors(found, truth))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.student.parameters(), 5.0)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.args.rate * factor
+            optimizer.step()
+        self.student.zero_grad(set_to_none=True)
+        decay = min(0.998, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            pairs = zip(self.average.parameters(), self.student.parameters(), strict=True)
+            for a, p in pairs:
+                a.lerp_(p, 1 - decay)
+        self.step += 1
+        return float(loss.detach())
+
+    def save(self, path: Path) -> None:
+        """Write everything needed to go on; a kill at any moment leaves the old file."""
+        state = {
+            "student": self.student.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizers": [o.state_dict() for o in self.optimizers],
+            "scale": self.teacher.scale,
+            "step": self.step,
+            "seconds": self.seconds,
+        }
+        partial = path.with_suffix(".partial")
+        torch.save(state, partial)
+        os.replace(partial, path)
+
+    def resume(self, path: Path) -> None:
+        """Go on from a file written by `save`."""
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        self.student.load_state_dict(state["student"])
+        self.average.load_state_dict(state["average"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.teacher.scale = state["scale"]
+        self.step, self.seconds = state["step"], state["seconds"]
+
+
+@torch.no_grad()
+def evaluate(student: Student, teacher: Teacher, sets: dict[str, torch.Tensor]) -> dict:
+    """Mean relative errors on held-out pictures: {set: {layer: [features, Gram]}}."""
+    device = next(student.parameters()).device
+    report = {}
+    for name, pictures in sets.items():
+        found: dict[str, list] = {layer: [] for layer in LAYERS}
+        for x in pictures.split(8):
+            x = x.to(device)
+            with torch.autocast(device.type, torch.bfloat16):
+                truth, guess = teacher(x, LAYERS), student(x, LAYERS)
+            for layer, values in errors(guess, truth).items():
+                found[layer].append(torch.stack(values))
+        report[name] = {k: torch.cat(v, 1).mean(1).tolist() for k, v in found.items()}
+    return report
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    """The flags."""
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    p.add_argument("--teacher", type=Path, required=True, help="VGG19: .safetensors or .npz, HWIO")
+    p.add_argument("--photos", type=Path, required=True, help="a folder of photographs")
+    p.add_argument("--paintings", type=Path, required=True, help="a folder of style pictures")
+    p.add_argument("--exclude", nargs="*", default=[], help="name patterns never trained on")
+    p.add_argument("--output", type=Path, required=True, help="the student: .safetensors")
+    p.add_argument("--checkpoint", type=Path, help="default: the output with suffix .pt")
+    p.add_argument("--trace", type=Path, help="JSON lines; default: the output with suffix .jsonl")
+    p.add_argument("--resume", action="store_true", help="go on from the checkpoint if it is there")
+    p.add_argument("--minutes", type=float, default=75.0, help="length of the run")
+    p.add_argument("--steps", type=int, default=0, help="length in steps instead of minutes")
+    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--size", type=int, default=128, help="side of the training pictures")
+    p.add_argument("--batch", type=int, default=8)
+    p.add_argument("--pool", type=int, default=2400, help="pictures kept with teacher features")
+    p.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
+    p.add_argument("--optimizer", choices=("muon", "adamw"), default="muon")
+    p.add_argument("--refresh", type=int, default=8, help="steps between new pictures")
+    p.add_argument("--widths", type=int, nargs=10, default=[32, 64, 64, 1, 128, 3, 256, 2, 256, 1],
+                   help="see distill_student.Student")  # fmt: skip
+    p.add_argument("--init", type=Path, help="a checkpoint to take the weights from")
+    args = p.parse_args(argv)
+    args.checkpoint = args.checkpoint or args.output.with_suffix(".pt")
+    args.trace = args.trace or args.output.with_suffix(".jsonl")
+    return args
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Train, saving as it goes; export at the end."""
+    args = parse(argv)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.manual_seed(args.seed)
+    teacher = Teacher(args.teacher, device)
+    run = Run(args, teacher, device)
+    photos, held_photos, names = hold_out(load_folder(args.photos, args.exclude), 40)
+    paintings, held_paintings, more = hold_out(load_folder(args.paintings, args.exclude), 8)
+
+    still = np.random.default_rng(12345)  # the same held-out crops in every run
+    clean = np.stack([crop(p, args.size, still) for p in held_photos + held_paintings])
+    noisy = np.stack([disturb(x, still) for x in clean])
+    sets = {"clean": torch.from_numpy(clean), "noisy": torch.from_numpy(noisy)}
+
+    if args.resume and args.checkpoint.exists():
+        run.resume(args.checkpoint)
+    else:
+        with torch.autocast(device.type, torch.bfloat16):
+            teacher.measure(sets["clean"].to(device))
+        if args.init:
+            run.student.load_state_dict(torch.load(args.init, weights_only=True)["average"])
+        else:
+            start = np.random.default_rng(args.seed)
+            crops = [sample(photos, paintings, args.size, start) for _ in range(128)]
+            initialise(run.student, teacher, torch.from_numpy(np.stack(crops)))
+        run.average.load_state_dict(run.student.state_dict())
+    rng = np.random.default_rng([args.seed, run.step])
+
+    def draw() -> torch.Tensor:
+        return torch.from_numpy(sample(photos, paintings, args.size, rng))
+
+    pool, paths = Pool(args.pool), Stylizations(96, draw, rng)
+    for _ in range(min(24, args.pool // 16)):
+        pool.add(torch.stack([draw() for _ in range(16)]), teacher, device)
+
+    def report(event: str, **values) -> None:
+        line = {"event": event, "step": run.step, "minutes": round(run.seconds / 60, 2), **values}
+        with args.trace.open("a") as f:
+            f.write(json.dumps(line) + "\n")
+
+    report("start", held_out=names + more, parameters=sum(p.numel() for p in run.student.parameters()))
+    last, last_save, losses = time.monotonic(), time.monotonic(), []
+    while run.progress() < 1:
+        if run.step % args.refresh == 0:
+            # Every other refresh is of the student's own making.
+            if run.step // args.refresh % 2:
+                pool.add(paths.advance(run.student, 8, 8), teacher, device)
+            else:
+                pool.add(torch.stack([draw() for _ in range(16)]), teacher, device)
+        losses.append(run.train_step(*pool.batch(args.batch, rng, device)))
+        now = time.monotonic()
+        run.seconds, last = run.seconds + now - last, now
+        if run.step % 100 == 0:
+            report("train", loss=float(np.mean(losses)), pool=len(pool.items))
+            losses = []
+        if run.step % 500 == 0:
+            own = {"stylized": paths.x[:32].clamp(-1, 2)}
+            report("held-out", errors=evaluate(run.average, teacher, sets | own))
+        if now - last_save > 60:
+            run.save(args.checkpoint)
+            last_save = now
+    report("end", errors=evaluate(run.average, teacher, sets | {"stylized": paths.x[:32].clamp(-1, 2)}))
+    run.save(args.checkpoint)
+    export(run.average, teacher.scale, args.output, vars(args) | {"trained_steps": run.step})
+
+
+if __name__ == "__main__":
+    main()
