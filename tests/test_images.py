@@ -1,5 +1,6 @@
 import io
 import struct
+import warnings
 import zlib
 
 import jax.numpy as jnp
@@ -270,9 +271,21 @@ def test_exif_turns_alpha_and_16_bits_too(rng):
     np.testing.assert_allclose(turned, np.rot90(grey, -1) / 65535, rtol=1e-6)
 
 
-def test_broken_exif_is_ignored(pixels):
-    data = encoded(Image.fromarray(pixels), exif=b"Exif\0\0MM\0*\xff\xff\xff\xff" + b"\xff" * 20)
-    np.testing.assert_array_equal(eight_bits(images.read(data).rgb), pixels)
+@pytest.mark.parametrize(
+    "exif",
+    [
+        b"\xff\xff\xff\xff" + b"\xff" * 20,  # far behind the end
+        b"\0\0\0\x08\0\x05",  # five entries, none there
+        b"",
+    ],
+)
+def test_broken_exif_is_ignored_silently(exif, pixels):
+    data = encoded(Image.fromarray(pixels), exif=b"Exif\0\0MM\0*" + exif)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        picture = images.read(data)
+    np.testing.assert_array_equal(eight_bits(picture.rgb), pixels)
+    assert not seen
 
 
 def test_a_pil_picture_is_not_changed(pixels):
@@ -374,7 +387,7 @@ def header_of(width: int, height: int) -> bytes:
     [(30_000, 10_000, 400_000_000), (30_000, 1, 400_000_000), (15_000, 15_000, 225_000_000)],
 )
 def test_too_many_pixels(width, height, needed, monkeypatch):
-    limit = Image.MAX_IMAGE_PIXELS
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 12_345)
     text = sentence(images.read, header_of(width, height), what="content picture")
     assert f"{width} x {height} pixels" in text
     assert "178,956,970 pixels (20,066 a side)" in text
@@ -387,7 +400,7 @@ def test_too_many_pixels(width, height, needed, monkeypatch):
         assert "damaged" in sentence(images.read, header_of(width, height), **options)
     with pytest.raises(InputError, match="beyond the limit"):
         images.read(header_of(width, height), max_pixels=needed - 1)
-    assert limit == Image.MAX_IMAGE_PIXELS
+    assert Image.MAX_IMAGE_PIXELS == 12_345
 
 
 def test_16k_by_8k_passes_the_limit():

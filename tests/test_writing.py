@@ -257,12 +257,12 @@ def test_the_file_is_never_seen_half_written(smooth, tmp_path, monkeypatch):
     fsync = os.fsync
 
     def look(descriptor):
-        seen.append(path.read_bytes())
+        seen.append((path.read_bytes(), os.fstat(descriptor).st_size))
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", look)
     images.save(path, smooth)
-    assert seen == [b"old"]
+    assert seen == [(b"old", path.stat().st_size)]
 
 
 @pytest.mark.parametrize(("suffix", "width"), [(".webp", 16_384), (".jpg", 65_536)])
