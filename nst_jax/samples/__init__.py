@@ -1,0 +1,71 @@
+"""Sample pictures that come with the package: photographs, and styles drawn for it.
+
+    nst.samples.content()      # a photograph
+    nst.samples.style("ink")   # an ink painting
+
+ORIGIN.md, beside the files, says where each is from and under which licence.
+"""
+
+import difflib
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from nst_jax import images
+from nst_jax.errors import InputError
+
+_CONTENT = ("cat", "coffee")
+_STYLE = ("night", "autumn", "glass", "ink", "waves")
+
+
+def content_names() -> tuple[str, ...]:
+    """The names of the photographs, the default first."""
+    return _CONTENT
+
+
+def style_names() -> tuple[str, ...]:
+    """The names of the style pictures, the default first."""
+    return _STYLE
+
+
+def content(name: str = _CONTENT[0]) -> Float[np.ndarray, "h w 3"]:
+    """A photograph to stylize: RGB float32 in [0, 1], long side 451 to 600 pixels.
+
+    Raises:
+        InputError: an unknown name; says which is near it and which there are.
+
+    """
+    return _read(name, "content picture", _CONTENT)
+
+
+def style(name: str = _STYLE[0]) -> Float[np.ndarray, "h w 3"]:
+    """A style picture: RGB float32 in [0, 1], 640 pixels wide and 512 high.
+
+    Raises:
+        InputError: an unknown name; says which is near it and which there are.
+
+    """
+    return _read(name, "style picture", _STYLE)
+
+
+def path(name: str) -> Path:
+    """The file of any sample, photograph or style.
+
+    Raises:
+        InputError: an unknown name; says which is near it and which there are.
+
+    """
+    return _find(name, "picture", _CONTENT + _STYLE)
+
+
+def _read(name: str, what: str, known: tuple[str, ...]) -> Float[np.ndarray, "h w 3"]:
+    return images.read(_find(name, what, known), what=f"sample {what}").rgb
+
+
+def _find(name: str, what: str, known: tuple[str, ...]) -> Path:
+    if name not in known:
+        near = difflib.get_close_matches(str(name), known, n=1)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        raise InputError(f"There is no sample {what} '{name}'.{hint} There is {', '.join(known)}.")
+    return Path(__file__).with_name(f"{name}.jpg")
