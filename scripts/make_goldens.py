@@ -8,6 +8,12 @@ One function per group of files; without names, all are made. Needs the `torch` 
 import sys
 from pathlib import Path
 
+import numpy as np
+
+BLOCKS = {"vgg19": (2, 2, 4, 4, 4), "vgg16": (2, 2, 3, 3, 3)}
+WIDTHS = (6, 8, 10, 12, 12)
+GOLDEN_LAYERS = ("conv2_1", "relu3_1", "relu4_2", "pool4", "relu5_1")
+NETWORK_CASES = (("max", "zero"), ("average", "reflect"), ("max", "replicate"))
 GOLDEN = Path(__file__).resolve().parents[1] / "tests" / "golden"
 
 
@@ -32,7 +38,53 @@ def torch_files() -> None:
         torch.save(state, GOLDEN / f"{name}.pth", _use_new_zipfile_serialization=is_zip)
 
 
-MAKERS = {"torch_files": torch_files}
+def random_weights(architecture: str, seed: int) -> dict[str, np.ndarray]:
+    """A narrow random VGG that numpy draws alike everywhere: `conv1_1.kernel` HWIO, ..."""
+    rng, weights, depth = np.random.default_rng(seed), {}, 3
+    for b, (count, width) in enumerate(zip(BLOCKS[architecture], WIDTHS, strict=True), 1):
+        for i in range(1, count + 1):
+            kernel = rng.standard_normal((3, 3, depth, width)) * np.sqrt(2 / (9 * depth))
+            weights[f"conv{b}_{i}.kernel"] = kernel.astype(np.float32)
+            weights[f"conv{b}_{i}.bias"] = rng.standard_normal(width).astype(np.float32)
+            depth = width
+    return weights
+
+
+def pictures(seed: int) -> dict[str, np.ndarray]:
+    """An image and a content of one odd size, and a style of another, in [0, 1]."""
+    rng = np.random.default_rng(seed)
+    sizes = {"image": (35, 52), "content": (35, 52), "style": (40, 33)}
+    return {k: rng.random((h, w, 3)).astype(np.float32) for k, (h, w) in sizes.items()}
+
+
+def networks() -> None:
+    """Features, objective and gradient of narrow random networks, from PyTorch in float64."""
+    import torch
+    from torch_peer import Peer
+
+    for architecture in BLOCKS:
+        weights, given, found = random_weights(architecture, 1), pictures(2), {}
+        for pooling, padding in NETWORK_CASES:
+            options = {"pooling": pooling, "padding": padding, "dtype": torch.float64}
+            peer = Peer(weights, architecture, **options)
+            with torch.no_grad():
+                features = peer.features(peer.picture(given["image"]), GOLDEN_LAYERS)
+            for layer, f in features.items():
+                found[f"{pooling}/{padding}/{layer}"] = f[0].permute(1, 2, 0).float().numpy()
+        peer = Peer(weights, architecture, dtype=torch.float64)
+        for normalization in ("gatys", "paper", "neural-style"):
+            x = peer.picture(given["image"]).requires_grad_()
+            loss = peer.objective(
+                given["content"], given["style"], normalization=normalization, tv_weight=0.01
+            )(x)
+            loss.backward()
+            assert x.grad is not None
+            found[f"{normalization}/loss"] = np.float32(loss.item())
+            found[f"{normalization}/gradient"] = x.grad[0].permute(1, 2, 0).float().numpy()
+        np.savez_compressed(GOLDEN / f"{architecture}.npz", **found)
+
+
+MAKERS = {"torch_files": torch_files, "networks": networks}
 
 
 if __name__ == "__main__":

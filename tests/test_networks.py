@@ -1,29 +1,20 @@
 """VGG's features against PyTorch with the same weights: every layer, pooling, border, odd sizes."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from make_goldens import BLOCKS, GOLDEN_LAYERS, NETWORK_CASES, pictures, random_weights
 
 from nst_jax import InputError, Options, features
 from nst_jax.networks.layers import adjoint, conv3x3, conv3x3_of_few, pool2x2
 from nst_jax.networks.vgg import VGG
-from nst_jax.networks.weightfile import ARCHITECTURES, CAFFE, TORCHVISION
+from nst_jax.networks.weightfile import CAFFE, TORCHVISION
 
-NARROW = (6, 8, 10, 12, 12)
-
-
-def random_weights(rng, architecture="vgg19", widths=NARROW):
-    weights, depth = {}, 3
-    for b, count in enumerate(ARCHITECTURES[architecture], 1):
-        for i in range(1, count + 1):
-            out = widths[b - 1]
-            kernel = rng.normal(size=(3, 3, depth, out)) * np.sqrt(2 / (9 * depth))
-            weights[f"conv{b}_{i}.kernel"] = kernel.astype(np.float32)
-            weights[f"conv{b}_{i}.bias"] = rng.normal(size=out).astype(np.float32)
-            depth = out
-    return weights
+GOLDEN = Path(__file__).parent / "golden"
 
 
 def relative_error(ours, theirs):
@@ -38,7 +29,7 @@ def relative_error(ours, theirs):
 @pytest.mark.parametrize(("architecture", "size"), [("vgg19", (48, 33)), ("vgg16", (51, 64))])
 def test_every_layer_matches_torch(rng, architecture, size, pooling, padding, preprocessing):
     torch_peer = pytest.importorskip("torch_peer", reason="parity with PyTorch needs torch")
-    weights = random_weights(rng, architecture)
+    weights = random_weights(architecture, 0)
     network = VGG(architecture, weights, preprocessing, Options(pooling, padding))
     peer = torch_peer.Peer(
         weights,
@@ -59,6 +50,17 @@ def test_every_layer_matches_torch(rng, architecture, size, pooling, padding, pr
         expected = theirs[layer][0].permute(1, 2, 0).numpy()
         assert ours[layer].shape == expected.shape
         assert relative_error(ours[layer], expected) <= 1e-4, layer
+
+
+@pytest.mark.parametrize("architecture", BLOCKS)
+def test_features_match_the_golden_files_of_torch(architecture):
+    golden = np.load(GOLDEN / f"{architecture}.npz")
+    weights, image = random_weights(architecture, 1), pictures(2)["image"]
+    for pooling, padding in NETWORK_CASES:
+        network = VGG(architecture, weights, CAFFE, Options(pooling, padding))
+        found = jax.jit(lambda n, x: n(x, GOLDEN_LAYERS))(network, image)
+        for layer in GOLDEN_LAYERS:
+            assert relative_error(found[layer], golden[f"{pooling}/{padding}/{layer}"]) <= 1e-4
 
 
 @pytest.mark.parametrize("size", [(6, 5), (1, 1), (2, 9)])
@@ -88,7 +90,7 @@ def test_pooling_by_hand():
 
 
 def test_nothing_past_the_last_layer_is_computed(rng):
-    network = VGG("vgg19", random_weights(rng), CAFFE)
+    network = VGG("vgg19", random_weights("vgg19", 0), CAFFE)
     image = jnp.zeros((32, 32, 3))
 
     def convolutions(*layers):
@@ -104,7 +106,7 @@ def test_nothing_past_the_last_layer_is_computed(rng):
 
 
 def test_remat_changes_nothing_but_memory(rng):
-    weights, image = random_weights(rng), rng.uniform(size=(40, 40, 3)).astype(np.float32)
+    weights, image = random_weights("vgg19", 0), rng.uniform(size=(40, 40, 3)).astype(np.float32)
 
     def gradient(remat):
         network = VGG("vgg19", weights, CAFFE, Options(remat=remat))
@@ -116,7 +118,7 @@ def test_remat_changes_nothing_but_memory(rng):
 
 
 def test_bfloat16_is_near_and_vmap_gives_batches(rng):
-    weights = random_weights(rng)
+    weights = random_weights("vgg19", 0)
     images = rng.uniform(size=(3, 32, 32, 3)).astype(np.float32)
     exact = VGG("vgg19", weights, CAFFE)
     coarse = VGG("vgg19", weights, CAFFE, Options(precision="bfloat16"))
@@ -129,7 +131,7 @@ def test_bfloat16_is_near_and_vmap_gives_batches(rng):
 
 
 def test_bad_layers_and_sizes_get_a_sentence(rng):
-    network = VGG("vgg19", random_weights(rng), CAFFE, name="tiny")
+    network = VGG("vgg19", random_weights("vgg19", 0), CAFFE, name="tiny")
     image = jnp.zeros((32, 8, 3))
     with pytest.raises(InputError, match=r"no layer 'relu4_5'. Did you mean 'relu4_4'\?"):
         features(network, image, ["relu4_5"])
@@ -139,7 +141,7 @@ def test_bad_layers_and_sizes_get_a_sentence(rng):
 
 
 def test_network_is_a_pytree_of_arrays(rng):
-    network = VGG("vgg19", random_weights(rng), CAFFE)
+    network = VGG("vgg19", random_weights("vgg19", 0), CAFFE)
     graph, state = nnx.split(network)
     again = nnx.merge(graph, state)
     image = rng.uniform(size=(32, 32, 3)).astype(np.float32)

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from make_goldens import pictures, random_weights
 from scipy.ndimage import gaussian_filter
-from test_networks import NARROW, random_weights, relative_error
+from test_networks import GOLDEN, relative_error
 
 from nst_jax import (
     VGG,
@@ -43,7 +44,7 @@ def weights_for(spec, content=1.0, style=1e3, tv=0.0):
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
 def test_value_and_gradient_match_torch(rng, normalization, size):
     torch_peer = pytest.importorskip("torch_peer", reason="parity with PyTorch needs torch")
-    weights = random_weights(rng)
+    weights = random_weights("vgg19", 0)
     network, peer = VGG("vgg19", weights, CAFFE), torch_peer.Peer(weights)
     content = rng.uniform(size=(*size, 3)).astype(np.float32)
     style = rng.uniform(size=(40, 56, 3)).astype(np.float32)
@@ -73,6 +74,27 @@ def test_value_and_gradient_match_torch(rng, normalization, size):
     assert parts == pytest.approx(float(total), rel=1e-6)
     layers = sum(float(terms[layer]) for layer in spec.layers)
     assert layers == pytest.approx(float(terms["content"] + terms["style"]), rel=1e-5)
+
+
+@pytest.mark.parametrize("architecture", ["vgg19", "vgg16"])
+def test_value_and_gradient_match_the_golden_files_of_torch(architecture):
+    golden, given = np.load(GOLDEN / f"{architecture}.npz"), pictures(2)
+    network = VGG(architecture, random_weights(architecture, 1), CAFFE)
+
+    def total(image, spec, targets):
+        return objective(spec, image, network, targets, weights_for(spec, tv=0.01))[0]
+
+    for normalization in NORMALIZATIONS:
+        spec = Objective(normalization=normalization)
+        targets = Targets(
+            content_targets(spec, network, given["content"]),
+            style_targets(spec, network, given["style"]),
+        )
+        value, gradient = jax.jit(jax.value_and_grad(total), static_argnums=1)(
+            given["image"], spec, targets
+        )
+        assert float(value) == pytest.approx(float(golden[f"{normalization}/loss"]), rel=1e-4)
+        assert relative_error(gradient, golden[f"{normalization}/gradient"]) <= 1e-4
 
 
 def test_gram_by_hand(rng):
@@ -128,7 +150,7 @@ def test_total_variation_of_a_checkerboard_and_of_a_constant():
 
 
 def test_a_picture_is_at_its_own_targets(rng):
-    network = VGG("vgg19", random_weights(rng), CAFFE)
+    network = VGG("vgg19", random_weights("vgg19", 0), CAFFE)
     image = rng.uniform(size=(32, 32, 3)).astype(np.float32)
     spec = Objective()
     targets = Targets(content_targets(spec, network, image), style_targets(spec, network, image))
@@ -137,7 +159,7 @@ def test_a_picture_is_at_its_own_targets(rng):
 
 
 def test_weights_vmap_and_do_not_recompile(rng):
-    network = VGG("vgg19", random_weights(rng), CAFFE)
+    network = VGG("vgg19", random_weights("vgg19", 0), CAFFE)
     content, style = rng.uniform(size=(2, 32, 32, 3)).astype(np.float32)
     spec = Objective(style_layers=STYLE_LAYERS[:3])
     targets = Targets(content_targets(spec, network, content), style_targets(spec, network, style))
@@ -195,7 +217,7 @@ def test_twenty_evaluations_of_lbfgs_follow_torch(rng):
     from nst_jax import Optimizer, minimize
     from nst_jax.api import ScaledObjective
 
-    weights = random_weights(rng, widths=NARROW)
+    weights = random_weights("vgg19", 0)
     network, peer = VGG("vgg19", weights, CAFFE), torch_peer.Peer(weights)
     content, style = smooth(rng, 64, 48), smooth(rng, 64, 48)
     spec = Objective()
