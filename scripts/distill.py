@@ -11,18 +11,19 @@ is wrong, so pictures half stylized with the current student join the training p
 
 import argparse
 import json
+import math
 import os
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from distill_init import initialise
+from distill_muon import Muon
 from distill_pictures import crop, disturb, hold_out, load_folder, sample
-from distill_student import LAYERS, MEAN, Student, export, gram
+from distill_student import LAYERS, Student, export, gram
+from distill_teacher import Teacher
 
-TEACHER_CONVS = "1_1 1_2 2_1 2_2 3_1 3_2 3_3 3_4 4_1 4_2 4_3 4_4 5_1".split()
 # How much each layer counts: (features, Gram matrix). relu4_1's Gram dominates Gatys' objective.
 IMPORTANCE = {
     "relu1_1": (0.5, 0.2),
@@ -33,52 +34,6 @@ IMPORTANCE = {
     "relu5_1": (0.25, 0.25),
 }
 DEEP = tuple(layer for layer in LAYERS if layer != "relu1_1")
-
-
-class Teacher:
-    """VGG19 up to relu5_1 (Oxford weights), features scaled to unit mean square per layer."""
-
-    def __init__(self, path: Path, device: torch.device):
-        if path.suffix == ".npz":
-            weights = {k: torch.from_numpy(v) for k, v in np.load(path).items()}
-        else:
-            from safetensors.torch import load_file
-
-            weights = load_file(path)
-        self.convs = {}
-        for name in TEACHER_CONVS:
-            kernel = weights[f"conv{name}.kernel"].permute(3, 2, 0, 1).to(device)
-            if name == "1_1":  # RGB in [0, 1] instead of BGR in 0..255
-                kernel = kernel.flip(1) * 255
-            kernel = kernel.contiguous(memory_format=torch.channels_last)
-            self.convs[name] = kernel, weights[f"conv{name}.bias"].to(device)
-        self.scale: dict[str, float] = {}
-
-    def measure(self, x: torch.Tensor) -> None:
-        """Set the scales from pictures."""
-        self.scale = dict.fromkeys(LAYERS, 1.0)
-        raw = self(x, LAYERS)
-        self.scale = {k: float(v.square().mean().sqrt()) for k, v in raw.items()}
-
-    @torch.no_grad()
-    def __call__(
-        self, x: torch.Tensor, layers: tuple[str, ...], *, linear: bool = False
-    ) -> dict[str, torch.Tensor]:
-        """Features, (b, n, h, w), of pictures (b, 3, h, w); `linear`: before the nonlinearity."""
-        features, wanted = {}, set(layers)
-        x = (x - MEAN.to(x.device)).contiguous(memory_format=torch.channels_last)
-        for name, (kernel, bias) in self.convs.items():
-            if not wanted:
-                break
-            if name[0] != "1" and name.endswith("_1"):
-                x = F.max_pool2d(x, 2)
-            y = F.conv2d(x, kernel.to(x.dtype), bias.to(x.dtype), padding=1)
-            x = F.relu(y)
-            if f"relu{name}" in wanted:
-                wanted.discard(f"relu{name}")
-                scale = self.scale.get(f"relu{name}") or float(x.float().square().mean().sqrt())
-                features[f"relu{name}"] = (y if linear else x).float() / scale
-        return features
 
 
 def relative(error: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
@@ -138,7 +93,9 @@ class Stylizations:
 
     def __init__(self, count: int, draw, rng: np.random.Generator):
         self.draw, self.rng = draw, rng
-        self.x, self.content, self.style = (torch.stack([draw() for _ in range(count)]) for _ in "xyz")
+        self.x, self.content, self.style = (
+            torch.stack([draw() for _ in range(count)]) for _ in "xyz"
+        )
 
     def advance(self, student: Student, count: int, steps: int) -> torch.Tensor:
         """Optimise `count` of them for some Adam steps; return them as they then are."""
@@ -171,31 +128,6 @@ class Stylizations:
         return result[good].clamp(-1, 2)
 
 
-class Muon(torch.optim.Optimizer):
-    """Momentum with orthogonalised updates for kernels (Jordan et al. 2024), five Newton-Schulz
-    iterations; vectors and the heads are AdamW's business.
-    """
-
-    def __init__(self, params, lr: float, momentum: float = 0.95):
-        super().__init__(params, {"lr": lr, "momentum": momentum})
-
-    @torch.no_grad()
-    def step(self, closure=None):
-        """One update of every kernel."""
-        for group in self.param_groups:
-            for p in group["params"]:
-                buffer = self.state[p].setdefault("momentum", torch.zeros_like(p))
-                buffer.lerp_(p.grad, 1 - group["momentum"])
-                m = p.grad.lerp(buffer, group["momentum"]).flatten(1)
-                rows, columns = m.shape
-                m = (m / (m.norm() + 1e-9)).bfloat16()
-                for _ in range(5):
-                    a = m @ m.T
-                    m = 3.4445 * m + (-4.7750 * a + 2.0315 * (a @ a)) @ m
-                # Update of RMS 0.2 / sqrt(fan-in) x sqrt(fan-in): the size of an AdamW update.
-                p.add_(m.view_as(p), alpha=-group["lr"] * 0.2 * max(rows, columns) ** 0.5)
-
-
 class Run:
     """One training run: student, its moving average, optimisers; saved and resumed as a whole."""
 
@@ -224,7 +156,7 @@ class Run:
         """One optimiser step on a batch; returns its loss."""
         done = min(self.progress(), 1.0)
         # Warm up for 200 steps, then half a cosine down to 1 % of the rate.
-        factor = min(1.0, (self.step + 1) / 200) * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * done)))
+        factor = min(1.0, (self.step + 1) / 200) * (0.01 + 0.495 * (1 + math.cos(math.pi * done)))
         # relu1_1 is easy and large: a part of the picture teaches enough.
         small = x[:, :, 32:64, 32:64]
         truth = truth | self.teacher(small, ("relu1_1",))
@@ -359,7 +291,9 @@ def main(argv: list[str] | None = None) -> None:
         with args.trace.open("a") as f:
             f.write(json.dumps(line) + "\n")
 
-    report("start", held_out=names + more, parameters=sum(p.numel() for p in run.student.parameters()))
+    report(
+        "start", held_out=names + more, parameters=sum(p.numel() for p in run.student.parameters())
+    )
     last, last_save, losses = time.monotonic(), time.monotonic(), []
     while run.progress() < 1:
         if run.step % args.refresh == 0:
@@ -380,9 +314,13 @@ def main(argv: list[str] | None = None) -> None:
         if now - last_save > 60:
             run.save(args.checkpoint)
             last_save = now
-    report("end", errors=evaluate(run.average, teacher, sets | {"stylized": paths.x[:32].clamp(-1, 2)}))
+    report(
+        "end", errors=evaluate(run.average, teacher, sets | {"stylized": paths.x[:32].clamp(-1, 2)})
+    )
     run.save(args.checkpoint)
-    export(run.average, teacher.scale, args.output, vars(args) | {"trained_steps": run.step})
+    kept = ("seed", "size", "batch", "pool", "rate", "optimizer", "refresh", "widths", "minutes")
+    settings = {k: getattr(args, k) for k in kept} | {"steps": run.step}
+    export(run.average, teacher.scale, args.output, args.teacher, settings)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ of the teacher's features on the student's. (As channel pruning does: He, Zhang 
 """
 
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812
 from distill_student import LAYERS, MEAN, Student
 from torch import nn
 

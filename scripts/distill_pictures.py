@@ -59,7 +59,9 @@ def disturb(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.5:
         x = x + np.exp(rng.uniform(np.log(0.01), np.log(0.3))) * noise(x.shape[-1], rng)
     if rng.random() < 0.3:
-        gain = rng.uniform(0.6, 1.5, size=(3, 1, 1)) if rng.random() < 0.5 else rng.uniform(0.5, 1.7)
+        gain = (
+            rng.uniform(0.6, 1.5, size=(3, 1, 1)) if rng.random() < 0.5 else rng.uniform(0.5, 1.7)
+        )
         x = (x - 0.5) * gain + 0.5 + rng.normal(0, 0.1, size=(3, 1, 1))
     return np.asarray(x, np.float32)
 

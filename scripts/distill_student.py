@@ -2,9 +2,17 @@
 `nst_jax/networks/lite.py`, which computes the same thing in JAX.
 """
 
+import json
+from pathlib import Path
+
+import numpy as np
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812
+from safetensors.numpy import load_file
 from torch import nn
+
+from nst_jax.networks import weightfile
+from nst_jax.networks.weightfile import Preprocessing
 
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu4_2", "relu5_1")
 TEACHER_WIDTHS = dict(zip(LAYERS, (64, 128, 256, 512, 512, 512), strict=True))
@@ -67,4 +75,44 @@ class Student(nn.Module):
         return features
 
 
-def export(*a): pass
+def tensors(student: Student, scale: dict[str, float]) -> dict[str, np.ndarray]:
+    """What `nst_jax.networks.lite.Lite` reads, float16: kernels HWIO, heads (w, w).
+
+    Args:
+        student: the trained network.
+        scale: the teacher's root mean square per layer, by which its features were divided.
+    """
+    found = {}
+    convs = {"shallow": student.shallow} | dict(student.trunk.items())
+    for name, conv in convs.items():
+        kernel = conv.weight.detach().cpu().permute(2, 3, 1, 0)
+        if name == "stem":  # channels by colour, then by place in the patch: the other way round
+            kernel = kernel.unflatten(2, (3, 4)).transpose(2, 3).flatten(2, 3)
+        found[f"{name}.kernel"] = kernel
+        found[f"{name}.bias"] = conv.bias.detach().cpu()
+    for layer, head in student.heads.items():
+        matrix = head.weight.detach().cpu()[:, :, 0, 0].double() * scale[layer]
+        r = torch.linalg.qr(matrix).R
+        found[f"{layer}.head"] = (r * r.diagonal().sign()[:, None]).T
+    return {k: np.ascontiguousarray(v.numpy().astype(np.float16)) for k, v in found.items()}
+
+
+def export(
+    student: Student, scale: dict[str, float], path: Path, teacher: Path, settings: dict[str, str]
+) -> None:
+    """Write the student as a weight file, with where it comes from in its metadata."""
+    raw = np.load(teacher) if teacher.suffix == ".npz" else load_file(teacher)
+    weightfile.save(
+        path,
+        tensors(student, scale),
+        architecture="vgg19-lite",
+        preprocessing=Preprocessing("RGB", 4.0, tuple(4 * v for v in MEAN.flatten().tolist())),
+        source=f"distilled by scripts/distill.py from {teacher.name}",
+        source_digest=weightfile.digest({k: raw[k] for k in raw}),
+        licence="CC-BY-4.0",
+        extra={
+            "attribution": "Distilled from VGG19 by Karen Simonyan and Andrew Zisserman, Visual "
+            "Geometry Group, University of Oxford (CC BY 4.0)",
+            "training": json.dumps(settings),
+        },
+    )
