@@ -1,11 +1,24 @@
 from . import samples as samples
-from .api import prepare as prepare, stylize as stylize
+from .api import prepare as prepare
+from .api import stylize as stylize
 from .errors import InputError as InputError
-from .losses import content_loss as content_loss, style_loss as style_loss, total_variation as total_variation
+from .losses import content_loss as content_loss
+from .losses import style_loss as style_loss
+from .losses import total_variation as total_variation
 from .networks.load import load_network as load_network
-from .networks.vgg import VGG as VGG, Network as Network, Options as Options, features as features
-from .objectives import Objective as Objective, Targets as Targets, Weights as Weights, content_targets as content_targets, objective as objective, style_targets as style_targets
+from .networks.vgg import VGG as VGG
+from .networks.vgg import Network as Network
+from .networks.vgg import Options as Options
+from .networks.vgg import features as features
+from .objectives import Objective as Objective
+from .objectives import Targets as Targets
+from .objectives import Weights as Weights
+from .objectives import content_targets as content_targets
+from .objectives import objective as objective
+from .objectives import style_targets as style_targets
 from .result import Stylization as Stylization
-from .settings import PRESETS as PRESETS, Settings as Settings
-from .solvers import Optimizer as Optimizer, minimize as minimize
+from .settings import PRESETS as PRESETS
+from .settings import Settings as Settings
+from .solvers import Optimizer as Optimizer
+from .solvers import minimize as minimize
 from .statistics import gram as gram

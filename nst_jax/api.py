@@ -3,8 +3,7 @@
 import inspect
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +13,7 @@ from jaxtyping import Array, Float
 from tqdm.auto import tqdm
 
 from nst_jax import images, loop, memory, solvers
+from nst_jax.errors import InputError
 from nst_jax.images import Picture, PictureSource
 from nst_jax.networks.load import load_network
 from nst_jax.networks.vgg import Network, Options, require_layers, require_size
@@ -26,7 +26,7 @@ from nst_jax.objectives import (
     style_targets,
 )
 from nst_jax.result import Stylization
-from nst_jax.settings import INITS, Settings, resolve
+from nst_jax.settings import INITS, PICTURE, PRESETS, Settings, resolve
 from nst_jax.typing import AnyArray
 
 # The mean colour of ImageNet: what the Caffe networks see as zero, and jcjohnson's noise surrounds.
@@ -76,49 +76,60 @@ def stylize(
         content: path, bytes, PIL picture, numpy (uint8, or float in [0, 1]) or JAX array.
         style: likewise.
         preset: `default`, or named after a paper or peer: `gatys`, `paper`, `neural-style`.
-        network: `vgg19`, `vgg16`, `vgg19-lite`, a weight file, a network object, or `auto`.
+        network: `vgg19`, `vgg16`, `vgg19-lite`, a weight file, `auto`, or a network object, which
+            brings its own pooling, padding, precision and remat.
         offline: never fetch weights; None leaves it to the environment (`NST_JAX_OFFLINE`).
         progress: show a bar with loss and time left.
         callback: called with a `Progress` after each chunk of evaluations (about half a second),
-            its `x` the best picture so far; a true result stops the run.
-        **options: any other field of `Settings`, such as `size=512` (the long side in pixels; None
-            keeps the picture's own), `iterations=500` (function evaluations), `style_weight=1e3`;
-            `init` may also be a picture. What is not given is the preset's.
+            its `x` the best picture so far, in [0, 1]; a true result stops the run.
+        **options: the fields of `Settings`, listed below; what is not given is the preset's. `init`
+            may also be a picture.
 
     Returns:
         A `Stylization`; after Ctrl-C with the best picture so far.
 
     Raises:
         InputError: anything that cannot be used, in a sentence that says what to do.
+        KeyboardInterrupt: Ctrl-C before there was a picture.
     """
     start = options.get("init")
-    if start is not None and not isinstance(start, str | os.PathLike):
-        options["init"] = "picture"
-    by_name = isinstance(network, str | os.PathLike)
-    settings = resolve(preset, network=str(network if by_name else network.name), **options)
+    if isinstance(start, os.PathLike):
+        options["init"] = os.fspath(start)
+    elif start is not None and not isinstance(start, str):
+        options["init"] = PICTURE
+    settings = _resolve(preset, network, options)
     pictures = _read(settings, content, style, start)
-    how = Options(settings.pooling, settings.padding, settings.precision, settings.remat)
-    net = load_network(network, how, offline=offline, progress=progress) if by_name else network
+    if isinstance(network, str | os.PathLike):
+        how = Options(settings.pooling, settings.padding, settings.precision, settings.remat)
+        network = load_network(network, how, offline=offline, progress=progress)
     start = pictures.start and pictures.start.rgb
-    problem = prepare(settings, net, pictures.content.rgb, pictures.style.rgb, start)
+    problem = prepare(settings, network, pictures.content.rgb, pictures.style.rgb, start)
 
     bar = tqdm(total=settings.iterations, disable=not progress, unit="eval", desc="stylize")
 
     def report(now: loop.Progress) -> bool | None:
         bar.set_postfix(loss=f"{now.losses['total']:.4g}", refresh=False)
         bar.update(min(now.evaluations, settings.iterations) - bar.n)
-        return callback(replace(now, x=now.x / settings.units)) if callback else None
+        return callback and callback(replace(now, x=jnp.clip(now.x / settings.units, 0, 1)))
 
-    with bar:
-        outcome = loop.run(
-            problem.fn,
-            problem.optimizer,
-            problem.x,
-            problem.args,
-            learning_rate=problem.learning_rate,
-            iterations=settings.iterations,
-            report=report,
-        )
+    try:
+        with bar:
+            outcome = loop.run(
+                problem.fn,
+                problem.optimizer,
+                problem.x,
+                problem.args,
+                learning_rate=problem.learning_rate,
+                iterations=settings.iterations,
+                report=report,
+            )
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise InputError(
+            "The device ran out of memory: lower size or history, set remat, or use optimizer "
+            "'adam'."
+        ) from error
     return Stylization(
         image=np.clip(np.asarray(outcome.x) / settings.units, 0, 1),
         losses=outcome.losses,
@@ -128,8 +139,8 @@ def stylize(
         compile_seconds=outcome.compile_seconds,
         run_seconds=outcome.run_seconds,
         settings=settings,
-        network=net.name,
-        network_digest=net.digest,
+        network=network.name,
+        network_digest=network.digest,
         alpha=pictures.content.alpha,
         icc=pictures.content.icc,
         sources=_names(content=content, style=style),
@@ -150,11 +161,14 @@ def prepare(
         network: the feature extractor, with its own options.
         content: RGB in [0, 1], at the size of the result.
         style: RGB in [0, 1], at the size that its strokes should have.
-        start: the picture to start from, if `settings.init` names none; covers the content.
+        start: the picture to start from if `settings.init` is a picture; scaled to cover the
+            content.
 
     Raises:
         InputError: layers that the network lacks, pictures too small, too little memory.
     """
+    if start is None and settings.init not in INITS:
+        raise InputError(f"init is '{settings.init}', but there is no picture: give start.")
     spec = Objective(
         # Layers of weight zero cost nothing.
         content_layers=tuple(k for k, w in settings.content_layers.items() if w),
@@ -214,6 +228,26 @@ def initial_picture(
     return jnp.asarray(images.cover(np.asarray(other), (height, width)))
 
 
+def _resolve(preset: str, network: Any, options: dict[str, Any]) -> Settings:
+    """The settings; those of a network object are its own."""
+    if isinstance(network, str | os.PathLike):
+        return resolve(preset, network=os.fspath(network), **options)
+    if not isinstance(network, Network):
+        raise InputError(
+            "network must be a name, a weight file or a network object; this is of type "
+            f"{type(network).__name__}."
+        )
+    given = [f.name for f in fields(Options) if f.name in options]
+    if given:
+        raise InputError(
+            f"The network object has its own {' and '.join(given)}: give that to load_network(), "
+            "in Options, or name the network here."
+        )
+    how = getattr(network, "options", None)
+    own = asdict(how) if isinstance(how, Options) else {}
+    return resolve(preset, network=network.name, **own, **options)
+
+
 class _Pictures(NamedTuple):
     content: Picture
     style: Picture
@@ -230,22 +264,27 @@ def _read(settings: Settings, content: PictureSource, style: PictureSource, star
 
 
 def _names(**sources: PictureSource) -> dict[str, str]:
-    return {k: Path(v).name for k, v in sources.items() if isinstance(v, str | os.PathLike)}
+    """File names alone: they go into the picture, and folders are nobody's business."""
+    return {k: os.path.basename(v) for k, v in sources.items() if isinstance(v, str | os.PathLike)}
 
 
 def _show_options(function: Callable) -> None:
-    """Let `help()` and notebooks show the options with their defaults, from the one source."""
+    """Let `help()` and notebooks show the options, from the one source."""
     signature = inspect.signature(function)
     own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    taken = signature.parameters
-    options = [
+    options = [f for f in fields(Settings) if f.name not in signature.parameters]
+    shown = [
         inspect.Parameter(
-            f.name, inspect.Parameter.KEYWORD_ONLY, default=getattr(Settings(), f.name)
+            f.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=getattr(PRESETS["default"], f.name),
+            annotation=f.type,
         )
-        for f in fields(Settings)
-        if f.name not in taken
+        for f in options
     ]
-    function.__signature__ = signature.replace(parameters=own + options)  # pyright: ignore
+    function.__signature__ = signature.replace(parameters=own + shown)  # pyright: ignore
+    lines = "".join(f"        {f.name}: {f.metadata['help']}.\n" for f in options)
+    function.__doc__ = f"{function.__doc__}\n    Options:\n{lines}    "
 
 
 _show_options(stylize)

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, NoReturn, get_type_hints
 
 from absl import app
 from absl.flags import argparse_flags
@@ -17,7 +17,15 @@ from nst_jax._version import __version__
 from nst_jax.errors import InputError
 from nst_jax.settings import CHOICES, PRESETS, Settings
 
-_RUN = "how it runs"
+
+class _Parser(argparse_flags.ArgumentParser):
+    """Tells bad flags in one line, with exit code 2, and takes no abbreviations."""
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(allow_abbrev=False, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"nst-jax: {message} ({self.prog} --help says more)\n")
 
 
 def run() -> None:
@@ -27,9 +35,7 @@ def run() -> None:
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The parsed command line; bad flags exit with code 2."""
-    parser = argparse_flags.ArgumentParser(
-        prog="nst-jax", description="Neural style transfer in JAX.", allow_abbrev=False
-    )
+    parser = _Parser(prog="nst-jax", description="Neural style transfer in JAX.")
     parser.add_argument("--version", action="version", version=f"nst-jax {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_stylize(commands)
@@ -42,15 +48,23 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 def main(args: argparse.Namespace) -> int:
     """Run one subcommand; one sentence and code 2 for bad input, 130 after Ctrl-C."""
-    warnings.showwarning = lambda message, *_, **__: print(f"nst-jax: {message}", file=sys.stderr)
-    try:
-        return args.handler(args) or 0
-    except InputError as error:
-        print(f"nst-jax: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("nst-jax: interrupted before there was a result.", file=sys.stderr)
-        return 130
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: _say(message)
+        try:
+            return args.handler(args) or 0
+        except InputError as error:
+            _say(error)
+            return 2
+        except KeyboardInterrupt:
+            _say("Interrupted before there was a result.")
+            return 130
+
+
+def _say(message: object) -> None:
+    """One line on stderr, above the progress bar where there is one."""
+    from tqdm import tqdm
+
+    tqdm.write(f"nst-jax: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 def _add_stylize(commands: Any) -> None:
@@ -80,7 +94,7 @@ def _add_settings(parser: Any) -> None:
         if isinstance(default, bool):
             options["action"] = argparse.BooleanOptionalAction
         elif choices:
-            options |= {"choices": choices, "metavar": "|".join(choices)}
+            options["metavar"] = "|".join(choices)
         elif isinstance(default, dict):
             default = ",".join(k if w == 1 else f"{k}:{w:g}" for k, w in default.items())
             options["metavar"] = "LAYERS"
@@ -131,7 +145,7 @@ def _use_compilation_cache() -> None:
     import platformdirs
 
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        folder = Path(platformdirs.user_cache_dir("nst_jax")) / "xla"
+        folder = Path(platformdirs.user_cache_dir("nst_jax", appauthor=False)) / "xla"
         jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 

@@ -1,5 +1,6 @@
 """What a stylization gives back."""
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,10 +27,10 @@ class Stylization:
             per evaluation (one per step of a line search), of the unclipped picture.
         evaluations: the function evaluations used up to each of those values.
         status: `"finished"`; `"interrupted"` by Ctrl-C, `"stopped"` by the callback or
-            `"diverged"`, and then `image` is the best picture so far.
+            `"diverged"`; `image` is the best picture of them all in every case.
         restarts: how often a blow-up made the optimiser start again from the best picture.
-        compile_seconds: tracing and compilation.
-        run_seconds: everything after that.
+        compile_seconds: tracing and compilation of the loop.
+        run_seconds: the evaluations.
         settings: what was asked for.
         network: name of the network that made it.
         network_digest: digest of its weights.
@@ -52,17 +53,29 @@ class Stylization:
     icc: bytes | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def best(self) -> int:
+        """The row of `losses` and `evaluations` that belongs to `image`."""
+        total = self.losses["total"]
+        return int(np.argmin(np.where(np.isfinite(total), total, np.inf)))
+
     def record(self) -> dict[str, Any]:
-        """What `save` embeds in the picture: settings, network, losses at the end, times."""
+        """What `save` embeds in the picture: settings, network, its losses, times; plain values.
+
+        Files are there by name, without their folders.
+        """
+        settings = self.settings.to_dict()
+        values = {name: float(rows[self.best]) for name, rows in self.losses.items()}
         return {
             "version": __version__,
-            "settings": self.settings.to_dict(),
+            "settings": settings
+            | {name: os.path.basename(settings[name]) for name in ("network", "init")},
             "sources": dict(self.sources),
             "network": self.network,
             "network_digest": self.network_digest,
             "status": self.status,
-            "evaluations": int(self.evaluations[-1]) if self.evaluations.size else 0,
-            "losses": {name: float(values[-1]) for name, values in self.losses.items()},
+            "evaluations": int(self.evaluations[-1]),
+            "losses": {k: v if math.isfinite(v) else None for k, v in values.items()},
             "compile_seconds": round(self.compile_seconds, 3),
             "run_seconds": round(self.run_seconds, 3),
         }
@@ -109,8 +122,8 @@ class Stylization:
 
     def __repr__(self) -> str:
         h, w, _ = self.image.shape
-        total = f"{self.losses['total'].min():.4g}" if self.losses else "none"
+        loss = self.losses["total"][self.best]
         return (
-            f"Stylization({w}x{h}, {self.status} after {self.record()['evaluations']} evaluations, "
-            f"loss {total}, network {self.network}, {self.run_seconds:.1f} s)"
+            f"Stylization({w}x{h}, {self.status} after {self.evaluations[-1]} evaluations, "
+            f"loss {loss:.4g}, network {self.network}, {self.run_seconds:.1f} s)"
         )

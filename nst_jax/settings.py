@@ -2,8 +2,8 @@
 
 import dataclasses
 import difflib
-import math
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -13,6 +13,7 @@ from nst_jax.errors import InputError
 
 GATYS_STYLE_LAYERS = {f"relu{block}_1": 1.0 for block in range(1, 6)}
 INITS: tuple[str, ...] = get_args(Init)
+PICTURE = "picture"  # what `init` says when the start was given as a picture without a name
 
 
 def _option(default: Any, help: str) -> Any:
@@ -75,87 +76,109 @@ class Settings:
             object.__setattr__(self, name, parse_layers(getattr(self, name), name))
         for f in fields(self):
             object.__setattr__(self, f.name, self._checked(f.name))
-        if self.content_weight == self.style_weight == self.tv_weight == 0:
+        content = self.content_weight and any(self.content_layers.values())
+        style = self.style_weight and any(self.style_layers.values())
+        if not (content or style or self.tv_weight):
             raise InputError(
-                "All weights are zero: give content_weight, style_weight or tv_weight a "
-                "positive value."
+                "All weights are zero: give content_weight, style_weight or tv_weight a positive "
+                "value, and one of its layers too."
             )
-        if not any(self.content_layers.values()) and not any(self.style_layers.values()):
-            raise InputError("No layer has a positive weight: name content or style layers.")
         if self.precision == "bfloat16" and self.optimizer.startswith("lbfgs"):
             raise InputError(
                 "precision 'bfloat16' is too coarse for L-BFGS's curvature pairs: use optimizer "
                 "'adam', or precision 'float32' or 'tf32'."
             )
+        if self.optimizer == "lbfgs-zoom" and (
+            self.learning_rate is not None or self.schedule != "constant"
+        ):
+            raise InputError(
+                "optimizer 'lbfgs-zoom' searches its own step lengths: leave out learning_rate and "
+                "schedule, or use optimizer 'lbfgs'."
+            )
 
     def _checked(self, name: str) -> Any:
         value: Any = getattr(self, name)
-        choices = CHOICES.get(name)
-        if choices and value not in choices:
-            raise InputError(unknown(name, value, choices))
-        if name not in _RANGES or (value is None and name in _OPTIONAL):
+        hint: Any = _HINTS[name]
+        if hint in (str, bool) and not isinstance(value, hint):
+            kind = "a text" if hint is str else "True or False"
+            raise InputError(f"{name} is {value!r}, but must be {kind}.")
+        if name in CHOICES and value not in CHOICES[name]:
+            raise InputError(unknown(name, value, CHOICES[name]))
+        if name == "init" and _is_unknown_init(self.init):
+            raise InputError(f"{unknown(name, value, INITS)[:-1]}, or a picture file.")
+        optional = name in _OPTIONAL
+        if name not in _RANGES or (value is None and optional):
             return value
-        what, number, low, high = _RANGES[name]
-        number_type: Any = int if number is Integral else float
-        if isinstance(value, bool) or not isinstance(value, number) or not _is_in(value, low, high):
-            raise InputError(f"{name} is {value!r}, but must be {what}.")
-        return number_type(value)
+        kind, low, high = _RANGES[name]
+        if not _is_number(value, kind, low, high):
+            whole, none = "whole " * (kind is Integral), ", or None" * optional
+            raise InputError(
+                f"{name} is {value!r}, but must be a {whole}number from {low} to {high}{none}."
+            )
+        plain: Any = int if kind is Integral else float
+        return plain(value)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as kept with a result."""
         return dataclasses.asdict(self)
 
 
+_HINTS = get_type_hints(Settings)
 # From the annotations: the options that are a choice of names.
 CHOICES: dict[str, tuple[str, ...]] = {
-    name: get_args(hint)
-    for name, hint in get_type_hints(Settings).items()
-    if get_origin(hint) is Literal
+    name: get_args(hint) for name, hint in _HINTS.items() if get_origin(hint) is Literal
 }
-_SIZE = ("a whole number of pixels from 1 to 100000", Integral, 1, 100_000)
-_WEIGHT = ("a finite number that is not negative", Real, 0, math.inf)
 _OPTIONAL = ("size", "style_size", "learning_rate")
-_RANGES: dict[str, tuple[str, type, float, float]] = {
-    "size": _SIZE,
-    "style_size": _SIZE,
-    "iterations": ("a whole number from 1 to 10000000", Integral, 1, 10_000_000),
+# The upper end is far within float32.
+_WEIGHT = (Real, 0, 1e30)
+_RANGES: dict[str, tuple[type, float, float]] = {
+    "size": (Integral, 1, 100_000),
+    "style_size": (Integral, 1, 100_000),
+    "iterations": (Integral, 1, 10_000_000),
     "content_weight": _WEIGHT,
     "style_weight": _WEIGHT,
     "tv_weight": _WEIGHT,
-    "learning_rate": _WEIGHT,
-    "history": ("a whole number from 1 to 10000", Integral, 1, 10_000),
-    "momentum": ("a number from 0 to 1", Real, 0, 1),
-    "units": ("a number from 0.001 to 1000000", Real, 1e-3, 1e6),
-    "init_noise": ("a number from 0 to 1", Real, 0, 1),
-    "noise_scale": ("a number from 0 to 1", Real, 0, 1),
-    "seed": ("a whole number from 0 to 4294967295", Integral, 0, 2**32 - 1),
+    "learning_rate": (Real, 1e-30, 1e30),
+    "history": (Integral, 1, 10_000),
+    "momentum": (Real, 0, 1),
+    "units": (Real, 1e-3, 1e6),
+    "init_noise": (Real, 0, 1),
+    "noise_scale": (Real, 0, 1),
+    "seed": (Integral, 0, 2**32 - 1),
 }
 
 
-def _is_in(value: Any, low: float, high: float) -> bool:
-    return math.isfinite(value) and low <= value <= high
+def _is_number(value: Any, kind: type, low: float, high: float) -> bool:
+    """Whether a number of that kind (numpy's too, no bool), and in the range: NaN is in none."""
+    return isinstance(value, kind) and not isinstance(value, bool) and low <= value <= high
+
+
+def _is_unknown_init(name: str) -> bool:
+    """A bare word that names no start; anything with a suffix or a folder is a file."""
+    is_file = os.path.splitext(name)[1] or os.path.basename(name) != name
+    return name not in (*INITS, PICTURE) and not is_file
 
 
 def parse_layers(layers: Any, what: str) -> dict[str, float]:
     """Layer names, `NAME[:WEIGHT],...`, or a mapping, as a dict from name to weight.
 
     Raises:
-        InputError: a weight that is not a number, negative or not finite.
+        InputError: no names, or a weight that is not a number, negative or not finite.
     """
     if isinstance(layers, str):
         layers = [part for part in layers.replace(" ", "").split(",") if part]
     if not isinstance(layers, Mapping):
+        if not isinstance(layers, Iterable):
+            raise InputError(f"{what} is {layers!r}, but must be names or a mapping to weights.")
         layers = dict(_name_and_weight(item, what) for item in layers)
     for name, weight in layers.items():
-        if (
-            isinstance(weight, bool)
-            or not isinstance(weight, Real)
-            or not 0 <= float(weight) < math.inf
-        ):
+        if not _is_number(weight, *_WEIGHT):
+            _, low, high = _WEIGHT
             raise InputError(
-                f"{what}: the weight of {name} is {weight!r}, but must be {_WEIGHT[0]}."
+                f"{what}: the weight of {name} is {weight!r}, but must be a number from {low} to "
+                f"{high}."
             )
-    return {name: float(weight) for name, weight in layers.items()}
+    return {str(name): float(weight) for name, weight in layers.items()}
 
 
 def _name_and_weight(item: Any, what: str) -> tuple[str, float]:

@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -47,13 +48,13 @@ def _automatic(offline: bool | None, progress: bool) -> Path:
         return found
     try:
         return weights.fetch("vgg19", offline=offline, progress=progress)
-    except InputError as error:
+    except InputError:
         embedded = weights.locate(EMBEDDED)
         if not embedded:
             raise
         warnings.warn(
-            f"Using the embedded network {EMBEDDED}, since VGG19's weights are not here. "
-            f"To get them: nst-jax weights fetch vgg19. ({error})",
+            f"Using the embedded network {EMBEDDED}: VGG19's weights are not on this machine and "
+            "were not fetched. To get them, or to learn why not: nst-jax weights fetch vgg19.",
             stacklevel=4,
         )
         return embedded
@@ -72,17 +73,27 @@ def build(file: weightfile.WeightFile, options: Options | None = None) -> Networ
     Raises:
         InputError: an architecture that is not known here.
     """
-    if file.architecture not in weightfile.ARCHITECTURES:
+    builder = _BUILDERS.get(file.architecture)
+    if builder is None:
         raise InputError(
-            f"{file.path} holds a network of architecture '{file.architecture}'; known are "
-            f"{', '.join(weightfile.ARCHITECTURES)}."
+            f"The weight file {file.path} holds a network of architecture '{file.architecture}'; "
+            f"this nst_jax knows {', '.join(_BUILDERS)}."
         )
-    tensors = {k: jnp.asarray(v, jnp.float32) for k, v in file.tensors.items()}
+    return builder(file, options)
+
+
+def _vgg(file: weightfile.WeightFile, options: Options | None) -> Network:
     return VGG(
         file.architecture,
-        tensors,
+        {name: jnp.asarray(value, jnp.float32) for name, value in file.tensors.items()},
         file.preprocessing,
         options,
-        name=Path(file.path).stem,
+        name=file.path.stem,
         digest=file.digest,
     )
+
+
+_BUILDERS: dict[str, Callable[[weightfile.WeightFile, Options | None], Network]] = {
+    "vgg19": _vgg,
+    "vgg16": _vgg,
+}

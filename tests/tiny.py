@@ -1,0 +1,37 @@
+"""A narrow network, small pictures: what the tests of the user's side run on."""
+
+import numpy as np
+
+from nst_jax.networks.vgg import VGG, Options
+from nst_jax.networks.weightfile import ARCHITECTURES, CAFFE
+
+
+def tensors(widths=(4, 4, 6, 6, 6), seed=0) -> dict[str, np.ndarray]:
+    """Random weights of VGG19's topology at these widths."""
+    rng, found, depth = np.random.default_rng(seed), {}, 3
+    for b, (count, width) in enumerate(zip(ARCHITECTURES["vgg19"], widths, strict=True), 1):
+        for i in range(1, count + 1):
+            kernel = rng.normal(size=(3, 3, depth, width)) * np.sqrt(2 / (9 * depth))
+            found[f"conv{b}_{i}.kernel"] = kernel.astype(np.float32)
+            found[f"conv{b}_{i}.bias"] = rng.normal(size=width).astype(np.float32)
+            depth = width
+    return found
+
+
+def network(options: Options | None = None, *, seed=0, kind=VGG) -> VGG:
+    """VGG19's topology, narrow."""
+    return kind(
+        "vgg19", tensors(seed=seed), CAFFE, options, name="tiny", digest=f"sha256:{seed:064}"
+    )
+
+
+def picture(height=32, width=40, seed=1) -> np.ndarray:
+    """Smooth colours and some noise, uint8."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width][..., None] / 8
+    waves = np.sin(x * rng.uniform(0.5, 2, 3) + y * rng.uniform(0.5, 2, 3))
+    return np.uint8(np.clip(127 + 90 * waves + rng.normal(0, 20, (height, width, 3)), 0, 255))
+
+
+# Two shallow layers: enough wherever depth makes no difference, and compiled in a moment.
+SHALLOW = {"content_layers": "relu2_1", "style_layers": "relu1_1,relu2_1"}
