@@ -1,0 +1,41 @@
+"""The README says what is true: its table of options is the settings', its Python runs."""
+
+import re
+from pathlib import Path
+
+import make_readme
+import numpy as np
+
+import nst_jax as nst
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_options_are_those_of_the_settings():
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert make_readme.with_table(text) == text, "run scripts/make_readme.py"
+
+
+def test_every_public_name_that_it_shows_exists():
+    text = (ROOT / "README.md").read_text("utf-8")
+    shown = set(re.findall(r"\bnst\.([A-Za-z_]+)", text))
+    assert shown
+    assert shown <= set(dir(nst))
+
+
+def test_links_lead_somewhere():
+    text = (ROOT / "README.md").read_text("utf-8")
+    targets = [t for t in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in t]
+    assert targets
+    for target in targets:
+        assert (ROOT / target).exists(), target
+
+
+def test_gallery_lays_out_pictures_of_unequal_width():
+    from gallery import GAP, sheet
+
+    a, b = np.zeros((4, 6, 3), np.float32), np.full((4, 3, 3), 0.5, np.float32)
+    whole = sheet([[a, b], [b]])
+    assert whole.shape == (8 + GAP, 9 + GAP, 3)
+    assert (whole[:4, :6] == 0).all()
+    assert (whole[-4:, 3:] == 1).all()
