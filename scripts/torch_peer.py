@@ -20,7 +20,8 @@ class Peer:
     """VGG features and losses from `conv1_1.kernel` (HWIO) and `conv1_1.bias` arrays.
 
     `order`, `scale`, `mean`, `std` are the preprocessing: RGB in [0, 1] becomes
-    `(scale * rgb[order] - mean) / std`.
+    `(scale * rgb[order] - mean) / std`. `autocast` runs the convolutions in that dtype, and the
+    losses in float32. Made for speed as far as eager PyTorch goes: frozen weights, ReLU in place.
     """
 
     def __init__(
@@ -36,30 +37,41 @@ class Peer:
         padding: str = "zero",
         dtype: torch.dtype = torch.float32,
         channels_last: bool = False,
+        autocast: torch.dtype | None = None,
+        device: str = "cpu",
     ):
         self.blocks, self.order, self.scale = BLOCKS[architecture], order, scale
         self.pooling, self.padding, self.dtype = pooling, padding, dtype
         self.format = torch.channels_last if channels_last else torch.contiguous_format
-        self.mean = torch.tensor(mean, dtype=dtype)[:, None, None]
-        self.std = torch.tensor(std, dtype=dtype)[:, None, None]
+        self.autocast, self.device = autocast, device
+        self.mean = self._tensor(np.reshape(mean, (3, 1, 1)))
+        self.std = self._tensor(np.reshape(std, (3, 1, 1)))
         self.weights = {
-            k: torch.tensor(
-                np.ascontiguousarray(v.transpose(3, 2, 0, 1) if v.ndim == 4 else v), dtype=dtype
-            )
+            k: self._tensor(v.transpose(3, 2, 0, 1)).to(memory_format=self.format)
+            if v.ndim == 4
+            else self._tensor(v)
             for k, v in weights.items()
         }
-        for k, v in self.weights.items():
-            if v.ndim == 4:
-                self.weights[k] = v.to(memory_format=self.format)
+
+    def _tensor(self, values: np.ndarray) -> torch.Tensor:
+        return torch.tensor(np.ascontiguousarray(values), dtype=self.dtype, device=self.device)
 
     def picture(self, image: np.ndarray) -> torch.Tensor:
         """(h, w, 3) RGB in [0, 1] as a (1, 3, h, w) tensor."""
-        x = torch.tensor(np.ascontiguousarray(image.transpose(2, 0, 1))[None], dtype=self.dtype)
-        return x.to(memory_format=self.format)
+        return self._tensor(image.transpose(2, 0, 1)[None])
 
     def features(self, x: torch.Tensor, layers: tuple[str, ...]) -> dict[str, torch.Tensor]:
         """Activations of named layers, (1, c, h, w) each, up to the deepest of them."""
+        if self.autocast is None:
+            return self._features(x, layers)
+        with torch.autocast(self.device, self.autocast):
+            found = self._features(x, layers)
+        return {k: f.float() for k, f in found.items()}
+
+    def _features(self, x: torch.Tensor, layers: tuple[str, ...]) -> dict[str, torch.Tensor]:
         wanted, found = set(layers), {}
+        # The unknown itself stays contiguous, as torch.optim.LBFGS needs its gradient.
+        x = x.to(memory_format=self.format)
         x = x.flip(1) if self.order == "BGR" else x
         x = (x * self.scale - self.mean) / self.std
         for b, count in enumerate(self.blocks, 1):
@@ -71,10 +83,11 @@ class Peer:
                     x = F.conv2d(x, weight, bias)
                 else:
                     x = F.conv2d(x, weight, bias, padding=1)
-                for name in (f"conv{b}_{i}", f"relu{b}_{i}"):
-                    x = F.relu(x) if name.startswith("relu") else x
-                    if name in wanted:
-                        found[name] = x
+                if f"conv{b}_{i}" in wanted:
+                    found[f"conv{b}_{i}"] = x
+                x = F.relu(x, inplace=f"conv{b}_{i}" not in wanted)
+                if f"relu{b}_{i}" in wanted:
+                    found[f"relu{b}_{i}"] = x
                 if wanted == found.keys():
                     return found
             x = F.max_pool2d(x, 2) if self.pooling == "max" else F.avg_pool2d(x, 2)
@@ -105,7 +118,7 @@ class Peer:
 
         def loss(x: torch.Tensor) -> torch.Tensor:
             found = self.features(x, tuple({*content_layers, *style_layers}))
-            total = torch.zeros((), dtype=self.dtype)
+            total = torch.zeros((), dtype=self.dtype, device=self.device)
             for k in content_layers:
                 d = (found[k] - contents[k]).square()
                 d = d.sum() / 2 if normalization == "paper" else d.mean()
@@ -141,30 +154,47 @@ def gram(features: torch.Tensor) -> torch.Tensor:
     return flat @ flat.T / flat.shape[1]
 
 
-def lbfgs(
-    loss: Callable[[torch.Tensor], torch.Tensor],
-    start: torch.Tensor,
-    evaluations: int,
-    *,
-    units: float = 255.0,
-    after_each: Callable[[float], None] | None = None,
-) -> tuple[torch.Tensor, list[float]]:
-    """`torch.optim.LBFGS` as the peers run it: history 100, no line search, pixels in 0..units."""
-    z = (start * units).detach().clone().requires_grad_()
-    optimizer = torch.optim.LBFGS(
-        [z], max_iter=1, history_size=100, tolerance_grad=0, tolerance_change=0
-    )
-    values: list[float] = []
+class Loop:
+    """`torch.optim.LBFGS` as the peers run it: history 100, no line search, pixels in 0..units.
 
-    def closure() -> torch.Tensor:
-        optimizer.zero_grad()
-        value = loss(z / units)
+    `run(n)` goes on for n evaluations; `values` has one loss per evaluation so far.
+    """
+
+    def __init__(
+        self,
+        loss: Callable[[torch.Tensor], torch.Tensor],
+        start: torch.Tensor,
+        *,
+        units: float = 255.0,
+    ):
+        self.loss, self.units = loss, units
+        self.values: list[float] = []
+        self.z = (start * units).detach().clone().requires_grad_()
+        self.optimizer = torch.optim.LBFGS(
+            [self.z], max_iter=1, history_size=100, tolerance_grad=0, tolerance_change=0
+        )
+
+    def run(self, evaluations: int) -> None:
+        """Go on for that many evaluations of value and gradient, each with its update."""
+        for _ in range(evaluations):
+            self.optimizer.step(self._closure)
+
+    def picture(self) -> torch.Tensor:
+        """Where it stands: (1, 3, h, w) in [0, 1], unclipped."""
+        return self.z.detach() / self.units
+
+    def _closure(self) -> torch.Tensor:
+        self.optimizer.zero_grad()
+        value = self.loss(self.z / self.units)
         value.backward()
-        values.append(value.item())
-        if after_each:
-            after_each(values[-1])
+        self.values.append(value.item())
         return value
 
-    for _ in range(evaluations):
-        optimizer.step(closure)
-    return z.detach() / units, values
+
+def lbfgs(
+    loss: Callable[[torch.Tensor], torch.Tensor], start: torch.Tensor, evaluations: int
+) -> tuple[torch.Tensor, list[float]]:
+    """The picture and the losses after `evaluations` of the classic loop."""
+    loop = Loop(loss, start)
+    loop.run(evaluations)
+    return loop.picture(), loop.values

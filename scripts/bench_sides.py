@@ -1,0 +1,145 @@
+"""The two sides of the benchmark: the same objective, pictures and weights in both loops.
+
+Nothing heavy is imported before a side is made, so that a process can hold one of them alone.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from bench_tools import peak_rss
+
+
+def pictures(args: argparse.Namespace, size: int) -> list[np.ndarray]:
+    """Content and style, (size, size, 3) RGB in [0, 1]."""
+    from nst_jax import images
+
+    sources = (args.content, args.style)
+    return [images.cover(images.read(path).rgb, (size, size)) for path in sources]
+
+
+class Ours:
+    """The preset `gatys` in nst_jax's own loop on the device, after its first evaluation."""
+
+    def __init__(self, args: argparse.Namespace, size: int, weights: Path):
+        from nst_jax import api, solvers
+        from nst_jax.networks.load import load_network
+        from nst_jax.settings import resolve
+
+        self.advance = solvers.advance_jit
+        content, style = pictures(args, size)
+        self.problem = api.prepare(resolve("gatys"), load_network(weights), content, style)
+        self.state = solvers.start_jit(self.problem.optimizer, self.problem.x)
+        self.values: list[float] = []
+        began = time.perf_counter()
+        self.run(1)
+        self.first_seconds = time.perf_counter() - began
+
+    def run(self, evaluations: int) -> None:
+        """Value, gradient and update, that many times; returns when they are done."""
+        fn, optimizer, _, data, rate = self.problem
+        self.state, trace = self.advance(
+            fn, optimizer, self.state, data, rate, evaluations, capacity=64
+        )
+        self.values.extend(np.asarray(trace.terms["total"])[:evaluations].tolist())
+        self.state.x.block_until_ready()
+
+
+class Theirs:
+    """The same objective, pictures and weights in PyTorch's loop, after its first evaluation."""
+
+    def __init__(self, args: argparse.Namespace, size: int, weights: Path, kind: str = "NCHW"):
+        import torch
+        import torch_peer
+
+        from nst_jax.networks import weightfile
+
+        torch.set_num_threads(args.threads)
+        # float32 means float32, as on our side.
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.finish: Callable[[], None] = torch.cuda.synchronize if device == "cuda" else _nothing
+        file = weightfile.load(weights)
+        how = file.preprocessing
+        peer = torch_peer.Peer(
+            file.tensors,
+            file.architecture,
+            order=how.order,
+            scale=how.scale,
+            mean=how.mean,
+            std=how.std,
+            channels_last=kind != "NCHW",
+            autocast=torch.bfloat16 if kind == "bf16" else None,
+            device=device,
+        )
+        content, style = pictures(args, size)
+        self.loop = torch_peer.Loop(peer.objective(content, style), peer.picture(content))
+        self.values = self.loop.values
+        self.run(1)
+
+    def run(self, evaluations: int) -> None:
+        """As for `Ours`."""
+        self.loop.run(evaluations)
+        self.finish()
+
+
+def _nothing() -> None:
+    pass
+
+
+def measure_memory(args: argparse.Namespace) -> dict[str, int]:
+    """In a process of its own: bytes after the imports, at the peak of one run, of the program."""
+    size, evaluations, weights = args.memory_size, args.memory_evaluations[0], Path(args.weights)
+    if args.measure_memory == "theirs":
+        return _their_memory(args, size, weights, evaluations)
+    return _our_memory(args, size, weights, evaluations)
+
+
+def _their_memory(
+    args: argparse.Namespace, size: int, weights: Path, evaluations: int
+) -> dict[str, int]:
+    import torch
+
+    imported = peak_rss()
+    Theirs(args, size, weights).run(evaluations - 1)
+    found = {"peak": peak_rss(), "imported": imported}
+    if torch.cuda.is_available():
+        found["device"] = torch.cuda.max_memory_allocated()
+    return found
+
+
+def _our_memory(
+    args: argparse.Namespace, size: int, weights: Path, evaluations: int
+) -> dict[str, int]:
+    import jax
+
+    from nst_jax import api, solvers
+    from nst_jax.networks.load import load_network
+    from nst_jax.settings import resolve
+
+    imported = peak_rss()
+    content, style = pictures(args, size)
+    options: dict[str, Any] = {"preset": "gatys", "size": None, "iterations": evaluations}
+    api.stylize(content, style, network=weights, progress=False, **options)
+    found = {"peak": peak_rss(), "imported": imported}
+    stats = jax.devices()[0].memory_stats() or {}
+    if "peak_bytes_in_use" in stats:
+        found["device"] = stats["peak_bytes_in_use"]
+    problem = api.prepare(resolve(**options), load_network(weights), content, style)
+    state = solvers.start_jit(problem.optimizer, problem.x)
+    fn, optimizer, _, data, rate = problem
+    advance: Any = solvers.advance_jit
+    program = advance.lower(fn, optimizer, state, data, rate, 1, capacity=64).compile()
+    needs = program.memory_analysis()
+    # Donated arguments are the outputs: counted once.
+    found["program"] = (
+        needs.argument_size_in_bytes
+        + needs.output_size_in_bytes
+        - needs.alias_size_in_bytes
+        + needs.temp_size_in_bytes
+    )
+    found["temporaries"] = needs.temp_size_in_bytes
+    return found

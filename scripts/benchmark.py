@@ -1,0 +1,340 @@
+"""Speed and memory of nst_jax beside the classic loop in PyTorch, in the same run.
+
+    python scripts/benchmark.py --json benchmark.json            # all sections, for the record
+    python scripts/benchmark.py --sections eval --sizes 256      # one of them
+    python scripts/benchmark.py --markdown benchmark.json        # the tables of an earlier run
+
+Needs `pip install 'nst-jax[torch]'` for the peer (`scripts/torch_peer.py`) and VGG19's weights.
+`docs/performance.md` says what is compared and why.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+# As bench_tools does for children: this checkout's package, whatever else is installed.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bench_sides import Ours, Theirs, measure_memory, pictures
+from bench_tools import (
+    ROOT,
+    Row,
+    child,
+    command_seconds,
+    in_turn,
+    machine,
+    markdown,
+    median_row,
+    report,
+    versions,
+)
+
+LITE = "vgg19-lite"
+EVAL_LIMITS = {256: 0.95, 512: 0.80}
+START_LIMITS = {"without": 12.0, "with": 6.0}
+PEERS = ("NCHW", "channels_last", "bf16")
+NO_TORCH = "PyTorch is not installed: pip install 'nst-jax[torch]' adds the peer"
+
+
+def find_weights(name: str) -> Path | None:
+    """The converted weight file of that name or path, or None where it is not on this machine."""
+    from nst_jax.errors import InputError
+    from nst_jax.networks import weights
+
+    try:
+        return weights.locate(name)
+    except InputError:
+        return None
+
+
+def eval_section(args: argparse.Namespace) -> list[Row]:
+    """Seconds per evaluation inside the loop, at each size."""
+    if not (weights := find_weights(args.weights)):
+        return [Row("eval", "all", note=_absent(args.weights))]
+    rows = []
+    for size in args.sizes:
+        sides: dict[str, Any] = {"nst_jax": Ours(args, size, weights)}
+        rows.append(
+            Row(
+                "eval",
+                f"{size} px: nst_jax, compile and first evaluation",
+                sides["nst_jax"].first_seconds,
+                "s",
+            )
+        )
+        if find_spec("torch"):
+            sides |= {f"PyTorch {kind}": Theirs(args, size, weights, kind) for kind in args.peers}
+        else:
+            rows.append(Row("eval", f"{size} px: PyTorch", note=NO_TORCH))
+        rows += _turns("eval", args, size, sides, {"PyTorch NCHW": EVAL_LIMITS.get(size)})
+        if "PyTorch NCHW" in sides:
+            ours, theirs = sides["nst_jax"].values, sides["PyTorch NCHW"].values
+            # Equal at the start, or the two are not the same objective. Later, L-BFGS's unit steps
+            # part runs that differ by rounding: those of PyTorch's two memory formats, too.
+            what = f"{size} px: loss at the start, relative difference to PyTorch"
+            rows.append(Row("eval", what, abs(ours[0] / theirs[0] - 1), limit=1e-4))
+            for name, side in sides.items():
+                what = f"{size} px: {name}, loss after {len(ours)} evaluations / at the start"
+                rows.append(Row("eval", what, side.values[-1] / side.values[0]))
+    return rows
+
+
+def _turns(
+    section: str,
+    args: argparse.Namespace,
+    size: int,
+    sides: dict[str, Any],
+    limits: dict[str, float | None],
+) -> list[Row]:
+    """Medians of all sides in turn, and the first side against each other one, pair by pair."""
+    for side in sides.values():
+        side.run(args.warm_up)
+    runs = {name: partial(side.run, args.chunk) for name, side in sides.items()}
+    seconds = {k: [t / args.chunk for t in v] for k, v in in_turn(runs, args.rounds).items()}
+    rows = [
+        median_row(section, f"{size} px: {name}, one evaluation", values, "s")
+        for name, values in seconds.items()
+    ]
+    (first, ours), *others = seconds.items()
+    for name, theirs in others:
+        ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
+        limit = limits.get(name)
+        rows.append(
+            median_row(section, f"{size} px: {first} / {name}", ratios, "", limit=_on_cpu(limit))
+        )
+    return rows
+
+
+def _on_cpu(limit: float | None) -> float | None:
+    """Limits are stated for the CPU."""
+    import jax
+
+    return limit if jax.default_backend() == "cpu" else None
+
+
+def _absent(name: str) -> str:
+    return f"no weights '{name}' here: nst-jax weights fetch {name}, or set NST_JAX_WEIGHTS_DIR"
+
+
+def memory_section(args: argparse.Namespace) -> list[Row]:
+    """Peak memory of fresh processes, and what XLA says that its program needs."""
+    if not (weights := find_weights(args.weights)):
+        return [Row("memory", "all", note=_absent(args.weights))]
+    rows: list[Row] = []
+    for evaluations in args.memory_evaluations:
+        what = f"{args.memory_size} px, {evaluations} evaluations"
+        ours = _memory(args, "ours", weights, evaluations)
+        rows += _memory_rows(f"{what}: nst_jax", ours)
+        if not find_spec("torch"):
+            rows.append(Row("memory", f"{what}: PyTorch", note=NO_TORCH))
+            continue
+        theirs = _memory(args, "theirs", weights, evaluations)
+        rows += _memory_rows(f"{what}: PyTorch NCHW", theirs)
+        ratio = ours["peak"] / theirs["peak"]
+        rows.append(Row("memory", f"{what}: nst_jax / PyTorch NCHW", ratio, limit=1.0))
+    return rows
+
+
+def _memory(
+    args: argparse.Namespace, side: str, weights: Path, evaluations: int
+) -> dict[str, float]:
+    options = {
+        "--measure-memory": side,
+        "--weights": weights.resolve(),
+        "--memory-size": args.memory_size,
+        "--memory-evaluations": evaluations,
+        "--threads": args.threads,
+        "--content": args.content,
+        "--style": args.style,
+    }
+    return child([__file__, *(str(part) for pair in options.items() for part in pair)])
+
+
+def _memory_rows(what: str, found: dict[str, float]) -> list[Row]:
+    names = {
+        "peak": "peak of the process",
+        "imported": "of it, imports",
+        "program": "XLA's program: arguments, outputs and temporaries",
+        "temporaries": "of it, temporaries",
+        "device": "peak on the device",
+    }
+    return [Row("memory", f"{what}, {names[k]}", v / 2**20, "MiB") for k, v in found.items()]
+
+
+def start_section(args: argparse.Namespace) -> list[Row]:
+    """From the start of the command to its exit after one evaluation; imports."""
+    imports = {
+        "import nst_jax": "import nst_jax",
+        "import nst_jax, stylize": "import nst_jax; nst_jax.stylize",
+        "import jax, flax.nnx, optax": "import jax, flax.nnx, optax",
+    }
+    runs = {k: partial(command_seconds, ["-c", code]) for k, code in imports.items()}
+    seconds = in_turn(runs, args.repeats)
+    rows = [median_row("start", what, values, "s") for what, values in seconds.items()]
+    if not (weights := find_weights(args.weights)):
+        return [*rows, Row("start", "stylize", note=_absent(args.weights))]
+    times: dict[str, list[float]] = {"without": [], "with": []}
+    compiled = 0
+    for _ in range(args.repeats):
+        with tempfile.TemporaryDirectory() as folder:
+            cache = Path(folder) / "cache"
+            command = ["-m", "nst_jax", "stylize", str(args.content), str(args.style)]
+            command += ["--output", f"{folder}/out.png", "--force", "--iterations", "1"]
+            command += ["--size", str(args.start_size), "--network", str(weights.resolve())]
+            programs = []
+            for kind in times:
+                spent = command_seconds(command, JAX_COMPILATION_CACHE_DIR=str(cache))
+                times[kind].append(spent)
+                programs.append(len(list(cache.glob("*-cache"))))
+            compiled += programs[-1] - programs[0]
+    what = f"stylize at {args.start_size} px, whole command with one evaluation"
+    for kind, limit in START_LIMITS.items():
+        rows.append(
+            median_row("start", f"{what}, {kind} cache", times[kind], "s", limit=_on_cpu(limit))
+        )
+    return [*rows, Row("start", "programs compiled in spite of the cache", compiled, limit=0)]
+
+
+def lite_section(args: argparse.Namespace) -> list[Row]:
+    """The embedded network beside VGG19, ours and PyTorch's: speed in the loop, memory."""
+    small, big = find_weights(LITE), find_weights(args.weights)
+    if not small or not big:
+        return [Row("lite", "all", note=_absent(args.weights if small else LITE))]
+    size, rows = args.memory_size, []
+    sides: dict[str, Any] = {LITE: Ours(args, size, small), "VGG19": Ours(args, size, big)}
+    if find_spec("torch"):
+        sides["PyTorch VGG19 NCHW"] = Theirs(args, size, big)
+    rows += _turns("lite", args, size, sides, {"VGG19": 1 / 5, "PyTorch VGG19 NCHW": 1 / 7})
+    for evaluations in args.memory_evaluations:
+        found = [_memory(args, "ours", path, evaluations) for path in (small, big)]
+        what = f"{size} px, {evaluations} evaluations: {LITE} / VGG19"
+        for one in found:
+            one["peak less imports"] = one["peak"] - one["imported"]
+        for name, limit in {"peak": 1 / 3, "peak less imports": None, "program": None}.items():
+            ratio = found[0][name] / found[1][name]
+            rows.append(Row("lite", f"{what}, memory, {name}", ratio, limit=limit))
+    return rows
+
+
+def traces_section(args: argparse.Namespace) -> list[Row]:
+    """How often the loop is traced for two pictures of one size with different weights."""
+    from nst_jax import api, solvers
+
+    if not (weights := find_weights(args.weights)):
+        return [Row("traces", "all", note=_absent(args.weights))]
+    traces = 0
+    advance = solvers.advance
+
+    def counting(*arguments: Any, **options: Any) -> Any:
+        nonlocal traces
+        traces += 1
+        return advance(*arguments, **options)
+
+    content, style = pictures(args, 64)
+    compiled: Any = solvers.advance_jit
+    compiled.clear_cache()
+    solvers.advance = counting  # looked up when advance_jit is traced
+    try:
+        for a, b, weight in ((content, style, 1e3), (style, content, 5e2)):
+            options: dict[str, Any] = {"style_weight": weight, "size": None, "iterations": 3}
+            api.stylize(a, b, preset="gatys", network=weights, progress=False, **options)
+    finally:
+        solvers.advance = advance
+    return [Row("traces", "two pictures of one size, other weights", traces, limit=1)]
+
+
+SECTIONS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
+    "start": start_section,
+    "memory": memory_section,
+    "eval": eval_section,
+    "lite": lite_section,
+    "traces": traces_section,
+}
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    numbers = partial(_list_of, int)
+    samples = ROOT / "nst_jax" / "samples"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    parser = argparse.ArgumentParser(
+        description="Speed and memory beside the classic loop in PyTorch, in the same run.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--sections", type=partial(_list_of, str), default=[*SECTIONS], help="which, in order")
+    add("--sizes", type=numbers, default=[256, 512], help="of eval, pixels a side")
+    add("--weights", default="vgg19", help="name or converted file, for both sides")
+    add("--content", type=Path, default=samples / "cat.jpg")
+    add("--style", type=Path, default=samples / "night.jpg")
+    add("--peers", type=partial(_list_of, str), default=[*PEERS], help="of eval")
+    add("--rounds", type=int, default=12, help="turns of each side in eval and lite")
+    add("--chunk", type=int, default=2, help="evaluations a turn, at most 64")
+    add("--warm-up", type=int, default=3, help="evaluations before the turns")
+    add("--repeats", type=int, default=5, help="of the commands in start")
+    add("--start-size", type=int, default=512)
+    add("--memory-size", type=int, default=512, help="of memory and lite, pixels a side")
+    add("--memory-evaluations", type=numbers, default=[20, 110])
+    add("--threads", type=int, default=cores, help="processors that each side may use")
+    add("--json", type=Path, metavar="FILE", help="write the result there, single samples too")
+    add("--markdown", type=Path, metavar="FILE", help="only print the tables of that result")
+    add("--measure-memory", choices=("ours", "theirs"), help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    for name, given, known in (
+        ("section", args.sections, SECTIONS),
+        ("peer", args.peers, PEERS),
+    ):
+        if unknown := set(given) - set(known):
+            parser.error(f"no {name} '{unknown.pop()}'; there is {', '.join(known)}")
+    if not 1 <= args.chunk <= 64 or not 1 <= args.warm_up <= 64:
+        parser.error("--chunk and --warm-up must be from 1 to 64")
+    return args
+
+
+def _list_of(kind: Callable[[str], Any], text: str) -> list[Any]:
+    return [kind(part) for part in text.split(",")]
+
+
+def main() -> None:
+    """Run the sections; the JSON file grows with each, so that a stopped run is not lost."""
+    args = parse()
+    if args.markdown:
+        print(markdown(json.loads(args.markdown.read_text())))
+        return
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: args.threads])
+    # Leaves the peer room on a GPU that both share.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    if args.measure_memory:
+        args.json.write_text(json.dumps(measure_memory(args)))
+        return
+    about: dict[str, Any] = {
+        "machine": machine(args.threads),
+        "versions": versions(),
+        "options": {k: _plain(v) for k, v in vars(args).items() if v is not None and k != "json"},
+    }
+    rows: list[Row] = []
+    result = report(rows, about)
+    for name in args.sections:
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        rows += SECTIONS[name](args)
+        result = report(rows, about)
+        if args.json:
+            args.json.write_text(json.dumps(result, indent=1))
+    print(markdown(result))
+
+
+def _plain(value: Any) -> Any:
+    return value.name if isinstance(value, Path) else value
+
+
+if __name__ == "__main__":
+    main()
