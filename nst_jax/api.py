@@ -26,11 +26,12 @@ from nst_jax.objectives import (
     style_targets,
 )
 from nst_jax.result import Stylization
-from nst_jax.settings import INITS, PICTURE, PRESETS, Settings, resolve
+from nst_jax.settings import CHOICES, INITS, PICTURE, PRESETS, Settings, resolve
 from nst_jax.typing import AnyArray
 
 # The mean colour of ImageNet: what the Caffe networks see as zero, and jcjohnson's noise surrounds.
 _MEAN_COLOUR = np.array([[[123.68, 116.779, 103.939]]], np.float32) / 255
+_TERMS = ("total", "content", "style", "tv")
 _LEARNING_RATES = {"lbfgs": 1.0, "lbfgs-zoom": 1.0, "adam": 0.02, "sgd": 1e-5}
 
 _content_targets = jax.jit(content_targets, static_argnums=0)
@@ -283,8 +284,13 @@ def _show_options(function: Callable) -> None:
         for f in options
     ]
     function.__signature__ = signature.replace(parameters=own + shown)  # pyright: ignore
-    lines = "".join(f"        {f.name}: {f.metadata['help']}.\n" for f in options)
-    function.__doc__ = f"{function.__doc__}\n    Options:\n{lines}    "
+    lines = [f"{f.name}: {f.metadata['help']}{_listed(f.name)}" for f in options]
+    doc = inspect.cleandoc(function.__doc__ or "")
+    function.__doc__ = f"{doc}\n\nOptions:\n    " + "\n    ".join(lines)
+
+
+def _listed(option: str) -> str:
+    return f" ({', '.join(CHOICES[option])})" if option in CHOICES else ""
 
 
 _show_options(stylize)

@@ -36,7 +36,9 @@ class Settings:
     """
 
     preset: str = _option("default", "named bundle of settings that the other options vary")
-    network: str = _option("auto", "vgg19, vgg16, vgg19-lite, a weight file, or auto")
+    network: str = _option(
+        "auto", "vgg19, vgg16, vgg19-lite, a weight file, or auto: vgg19 if it can be had"
+    )
     size: int | None = _option(512, "long side of the result in pixels; 'none' keeps the content's")
     style_size: int | None = _option(
         None, "long side of the style picture; 'none' is the same as size"
@@ -51,15 +53,17 @@ class Settings:
     style_layers: Mapping[str, float] = _layers(
         GATYS_STYLE_LAYERS, "style layers: NAME[:WEIGHT],..."
     )
-    normalization: Normalization = _option("gatys", "convention of the losses")
+    normalization: Normalization = _option("gatys", "whose formulas the losses are")
     pooling: Pooling = _option("max", "pooling of the network")
     padding: Padding = _option("zero", "border of the first convolution")
-    optimizer: Method = _option("lbfgs", "optimiser")
+    optimizer: Method = _option(
+        "lbfgs", "lbfgs takes unit steps, lbfgs-zoom searches them, sgd has momentum"
+    )
     learning_rate: float | None = _option(
         None,
         "for pictures in [0, 1]; 'none' is the optimiser's own: lbfgs 1, adam 0.02, sgd 1e-5",
     )
-    schedule: Schedule = _option("constant", "of the learning rate")
+    schedule: Schedule = _option("constant", "of the learning rate; cosine ends at zero")
     history: int = _option(100, "curvature pairs that L-BFGS keeps")
     momentum: float = _option(0.9, "of sgd")
     units: float = _option(255.0, "the optimiser sees pictures in 0..units")
@@ -148,7 +152,7 @@ _RANGES: dict[str, tuple[type, float, float]] = {
 }
 
 
-def _is_number(value: Any, kind: type, low: float, high: float) -> bool:
+def _is_number(value: Any, kind: type, low: int | float, high: int | float) -> bool:
     """Whether a number of that kind (numpy's too, no bool), and in the range: NaN is in none."""
     return isinstance(value, kind) and not isinstance(value, bool) and low <= value <= high
 

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import jaxtyping
 
+# Settings check their own values, whatever these are: before the hook.
+import nst_jax.settings  # noqa: F401
+
 jaxtyping.install_import_hook("nst_jax", "beartype.beartype")
 
 import jax  # noqa: E402

@@ -3,16 +3,14 @@
 import os
 import warnings
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import jax.numpy as jnp
 
 from nst_jax.errors import InputError
-from nst_jax.networks import weightfile, weights
+from nst_jax.networks import lite, weightfile, weights
 from nst_jax.networks.vgg import VGG, Network, Options
-
-EMBEDDED = "vgg19-lite"
 
 
 def load_network(
@@ -49,12 +47,13 @@ def _automatic(offline: bool | None, progress: bool) -> Path:
     try:
         return weights.fetch("vgg19", offline=offline, progress=progress)
     except InputError:
-        embedded = weights.locate(EMBEDDED)
+        embedded = weights.locate(lite.ARCHITECTURE)
         if not embedded:
             raise
         warnings.warn(
-            f"Using the embedded network {EMBEDDED}: VGG19's weights are not on this machine and "
-            "were not fetched. To get them, or to learn why not: nst-jax weights fetch vgg19.",
+            f"Using the embedded network {lite.ARCHITECTURE}: VGG19's weights are not on this "
+            "machine and were not fetched. To get them, or to learn why not: nst-jax weights fetch "
+            "vgg19.",
             stacklevel=4,
         )
         return embedded
@@ -79,21 +78,12 @@ def build(file: weightfile.WeightFile, options: Options | None = None) -> Networ
             f"The weight file {file.path} holds a network of architecture '{file.architecture}'; "
             f"this nst_jax knows {', '.join(_BUILDERS)}."
         )
-    return builder(file, options)
+    tensors = {name: jnp.asarray(value, jnp.float32) for name, value in file.tensors.items()}
+    return builder(tensors, file.preprocessing, options, name=file.path.stem, digest=file.digest)
 
 
-def _vgg(file: weightfile.WeightFile, options: Options | None) -> Network:
-    return VGG(
-        file.architecture,
-        {name: jnp.asarray(value, jnp.float32) for name, value in file.tensors.items()},
-        file.preprocessing,
-        options,
-        name=file.path.stem,
-        digest=file.digest,
-    )
-
-
-_BUILDERS: dict[str, Callable[[weightfile.WeightFile, Options | None], Network]] = {
-    "vgg19": _vgg,
-    "vgg16": _vgg,
+_BUILDERS: dict[str, Callable[..., Network]] = {
+    "vgg19": partial(VGG, "vgg19"),
+    "vgg16": partial(VGG, "vgg16"),
+    lite.ARCHITECTURE: lite.Lite,
 }
