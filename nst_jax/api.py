@@ -133,7 +133,7 @@ def stylize(
         ) from error
     return Stylization(
         image=np.clip(np.asarray(outcome.x) / settings.units, 0, 1),
-        losses=outcome.losses,
+        losses={k: outcome.losses[k] for k in (*_TERMS, *problem.fn.spec.layers)},
         evaluations=outcome.evaluations,
         status=outcome.status,
         restarts=outcome.restarts,

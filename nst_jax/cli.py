@@ -185,7 +185,8 @@ def _weights_list(args: argparse.Namespace) -> None:
 
     del args
     for name, entry in weights.manifest().items():
-        print(f"{name:20} {weights.locate(name) or 'not here':60} {entry.title} ({entry.licence})")
+        place = weights.locate(name) or "not here"
+        print(f"{name:18} {place!s:50} {entry.title} ({entry.licence})")
 
 
 def _weights_fetch(args: argparse.Namespace) -> None:
