@@ -21,7 +21,7 @@ import torch
 from distill_init import initialise
 from distill_muon import Muon
 from distill_pictures import crop, disturb, hold_out, load_folder, sample
-from distill_student import LAYERS, Student, export, gram
+from distill_student import LAYERS, TEACHER_WIDTHS, Student, export, gram
 from distill_teacher import Teacher
 
 # How much each layer counts: (features, Gram matrix). relu4_1's Gram dominates Gatys' objective.
@@ -33,6 +33,7 @@ IMPORTANCE = {
     "relu4_2": (0.5, 0.0),
     "relu5_1": (0.25, 0.25),
 }
+STYLE = tuple(layer for layer in LAYERS if layer != "relu4_2")
 DEEP = tuple(layer for layer in LAYERS if layer != "relu1_1")
 
 
@@ -89,10 +90,15 @@ class Pool:
 
 
 class Stylizations:
-    """Pictures on their way to a style, optimised with the current student, restarted at times."""
+    """Pictures on their way to a style, optimised with the current student, restarted at times.
 
-    def __init__(self, count: int, draw, rng: np.random.Generator):
+    By L-BFGS in float32 on Gatys' objective, unclipped: just what the student will be used for.
+    """
+
+    def __init__(self, count: int, draw, scale: dict[str, float], rng: np.random.Generator):
         self.draw, self.rng = draw, rng
+        self.unit = {k: 1e3 * scale[k] ** 4 / TEACHER_WIDTHS[k] ** 4 for k in STYLE}
+        self.unit["relu4_2"] = scale["relu4_2"] ** 2
         self.x, self.content, self.style = (
             torch.stack([draw() for _ in range(count)]) for _ in "xyz"
         )
@@ -101,27 +107,35 @@ class Stylizations:
         """Optimise `count` of them for some Adam steps; return them as they then are."""
         chosen = self.rng.permutation(len(self.x))[:count]
         for i in chosen:
-            if self.rng.random() < 0.15:
+            if self.rng.random() < 0.1:
                 self.content[i], self.style[i] = self.draw(), self.draw()
                 self.x[i] = self.content[i] if self.rng.random() < 0.8 else self.draw()
         device = next(student.parameters()).device
         x, content, style = (t[chosen].to(device) for t in (self.x, self.content, self.style))
-        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+        with torch.no_grad():
             kept = student(content, ("relu4_2",))["relu4_2"]
-            goal = {k: gram(v) for k, v in student(style, LAYERS[:4]).items()}
-        x.requires_grad_(True)
-        rate = float(np.exp(self.rng.uniform(np.log(0.004), np.log(0.04))))
-        adam = torch.optim.Adam([x], lr=rate, betas=(0.9, 0.99))
-        weight = float(np.exp(self.rng.uniform(np.log(0.003), np.log(0.3))))
-        for _ in range(steps):
-            with torch.autocast(device.type, torch.bfloat16):
-                features = student(x, LAYERS[:5])
-                loss = weight * relative(features["relu4_2"] - kept, kept).sum()
-                for k, g in goal.items():
-                    share = 1.0 if k == "relu4_1" else 0.1
-                    loss = loss + share * relative(gram(features[k]).float() - g.float(), g).sum()
-            (x.grad,) = torch.autograd.grad(loss, x)
-            adam.step()
+            goal = {k: gram(v) for k, v in student(style, STYLE).items()}
+        z = (x * 255).requires_grad_(True)
+        lbfgs = torch.optim.LBFGS([z], max_iter=steps, max_eval=steps, history_size=steps)
+
+        def closure() -> torch.Tensor:
+            lbfgs.zero_grad()
+            features = student(z / 255, LAYERS)
+            loss = (features["relu4_2"] - kept).square().flatten(1).mean(1) * self.unit["relu4_2"]
+            for k, g in goal.items():
+                loss = loss + (gram(features[k]) - g).square().flatten(1).sum(1) * self.unit[k]
+            if not first:
+                first.append(loss.detach())
+            # Relative to its start: no picture of the batch drowns the others.
+            loss = (loss / first[0]).sum()
+            loss.backward()
+            return loss
+
+        first: list[torch.Tensor] = []
+        lbfgs.step(closure)
+        for p in student.parameters():
+            p.grad = None
+        x = z / 255
         result = x.detach().cpu()
         good = torch.isfinite(result).flatten(1).all(1)
         self.x[chosen[good.numpy()]] = result[good]
@@ -136,7 +150,11 @@ class Run:
         self.student = Student(args.widths).to(device, memory_format=torch.channels_last)
         self.average = Student(args.widths).to(device, memory_format=torch.channels_last)
         self.average.load_state_dict(self.student.state_dict())
-        kernels = [p for n, p in self.student.named_parameters() if "trunk" in n and p.ndim == 4]
+        kernels = [
+            p
+            for n, p in self.student.named_parameters()
+            if "conv" in n and p.ndim == 4 and p.shape[1] > 3
+        ]
         rest = [p for p in self.student.parameters() if not any(p is k for k in kernels)]
         self.optimizers = [
             Muon(kernels, lr=args.rate)
@@ -241,8 +259,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
     p.add_argument("--optimizer", choices=("muon", "adamw"), default="muon")
     p.add_argument("--refresh", type=int, default=8, help="steps between new pictures")
-    p.add_argument("--widths", type=int, nargs=10, default=[32, 64, 64, 1, 128, 3, 256, 2, 256, 1],
-                   help="see distill_student.Student")  # fmt: skip
+    p.add_argument("--own", type=int, default=4, help="of the student's own making at a time")
+    p.add_argument("--widths", default="32,24 48,48 128,128 256,256 256", help="of the blocks")
     p.add_argument("--init", type=Path, help="a checkpoint to take the weights from")
     args = p.parse_args(argv)
     args.checkpoint = args.checkpoint or args.output.with_suffix(".pt")
@@ -282,7 +300,7 @@ def main(argv: list[str] | None = None) -> None:
     def draw() -> torch.Tensor:
         return torch.from_numpy(sample(photos, paintings, args.size, rng))
 
-    pool, paths = Pool(args.pool), Stylizations(96, draw, rng)
+    pool, paths = Pool(args.pool), Stylizations(48, draw, teacher.scale, rng)
     for _ in range(min(24, args.pool // 16)):
         pool.add(torch.stack([draw() for _ in range(16)]), teacher, device)
 
@@ -299,7 +317,7 @@ def main(argv: list[str] | None = None) -> None:
         if run.step % args.refresh == 0:
             # Every other refresh is of the student's own making.
             if run.step // args.refresh % 2:
-                pool.add(paths.advance(run.student, 8, 8), teacher, device)
+                pool.add(paths.advance(run.student, args.own, 20), teacher, device)
             else:
                 pool.add(torch.stack([draw() for _ in range(16)]), teacher, device)
         losses.append(run.train_step(*pool.batch(args.batch, rng, device)))

@@ -12,8 +12,7 @@ from distill_student import LAYERS, MEAN, Student
 from torch import nn
 
 # Which of the teacher's convolutions the student's imitate: the last one stands for those skipped.
-IMITATED = {"conv2_1": "2_1", "conv3_1": "3_1", "conv3_2": "3_2", "conv3_3": "3_4",
-            "conv4_1": "4_1", "conv4_2": "4_2", "conv5_1": "5_1"}  # fmt: skip
+IMITATED = {"conv3_2": "relu3_4"}
 SAMPLES = 30_000
 
 
@@ -41,7 +40,7 @@ def ridge(inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Least squares with a little shrinkage: (p, i) and (p, o) to (i, o)."""
     inputs, targets = inputs.double(), targets.double()
     normal = inputs.T @ inputs
-    normal += 1e-4 * normal.diagonal().mean() * torch.eye(len(normal))
+    normal += 1e-3 * normal.diagonal().mean() * torch.eye(len(normal))
     return torch.linalg.solve(normal, inputs.T @ targets).float()
 
 
@@ -65,30 +64,17 @@ def fit_head(student: Student, layer: str, x: torch.Tensor, target: torch.Tensor
 @torch.no_grad()
 def initialise(student: Student, teacher, pictures: torch.Tensor) -> None:
     """Fit all kernels to the teacher on some pictures (b, 3, s, s); float32."""
-    layers = tuple(f"relu{name}" for name in ("1_1", "1_2", *IMITATED.values()))
-    truth = teacher(pictures, layers, linear=True)
-    features = {k: v.relu() for k, v in truth.items()}
-    x = (pictures - MEAN) * 4
-
-    shallow = choose(positions(features["relu1_1"])[::37], student.shallow.out_channels)
-    fit(student.shallow, x, truth["relu1_1"][:, shallow])
-    fit_head(student, "relu1_1", student.shallow(x).relu(), features["relu1_1"])
-
-    stem = student.trunk["stem"]
-    few = choose(positions(features["relu1_2"])[::37], stem.out_channels // 4)
-    x = F.pixel_unshuffle(x, 2)
-    fit(stem, x, F.pixel_unshuffle(truth["relu1_2"][:, few], 2))
-    x, block = stem(x).relu(), "2"
+    imitated = {k: IMITATED.get(k, k.replace("conv", "relu")) for k in student.trunk}
+    truth = teacher(pictures, tuple(imitated.values()), linear=True)
+    x, block = (pictures - MEAN) * 4, "1"
     for name, conv in student.trunk.items():
-        if name == "stem":
-            continue
         if name[4] != block:
             block, x = name[4], F.max_pool2d(x, 2)
-        imitated = f"relu{IMITATED[name]}"
-        channels = choose(positions(features[imitated])[::7], conv.out_channels)
-        fit(conv, x, truth[imitated][:, channels])
+        target = truth[imitated[name]]
+        samples = positions(target.relu())
+        channels = choose(samples[torch.randperm(len(samples))[:SAMPLES]], conv.out_channels)
+        fit(conv, x, target[:, channels])
         x = conv(x).relu()
-        # The teacher's unit of measure differs from layer to layer: rescale for training.
         layer = name.replace("conv", "relu")
         if layer in LAYERS:
-            fit_head(student, layer, x, features[layer])
+            fit_head(student, layer, x, truth[layer].relu())

@@ -26,29 +26,21 @@ def gram(features: torch.Tensor) -> torch.Tensor:
 
 
 class Student(nn.Module):
-    """Half of VGG19's width from the second block on, fewer convolutions; no full-size trunk.
+    """VGG19 at half its width and with fewer convolutions, a linear head at each layer.
 
-    relu1_1 comes from filters of its own. The trunk starts from 2x2 patches of the picture as
-    twelve channels: its first convolution already runs at half size. `widths` are channels and
-    counts: (relu1_1, first convolution, block 2, convolutions in it, block 3, ..., block 5, ...).
-    Each layer has a linear head that predicts the teacher's features, all channels.
+    `widths` are the channels of the convolutions, block by block: "32,24 48,48 128,128 ...".
+    The heads predict the teacher's features, all channels.
     """
 
-    def __init__(self, widths: list[int]):
+    def __init__(self, widths: str):
         super().__init__()
-        first, stem, *blocks = widths
-        self.shallow = nn.Conv2d(3, first, 3, padding=1)
-        self.trunk = nn.ModuleDict({"stem": nn.Conv2d(12, stem, 3, padding=1)})
-        heads, channels = {"relu1_1": first}, stem
-        for b, (width, count) in enumerate(zip(blocks[::2], blocks[1::2], strict=True), 2):
-            for i in range(1, count + 1):
+        self.trunk, heads, channels = nn.ModuleDict(), {}, 3
+        for b, block in enumerate(widths.split(), 1):
+            for i, width in enumerate(map(int, block.split(",")), 1):
                 self.trunk[f"conv{b}_{i}"] = nn.Conv2d(channels, width, 3, padding=1)
                 channels = width
                 if f"relu{b}_{i}" in LAYERS:
                     heads[f"relu{b}_{i}"] = width
-        for conv in (self.shallow, *self.trunk.values()):
-            nn.init.kaiming_normal_(conv.weight)
-            nn.init.zeros_(conv.bias)
         self.heads = nn.ModuleDict(
             {k: nn.Conv2d(width, TEACHER_WIDTHS[k], 1, bias=False) for k, width in heads.items()}
         )
@@ -56,22 +48,16 @@ class Student(nn.Module):
     def forward(self, x: torch.Tensor, layers: tuple[str, ...]) -> dict[str, torch.Tensor]:
         """Predicted features, (b, n, h, w), of pictures (b, 3, h, w), RGB in [0, 1]."""
         x = ((x - MEAN.to(x.device)) * 4).contiguous(memory_format=torch.channels_last)
-        features = {}
-        if "relu1_1" in layers:
-            features["relu1_1"] = self.heads["relu1_1"](F.relu(self.shallow(x)))
-        if layers == ("relu1_1",):
-            return features
-        x = F.pixel_unshuffle(x, 2).contiguous(memory_format=torch.channels_last)
-        block = "2"
+        features, block = {}, "1"
         for name, conv in self.trunk.items():
-            if name != "stem" and name[4] != block:
+            if name[4] != block:
                 block, x = name[4], F.max_pool2d(x, 2)
             x = F.relu(conv(x))
             layer = name.replace("conv", "relu")
             if layer in layers:
                 features[layer] = self.heads[layer](x)
-            if features.keys() >= set(layers):
-                break
+                if len(features) == len(layers):
+                    break
         return features
 
 
@@ -83,12 +69,8 @@ def tensors(student: Student, scale: dict[str, float]) -> dict[str, np.ndarray]:
         scale: the teacher's root mean square per layer, by which its features were divided.
     """
     found = {}
-    convs = {"shallow": student.shallow} | dict(student.trunk.items())
-    for name, conv in convs.items():
-        kernel = conv.weight.detach().cpu().permute(2, 3, 1, 0)
-        if name == "stem":  # channels by colour, then by place in the patch: the other way round
-            kernel = kernel.unflatten(2, (3, 4)).transpose(2, 3).flatten(2, 3)
-        found[f"{name}.kernel"] = kernel
+    for name, conv in student.trunk.items():
+        found[f"{name}.kernel"] = conv.weight.detach().cpu().permute(2, 3, 1, 0)
         found[f"{name}.bias"] = conv.bias.detach().cpu()
     for layer, head in student.heads.items():
         matrix = head.weight.detach().cpu()[:, :, 0, 0].double() * scale[layer]

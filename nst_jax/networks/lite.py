@@ -1,15 +1,8 @@
-"""The embedded network `vgg19-lite`: VGG19 distilled to a twentieth of its arithmetic.
+"""The embedded network `vgg19-lite`: VGG19 distilled to less than a tenth of its arithmetic.
 
-Half of VGG19's width from its second block on, eight 3x3 convolutions where VGG19 has thirteen:
-
-====================  ========================================================================
-`shallow`             picture -> relu1_1's own filters, at full size; nothing else is
-`stem`                2x2 patches of the picture as 12 channels -> first features, at half size
-`conv2_1`             -> relu2_1, then pooling
-`conv3_1` ...         -> relu3_1, two more convolutions, pooling
-`conv4_1`, `conv4_2`  -> relu4_1, relu4_2, pooling
-`conv5_1`             -> relu5_1
-====================  ========================================================================
+VGG19 at half its width or less, with nine 3x3 convolutions where VGG19 has thirteen: `conv1_1`,
+`conv1_2`, pooling, `conv2_1`, `conv2_2`, pooling, `conv3_1`, `conv3_2`, pooling, `conv4_1`,
+`conv4_2`, pooling, `conv5_1`.
 
 Each layer's features h go through a linear head, trained to predict all of VGG19's feature maps
 as A h. Kept is not A but the triangular R of A = QR: Q's columns are orthonormal, so squared
@@ -51,16 +44,21 @@ WIDTHS = {
     "relu5_1": 512,
 }
 STRIDES = {layer: 2 ** (int(layer[4]) - 1) for layer in WIDTHS}
-CONVS = ("shallow", "stem", "conv2_1", "conv3_1", "conv3_2", "conv3_3", "conv4_1", "conv4_2",
-         "conv5_1")  # fmt: skip
+BLOCKS = (
+    ("conv1_1", "conv1_2"),
+    ("conv2_1", "conv2_2"),
+    ("conv3_1", "conv3_2"),
+    ("conv4_1", "conv4_2"),
+    ("conv5_1",),
+)
 
 
 class Lite(nnx.Module):
     """The embedded network; a pytree, its options are static.
 
     Args:
-        weights: `shallow.kernel` (3, 3, 3, w), `shallow.bias` (w,), `stem.kernel` (3, 3, 12, w),
-            ..., and `relu1_1.head` (w, w), `relu2_1.head`, ...: the heads' R, transposed.
+        weights: `conv1_1.kernel` (3, 3, in, out), `conv1_1.bias` (out,), ..., and `relu1_1.head`
+            (w, w), `relu2_1.head`, ...: the heads' R, transposed.
         preprocessing: how RGB in [0, 1] becomes what these weights were trained on.
         options: border, precision, rematerialisation; the pooling is always `"max"`.
         name: the name of the weights, kept with results.
@@ -95,7 +93,8 @@ class Lite(nnx.Module):
                     jnp.asarray(weights[f"{conv}.kernel"], jnp.float32),
                     jnp.asarray(weights[f"{conv}.bias"], jnp.float32),
                 )
-                for conv in CONVS
+                for block in BLOCKS
+                for conv in block
             }
         )
         self.heads = nnx.Dict(
@@ -132,84 +131,66 @@ class Lite(nnx.Module):
             InputError: a layer that the network has no head for.
         """
         require_layers(self, layers)
+        wanted, features = set(layers), {}
         x = preprocess(image, self.preprocessing).astype(activation_dtype(self.options.precision))
-        features = {}
-        if "relu1_1" in layers:
-            features["relu1_1"] = self._head("relu1_1", self._at_border("shallow", x))
-        deep = [conv for conv in CONVS[2:] if conv.replace("conv", "relu") in layers]
-        if not deep:
-            return features
-        x = self._at_border("stem", patches2x2(x))
-        for block, convs in itertools.groupby(
-            CONVS[2 : CONVS.index(deep[-1]) + 1], key=lambda conv: conv[4]
-        ):
-            run = partial(_run_block, pool=block != "2", layers=layers, options=self.options)
+        for block in BLOCKS:
+            if not wanted:
+                break
+            run = partial(_run_block, options=self.options, wanted=frozenset(wanted))
             run = rematerialized(run) if self.options.remat else run
-            names = tuple(convs)
-            parts = (
-                {conv: self.convs[conv] for conv in names},
-                {
-                    layer: self.heads[layer][...]
-                    for conv in names
-                    if (layer := conv.replace("conv", "relu")) in layers
-                },
-            )
-            x, found = run(parts, x)
+            convs = {conv: self.convs[conv] for conv in block}
+            heads = {
+                layer: self.heads[layer][...] for layer in map(_relu, block) if layer in wanted
+            }
+            x, found = run((convs, heads), x)
             features |= found
+            wanted -= found.keys()
         return features
 
-    def _at_border(self, conv: str, x: Array) -> Array:
-        options = self.options
-        return jax.nn.relu(with_padding(self.convs[conv], x, options.padding, options.precision))
 
-    def _head(self, layer: str, x: Array) -> Array:
-        return _project(x, self.heads[layer][...])
+def _relu(conv: str) -> str:
+    return conv.replace("conv", "relu")
 
 
 def _run_block(
-    parts: tuple[dict, dict], x: Array, *, pool: bool, layers: tuple[str, ...], options: Options
+    parts: tuple[dict[str, FrozenConv], dict[str, Array]],
+    x: Array,
+    *,
+    options: Options,
+    wanted: frozenset[str],
 ) -> tuple[Array, dict[str, Array]]:
-    convs, heads = parts
-    if pool:
+    """One block, from pooling to the last convolution needed for the layers `wanted`."""
+    (convs, heads), found = parts, {}
+    if "conv1_1" not in convs:
         x = pool2x2(x, "max")
-    found = {}
     for name, conv in convs.items():
-        x = jax.nn.relu(conv(x, options.precision))
-        layer = name.replace("conv", "relu")
-        if layer in layers:
-            found[layer] = _project(x, heads[layer])
+        padding = options.padding if name == "conv1_1" else "zero"
+        x = jax.nn.relu(with_padding(conv, x, padding, options.precision))
+        layer = _relu(name)
+        if layer in heads:
+            head = heads[layer].astype(x.dtype)
+            found[layer] = jnp.dot(x, head, precision=lax.Precision.HIGHEST)
+            if found.keys() == wanted:
+                break
     return x, found
-
-
-def _project(x: Array, head: Array) -> Array:
-    return jnp.dot(x, head.astype(x.dtype), precision=lax.Precision.HIGHEST)
-
-
-def patches2x2(x: Float[Array, "h w c"]) -> Float[Array, "h2 w2 c4"]:
-    """Each 2x2 patch as one position: channels of its upper left, upper right, lower left and
-    lower right pixel. An odd last row or column is dropped, as VGG19's pooling does.
-    """
-    h, w, _ = x.shape
-    x = x[: h // 2 * 2, : w // 2 * 2]
-    return jnp.concatenate([x[i::2, j::2] for i in (0, 1) for j in (0, 1)], axis=-1)
 
 
 def _require_shapes(weights: Mapping[str, AnyArray], name: str) -> None:
     """Raise one `InputError` that lists every tensor that is missing or does not fit."""
     shapes = {key: tuple(value.shape) for key, value in weights.items()}
-    problems, depth = [], {"shallow": 3, "stem": 12}
-    for previous, conv in itertools.pairwise(("", *CONVS)):
-        expected = depth.get(conv) or shapes.get(f"{previous}.kernel", (0,))[-1]
-        kernel = shapes.get(f"{conv}.kernel", ())
-        width = kernel[-1] if kernel else 0
-        if kernel[:3] != (3, 3, expected):
-            problems.append(f"{conv}.kernel is {kernel}, expected (3, 3, {expected}, ...)")
-        if shapes.get(f"{conv}.bias") != (width,):
-            problems.append(f"{conv}.bias is {shapes.get(f'{conv}.bias')}, expected ({width},)")
-        layer = {"shallow": "relu1_1"}.get(conv, conv.replace("conv", "relu"))
-        if layer in WIDTHS and shapes.get(f"{layer}.head") != (width, width):
-            problems.append(
-                f"{layer}.head is {shapes.get(f'{layer}.head')}, expected {(width, width)}"
-            )
+    problems, depth = [], 3
+
+    def check(key: str, expected: tuple[int, ...]) -> None:
+        if shapes.get(key) != expected:
+            problems.append(f"{key} is {shapes.get(key, 'missing')}, expected {expected}")
+
+    for conv in itertools.chain(*BLOCKS):
+        # The file says how wide a convolution is; everything else must fit to that.
+        width = (shapes.get(f"{conv}.kernel") or (0,))[-1]
+        check(f"{conv}.kernel", (3, 3, depth, width))
+        check(f"{conv}.bias", (width,))
+        if _relu(conv) in WIDTHS:
+            check(f"{_relu(conv)}.head", (width, width))
+        depth = width
     if problems:
         raise InputError(f"The weights '{name}' are no {ARCHITECTURE}: {'; '.join(problems)}.")

@@ -1,0 +1,134 @@
+"""How well does a small network stand in for VGG19? Stylize pairs of pictures with both, judge both
+by VGG19's own objective, and lay the pictures side by side on one sheet.
+
+Of each pair: V0 is VGG19's `gatys` objective at the content picture, V* after optimising with VGG19
+itself, V after as many evaluations with the student, all of unclipped pictures. The share of the
+progress that the student makes is log(V0/V) / log(V0/V*): 1 is as good as VGG19, 0 is nothing.
+
+VGG19's results are kept in the output folder and computed once.
+"""
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from nst_jax import images, loop
+from nst_jax.api import Problem, prepare
+from nst_jax.networks.load import load_network
+from nst_jax.networks.vgg import Network
+from nst_jax.settings import PRESETS
+
+
+class Drawn(NamedTuple):
+    """A picture as the optimiser left it, (h, w, 3), unclipped, and seconds per evaluation."""
+
+    picture: np.ndarray
+    seconds: float
+
+
+def problem(network: Network, content: np.ndarray, style: np.ndarray, iterations: int) -> Problem:
+    """The `gatys` preset's minimisation with a network."""
+    settings = replace(PRESETS["gatys"], iterations=iterations)
+    return prepare(settings, network, content, style)
+
+
+def draw(task: Problem, iterations: int) -> Drawn:
+    """Optimise, without bars and files."""
+    outcome = loop.run(
+        task.fn,
+        task.optimizer,
+        task.x,
+        task.args,
+        learning_rate=task.learning_rate,
+        iterations=iterations,
+    )
+    seconds = outcome.run_seconds / iterations
+    return Drawn(np.asarray(outcome.x) / task.fn.units, seconds)
+
+
+def cached(path: Path, task: Problem, iterations: int) -> Drawn:
+    """As `draw`, but from `path` if it has been done before."""
+    if path.exists():
+        with np.load(path) as kept:
+            return Drawn(kept["picture"], float(kept["seconds"]))
+    drawn = draw(task, iterations)
+    np.savez(path, **drawn._asdict())
+    return drawn
+
+
+def value(task: Problem, picture: np.ndarray) -> float:
+    """The objective of `task` at a picture."""
+    return float(task.fn(picture * task.fn.units, task.args)[0])
+
+
+def sheet(rows: list[tuple[str, list[np.ndarray]]], titles: list[str]) -> Image.Image:
+    """Rows of pictures, each under a line of text."""
+    width = max(p.shape[1] for _, pictures in rows for p in pictures)
+    height = sum(max(p.shape[0] for p in pictures) + 20 for _, pictures in rows)
+    result = Image.new("RGB", (len(titles) * (width + 4), height), "white")
+    pen, top = ImageDraw.Draw(result), 0
+    for label, pictures in rows:
+        for i, (title, picture) in enumerate(zip(titles, pictures, strict=True)):
+            pen.text((i * (width + 4) + 2, top + 4), f"{title}   {label}", fill="black")
+            pixels = (np.clip(picture, 0, 1) * 255).round().astype(np.uint8)
+            result.paste(Image.fromarray(pixels), (i * (width + 4), top + 20))
+        top += max(p.shape[0] for p in pictures) + 20
+    return result
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Compare, print a line per pair, write `figures.json` and `sheet.png`."""
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    p.add_argument("--pairs", nargs="+", required=True, metavar="CONTENT:STYLE", help="pictures")
+    p.add_argument("--folder", type=Path, default=Path(), help="where the pictures are")
+    p.add_argument("--teacher", default="vgg19", help="name or weight file")
+    p.add_argument("--student", default="vgg19-lite", help="name or weight file")
+    p.add_argument("--sizes", type=int, nargs="+", default=[256, 384], help="long sides")
+    p.add_argument("--iterations", type=int, default=300, help="evaluations")
+    p.add_argument("--output", type=Path, required=True, help="a folder")
+    args = p.parse_args(argv)
+    args.output.mkdir(parents=True, exist_ok=True)
+    teacher, student = load_network(args.teacher), load_network(args.student)
+
+    figures, rows = [], []
+    for size in args.sizes:
+        for pair in args.pairs:
+            content, style = (
+                images.read(args.folder / name, size=size).rgb for name in pair.split(":")
+            )
+            truth = problem(teacher, content, style, args.iterations)
+            name = f"{Path(pair.split(':')[0]).stem}-{Path(pair.split(':')[1]).stem}-{size}"
+            kept = args.output / f"{name}-{args.iterations}-{teacher.digest[7:15]}.npz"
+            best = cached(kept, truth, args.iterations)
+            own = draw(problem(student, content, style, args.iterations), args.iterations)
+            start, reached, possible = (
+                value(truth, picture) for picture in (content, own.picture, best.picture)
+            )
+            share = np.log(start / reached) / np.log(start / possible)
+            line = {
+                "pair": pair,
+                "size": size,
+                "V0": start,
+                "V": reached,
+                "V*": possible,
+                "share": float(share),
+                "seconds": own.seconds,
+                "teacher_seconds": best.seconds,
+            }
+            print(json.dumps(line), flush=True)
+            figures.append(line)
+            rows.append((f"{name}, share {share:.2f}", [best.picture, own.picture]))
+            sheet(rows, [teacher.name, student.name]).save(args.output / "sheet.png")
+    shares = [line["share"] for line in figures]
+    summary = {"median": float(np.median(shares)), "worst": min(shares), "pairs": figures}
+    (args.output / "figures.json").write_text(json.dumps(summary, indent=1))
+    print(f"median {summary['median']:.2f}, worst {summary['worst']:.2f}")
+
+
+if __name__ == "__main__":
+    main()
