@@ -14,7 +14,9 @@ import json
 import math
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -157,9 +159,7 @@ class Run:
         ]
         rest = [p for p in self.student.parameters() if not any(p is k for k in kernels)]
         self.optimizers = [
-            Muon(kernels, lr=args.rate)
-            if args.optimizer == "muon"
-            else torch.optim.AdamW(kernels, lr=args.rate, weight_decay=0.01),
+            Muon(kernels, lr=args.rate),
             torch.optim.AdamW(rest, lr=args.rate, weight_decay=0.0),
         ]
         self.step, self.seconds = 0, 0.0
@@ -257,61 +257,47 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("--batch", type=int, default=8)
     p.add_argument("--pool", type=int, default=2400, help="pictures kept with teacher features")
     p.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
-    p.add_argument("--optimizer", choices=("muon", "adamw"), default="muon")
     p.add_argument("--refresh", type=int, default=8, help="steps between new pictures")
     p.add_argument("--own", type=int, default=4, help="of the student's own making at a time")
     p.add_argument("--widths", default="32,24 48,48 128,128 256,256 256", help="of the blocks")
-    p.add_argument("--init", type=Path, help="a checkpoint to take the weights from")
     args = p.parse_args(argv)
     args.checkpoint = args.checkpoint or args.output.with_suffix(".pt")
     args.trace = args.trace or args.output.with_suffix(".jsonl")
     return args
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Train, saving as it goes; export at the end."""
-    args = parse(argv)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    torch.manual_seed(args.seed)
-    teacher = Teacher(args.teacher, device)
-    run = Run(args, teacher, device)
+class Pictures(NamedTuple):
+    """Training pictures of two kinds, and the held-out crops: clean, and with noise and shifts."""
+
+    photos: list[np.ndarray]
+    paintings: list[np.ndarray]
+    clean: torch.Tensor
+    noisy: torch.Tensor
+    held_out: list[str]
+
+
+def load_pictures(args: argparse.Namespace) -> Pictures:
+    """Read the folders, and set 40 photographs and 8 paintings aside."""
     photos, held_photos, names = hold_out(load_folder(args.photos, args.exclude), 40)
     paintings, held_paintings, more = hold_out(load_folder(args.paintings, args.exclude), 8)
-
-    still = np.random.default_rng(12345)  # the same held-out crops in every run
+    still = np.random.default_rng(12345)  # the same crops in every run
     clean = np.stack([crop(p, args.size, still) for p in held_photos + held_paintings])
     noisy = np.stack([disturb(x, still) for x in clean])
-    sets = {"clean": torch.from_numpy(clean), "noisy": torch.from_numpy(noisy)}
+    clean, noisy = torch.from_numpy(clean), torch.from_numpy(noisy)
+    return Pictures(photos, paintings, clean, noisy, names + more)
 
-    if args.resume and args.checkpoint.exists():
-        run.resume(args.checkpoint)
-    else:
-        with torch.autocast(device.type, torch.bfloat16):
-            teacher.measure(sets["clean"].to(device))
-        if args.init:
-            run.student.load_state_dict(torch.load(args.init, weights_only=True)["average"])
-        else:
-            start = np.random.default_rng(args.seed)
-            crops = [sample(photos, paintings, args.size, start) for _ in range(128)]
-            initialise(run.student, teacher, torch.from_numpy(np.stack(crops)))
-        run.average.load_state_dict(run.student.state_dict())
+
+def train(run: Run, pictures: Pictures, report: Callable) -> None:
+    """Train until the run's steps or minutes are over, saving every minute."""
+    args, teacher, device = run.args, run.teacher, run.device
     rng = np.random.default_rng([args.seed, run.step])
 
     def draw() -> torch.Tensor:
-        return torch.from_numpy(sample(photos, paintings, args.size, rng))
+        return torch.from_numpy(sample(pictures.photos, pictures.paintings, args.size, rng))
 
     pool, paths = Pool(args.pool), Stylizations(48, draw, teacher.scale, rng)
     for _ in range(min(24, args.pool // 16)):
         pool.add(torch.stack([draw() for _ in range(16)]), teacher, device)
-
-    def report(event: str, **values) -> None:
-        line = {"event": event, "step": run.step, "minutes": round(run.seconds / 60, 2), **values}
-        with args.trace.open("a") as f:
-            f.write(json.dumps(line) + "\n")
-
-    report(
-        "start", held_out=names + more, parameters=sum(p.numel() for p in run.student.parameters())
-    )
     last, last_save, losses = time.monotonic(), time.monotonic(), []
     while run.progress() < 1:
         if run.step % args.refresh == 0:
@@ -327,18 +313,53 @@ def main(argv: list[str] | None = None) -> None:
             report("train", loss=float(np.mean(losses)), pool=len(pool.items))
             losses = []
         if run.step % 500 == 0:
-            own = {"stylized": paths.x[:32].clamp(-1, 2)}
-            report("held-out", errors=evaluate(run.average, teacher, sets | own))
+            sets = {"clean": pictures.clean, "noisy": pictures.noisy}
+            report("held-out", errors=evaluate(run.average, teacher, sets))
         if now - last_save > 60:
             run.save(args.checkpoint)
             last_save = now
-    report(
-        "end", errors=evaluate(run.average, teacher, sets | {"stylized": paths.x[:32].clamp(-1, 2)})
-    )
-    run.save(args.checkpoint)
-    kept = ("seed", "size", "batch", "pool", "rate", "optimizer", "refresh", "widths", "minutes")
+
+
+def half_stylized(run: Run, clean: torch.Tensor) -> torch.Tensor:
+    """Held-out pictures on their way to each other's style, as the trained student takes them."""
+    rng = np.random.default_rng(54321)
+    paths = Stylizations(24, lambda: clean[rng.integers(len(clean))], run.teacher.scale, rng)
+    return torch.cat([paths.advance(run.average, 8, steps) for steps in (10, 30, 100)])
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Train, saving as it goes; measure and export at the end."""
+    args = parse(argv)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.manual_seed(args.seed)
+    teacher = Teacher(args.teacher, device)
+    run, pictures = Run(args, teacher, device), load_pictures(args)
+
+    def report(event: str, **values) -> None:
+        line = {"event": event, "step": run.step, "minutes": round(run.seconds / 60, 2), **values}
+        with args.trace.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    if args.resume and args.checkpoint.exists():
+        run.resume(args.checkpoint)
+    else:
+        teacher.measure(pictures.clean.to(device))
+        start = np.random.default_rng(args.seed)
+        crops = [sample(pictures.photos, pictures.paintings, args.size, start) for _ in range(128)]
+        initialise(run.student, teacher, torch.from_numpy(np.stack(crops)).to(device))
+        run.average.load_state_dict(run.student.state_dict())
+    parameters = sum(p.numel() for p in run.student.parameters())
+    report("start", held_out=pictures.held_out, parameters=parameters)
+
+    if run.progress() < 1:
+        train(run, pictures, report)
+        run.save(args.checkpoint)
+    kept = ("seed", "size", "batch", "pool", "rate", "refresh", "own", "widths", "minutes")
     settings = {k: getattr(args, k) for k in kept} | {"steps": run.step}
     export(run.average, teacher.scale, args.output, args.teacher, settings)
+    sets = {"clean": pictures.clean, "noisy": pictures.noisy}
+    sets["stylized"] = half_stylized(run, pictures.clean)
+    report("end", errors=evaluate(run.average, teacher, sets))
 
 
 if __name__ == "__main__":

@@ -40,7 +40,8 @@ def ridge(inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Least squares with a little shrinkage: (p, i) and (p, o) to (i, o)."""
     inputs, targets = inputs.double(), targets.double()
     normal = inputs.T @ inputs
-    normal += 1e-3 * normal.diagonal().mean() * torch.eye(len(normal))
+    shrinkage = 1e-3 * normal.diagonal().mean()
+    normal.diagonal().add_(shrinkage)
     return torch.linalg.solve(normal, inputs.T @ targets).float()
 
 
@@ -48,7 +49,7 @@ def fit(conv: nn.Conv2d, x: torch.Tensor, target: torch.Tensor) -> None:
     """Set a 3x3 convolution's kernel and bias so that it maps `x` to `target` as well as it can."""
     patches = positions(F.unfold(x, 3, padding=1).unflatten(2, x.shape[2:]))
     rows = torch.randperm(len(patches))[:SAMPLES]
-    inputs = torch.cat([patches[rows], torch.ones(len(rows), 1)], 1)
+    inputs = torch.cat([patches[rows], patches.new_ones(len(rows), 1)], 1)
     solution = ridge(inputs, positions(target)[rows])
     conv.weight.copy_(solution[:-1].T.reshape(conv.weight.shape))
     conv.bias.copy_(solution[-1])
@@ -65,8 +66,9 @@ def fit_head(student: Student, layer: str, x: torch.Tensor, target: torch.Tensor
 def initialise(student: Student, teacher, pictures: torch.Tensor) -> None:
     """Fit all kernels to the teacher on some pictures (b, 3, s, s); float32."""
     imitated = {k: IMITATED.get(k, k.replace("conv", "relu")) for k in student.trunk}
+    mean = MEAN.to(pictures.device)
     truth = teacher(pictures, tuple(imitated.values()), linear=True)
-    x, block = (pictures - MEAN) * 4, "1"
+    x, block = (pictures - mean) * 4, "1"
     for name, conv in student.trunk.items():
         if name[4] != block:
             block, x = name[4], F.max_pool2d(x, 2)
