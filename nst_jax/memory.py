@@ -1,6 +1,6 @@
 """How much memory a stylization needs, told before it starts."""
 
-from collections import Counter
+from collections import defaultdict
 
 import jax
 import psutil
@@ -27,7 +27,7 @@ def estimate(
     convolutions = {k: v for k, v in per_pixel.items() if k.startswith("conv")}
     kept = _COPIES * sum(convolutions.values())
     if settings.remat:
-        blocks = Counter()
+        blocks: dict[int, float] = defaultdict(float)
         for k, v in convolutions.items():
             blocks[network.strides[k]] += v
         kept = _COPIES * max(blocks.values(), default=0) + sum(per_pixel[k] for k in layers)

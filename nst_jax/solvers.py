@@ -17,11 +17,10 @@ import optax
 from jaxtyping import Array, Bool, Float, Int
 
 from nst_jax.choices import Method, Schedule
+from nst_jax.lbfgs import scale_by_lbfgs
 
 Function = Callable[[Array, Any], tuple[Float[Array, ""], dict[str, Float[Array, ""]]]]
 
-# torch.optim.LBFGS takes up a pair only above this curvature; so does every peer built on it.
-_MIN_CURVATURE = 1e-10
 _MAX_LINESEARCH_STEPS = 20
 
 
@@ -83,12 +82,13 @@ def _transformation(optimizer: Optimizer, learning_rate) -> optax.GradientTransf
         learning_rate = optax.cosine_decay_schedule(learning_rate, optimizer.decay_steps)
     match optimizer.method:
         case "lbfgs":
-            return optax.lbfgs(learning_rate, memory_size=optimizer.history, linesearch=None)
+            step = optax.scale_by_learning_rate(learning_rate)
+            return optax.chain(scale_by_lbfgs(optimizer.history), step)
         case "lbfgs-zoom":
             search = optax.scale_by_zoom_linesearch(
                 _MAX_LINESEARCH_STEPS, initial_guess_strategy="one"
             )
-            return optax.lbfgs(None, memory_size=optimizer.history, linesearch=search)
+            return optax.chain(scale_by_lbfgs(optimizer.history), optax.scale(-1.0), search)
         case "adam":
             transformation = optax.adam(learning_rate)
         case "sgd":
@@ -146,10 +146,9 @@ def advance(
         grad = jnp.where(blown, 0, grad)
         better = ~blown & (value < state.best)
         best_x = jnp.where(better, state.x, state.best_x)
-        opt_state = _drop_bad_pair(optimizer, state.optimizer, state.x, grad)
         updates, opt_state = transformation.update(
             grad,
-            opt_state,
+            state.optimizer,
             state.x,
             value=value,
             grad=grad,
@@ -215,36 +214,13 @@ def _blown_up(value: Array, grad: Array, state: State) -> Bool[Array, ""]:
     return ~finite | (improved & (value > state.first + jnp.abs(state.first) / 2))
 
 
-def _drop_bad_pair(optimizer: Optimizer, opt_state, x: Array, grad: Array):
-    """Where the new curvature pair has no positive curvature, present the last good one again.
-
-    A repeated pair changes nothing in the inverse Hessian, and its scaling is kept: the same as
-    skipping the update, as torch.optim.LBFGS does. With no good pair yet, start afresh.
-    """
-    if not optimizer.method.startswith("lbfgs"):
-        return opt_state
-    memory, *rest = opt_state
-    last = (memory.count - 2) % optimizer.history
-    s, y = x - memory.params, grad - memory.updates
-    bad = (memory.count > 0) & (jnp.vdot(s, y) <= _MIN_CURVATURE)
-    return (
-        memory._replace(
-            count=jnp.where(bad & (memory.count == 1), 0, memory.count),
-            params=jnp.where(bad, x - memory.diff_params_memory[last], memory.params),
-            updates=jnp.where(bad, grad - memory.diff_updates_memory[last], memory.updates),
-        ),
-        *rest,
-    )
-
-
 def _restart_where(blown: Bool[Array, ""], optimizer: Optimizer, opt_state):
-    """Forget the past where `blown`: for L-BFGS by zeroing the pairs' weights, not the pairs."""
+    """Forget the past where `blown`; L-BFGS's pairs may stay, once they are not counted."""
+    zeroed = partial(jax.tree.map, lambda a: jnp.where(blown, jnp.zeros_like(a), a))
     if not optimizer.method.startswith("lbfgs"):
-        return jax.tree.map(lambda a: jnp.where(blown, jnp.zeros_like(a), a), opt_state)
+        return zeroed(opt_state)
     memory, *rest = opt_state
-    weights = jnp.where(blown, 0, memory.weights_memory)
-    count = jnp.where(blown, 0, memory.count)
-    return (memory._replace(count=count, weights_memory=weights), *rest)
+    return (memory._replace(pairs=zeroed(memory.pairs), steps=zeroed(memory.steps)), *rest)
 
 
 def _linesearch_evaluations(optimizer: Optimizer, opt_state) -> Int[Array, ""] | int:

@@ -3,11 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 import scipy.optimize
 
 from nst_jax import solvers
+from nst_jax.lbfgs import scale_by_lbfgs
 from nst_jax.solvers import Optimizer, minimize
 
 
@@ -64,6 +64,34 @@ def test_quadratic_reaches_the_closed_form(rng, optimizer, rate, evaluations):
     np.testing.assert_allclose(state.best_x, np.linalg.solve(matrix, b), atol=2e-3)
 
 
+def torch_lbfgs(torch, fn, start, evaluations):
+    """`torch.optim.LBFGS(max_iter=1)`, its first step scaled to Euclidean norm 1, as optax's is.
+
+    torch makes the sum of absolute values 1: so short for a picture that float32 loses the first
+    curvature pair in rounding, and no two runs of it agree.
+    """
+    x = start.clone().requires_grad_()
+    optimizer = torch.optim.LBFGS(
+        [x], max_iter=1, history_size=100, tolerance_grad=0, tolerance_change=0
+    )
+    values = []
+
+    def closure():
+        optimizer.zero_grad()
+        value = fn(x)
+        value.backward()
+        values.append(value.item())
+        return value
+
+    gradient = torch.autograd.grad(fn(x), x)[0]
+    optimizer.param_groups[0]["lr"] = float(gradient.abs().sum() / gradient.norm())
+    optimizer.step(closure)
+    optimizer.param_groups[0]["lr"] = 1.0
+    for _ in range(evaluations - 1):
+        optimizer.step(closure)
+    return values
+
+
 def test_lbfgs_follows_torch(rng):
     torch = pytest.importorskip("torch", reason="parity with torch.optim.LBFGS needs torch")
     matrix = spd(rng, 30, 1e3)
@@ -71,23 +99,40 @@ def test_lbfgs_follows_torch(rng):
     _, trace = minimize(
         quadratic, jnp.zeros(30), (matrix, b), optimizer=Optimizer("lbfgs"), evaluations=20
     )
-    x = torch.zeros(30, dtype=torch.float64, requires_grad=True)
-    tm, tb = torch.tensor(np.asarray(matrix, np.float64)), torch.tensor(np.asarray(b, np.float64))
-    torch_optimizer = torch.optim.LBFGS([x], max_iter=1, history_size=100)
-    values = []
+    tm, tb = torch.tensor(np.asarray(matrix)), torch.tensor(np.asarray(b))
+    values = torch_lbfgs(torch, lambda x: 0.5 * x @ tm @ x - tb @ x, torch.zeros(30), 20)
+    np.testing.assert_allclose(trace.terms["total"], values, rtol=1e-3)
 
-    def closure():
-        torch_optimizer.zero_grad()
-        value = 0.5 * x @ tm @ x - tb @ x
-        value.backward()
-        values.append(value.item())
-        return value
 
-    for _ in range(20):
-        torch_optimizer.step(closure)
-    # The first step differs (norm 1 in the sum there, in the square root of squares here).
-    ours = np.asarray(trace.terms["total"])
-    assert abs(ours[-1] - values[-1]) < 1e-2 * abs(values[-1])
+def dense_direction(pairs, gradient):
+    """The inverse Hessian of BFGS as a matrix, from its definition, times the gradient."""
+    s, y = pairs[-1]
+    inverse = np.eye(gradient.size) * (s @ y) / (y @ y)
+    for s, y in pairs:
+        rho = 1 / (s @ y)
+        v = np.eye(gradient.size) - rho * np.outer(y, s)
+        inverse = v.T @ inverse @ v + rho * np.outer(s, s)
+    return inverse @ gradient
+
+
+@pytest.mark.parametrize("history", [2, 3, 10])
+def test_direction_is_that_of_the_dense_matrix(rng, history):
+    matrix = np.asarray(spd(rng, 6, 20.0), np.float64)
+    points = rng.normal(size=(6, 6))
+    # The pair to the fourth point has negative curvature: it must leave no trace.
+    gradients = points @ matrix
+    gradients[3] = gradients[2] - (points[3] - points[2])
+    gradients[4:] = gradients[3] + (points[4:] - points[3]) @ matrix
+    transformation = scale_by_lbfgs(history)
+    state = transformation.init(jnp.zeros(6))
+    for x, g in zip(points, gradients, strict=True):
+        direction, state = transformation.update(jnp.float32(g), state, jnp.float32(x))
+    pairs = list(zip(np.diff(points, axis=0), np.diff(gradients, axis=0), strict=True))
+    assert pairs[2][0] @ pairs[2][1] < 0
+    del pairs[2]
+    assert int(state.pairs) == 4
+    expected = dense_direction(pairs[-history:], gradients[-1])
+    np.testing.assert_allclose(direction, expected, rtol=1e-3, atol=1e-5)
 
 
 def test_first_step_of_lbfgs_has_norm_one(rng):
@@ -136,32 +181,6 @@ def test_bad_curvature_pair_is_not_taken_up():
     gradient = jax.grad(lambda x: wave(x, None)[0])(state.best_x)
     np.testing.assert_allclose(gradient, 0, atol=1e-3)
     assert float(state.best) < -2.5
-
-
-def test_repeated_pair_leaves_the_inverse_hessian_alone(rng):
-    # The guard's claim: presenting the last good pair again changes neither direction nor scale.
-    matrix, b = spd(rng, 6, 20.0), jnp.asarray(rng.normal(size=6), jnp.float32)
-    optimizer = Optimizer("lbfgs", history=10)
-    state = solvers.start(optimizer, jnp.zeros(6))
-    state, _ = solvers.advance(quadratic, optimizer, state, (matrix, b), 1.0, 4, capacity=4)
-    transformation = optax.lbfgs(1.0, memory_size=10, linesearch=None)
-    memory = state.optimizer[0]
-    # The gradient at the last point once more, as if the step had gone nowhere useful.
-    gradient = -memory.updates
-    guarded = solvers._drop_bad_pair(optimizer, state.optimizer, memory.params, gradient)
-    direction, after = transformation.update(gradient, guarded, memory.params)
-    pairs = [
-        (np.asarray(memory.diff_params_memory[i]), np.asarray(memory.diff_updates_memory[i]))
-        for i in range(3)
-    ]
-    inverse = np.eye(6) * (pairs[-1][0] @ pairs[-1][1]) / (pairs[-1][1] @ pairs[-1][1])
-    for s, y in pairs:
-        rho = 1 / (s @ y)
-        v = np.eye(6) - rho * np.outer(y, s)
-        inverse = v.T @ inverse @ v + rho * np.outer(s, s)
-    if float(jnp.vdot(memory.params - memory.params, gradient)) <= 0:
-        np.testing.assert_allclose(direction, -inverse @ gradient, rtol=2e-3, atol=1e-5)
-    assert np.isfinite(after[0].weights_memory).all()
 
 
 @pytest.mark.parametrize("method", ["lbfgs", "adam", "sgd"])

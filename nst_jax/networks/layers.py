@@ -9,11 +9,13 @@ from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import lax
 from jaxtyping import Array, Float
 
 from nst_jax.choices import Padding, Pooling, Precision
+from nst_jax.typing import AnyArray
 
 _PAD_MODE = {"reflect": "reflect", "replicate": "edge"}
 # JAX's default is TF32 on GPU and bfloat16 on TPU: too coarse for L-BFGS's curvature pairs.
@@ -29,9 +31,10 @@ def activation_dtype(precision: Precision) -> jnp.dtype:
     return jnp.dtype(jnp.bfloat16 if precision == "bfloat16" else jnp.float32)
 
 
-def adjoint(kernel: Float[Array, "kh kw i o"]) -> Float[Array, "kh kw o i"]:
+def adjoint(kernel: Float[AnyArray, "kh kw i o"]) -> Float[np.ndarray, "kh kw o i"]:
     """The kernel whose "same" convolution is the transpose of `kernel`'s: flipped, transposed."""
-    return kernel[::-1, ::-1].transpose(0, 1, 3, 2)
+    # In numpy: JAX would compile a program for each shape.
+    return np.ascontiguousarray(np.asarray(kernel)[::-1, ::-1].transpose(0, 1, 3, 2))
 
 
 def _same(x: Array, kernel: Array, precision: Precision) -> Array:
@@ -96,10 +99,10 @@ def conv3x3_of_few(
 class FrozenConv(nnx.Module):
     """A 3x3 convolution with frozen weights: kernel HWIO, its adjoint beside it, bias."""
 
-    def __init__(self, kernel: Float[Array, "3 3 i o"], bias: Float[Array, " o"]):
-        self.kernel = nnx.Param(kernel)
-        self.kernel_adjoint = nnx.Variable(adjoint(kernel))
-        self.bias = nnx.Param(bias)
+    def __init__(self, kernel: Float[AnyArray, "3 3 i o"], bias: Float[AnyArray, " o"]):
+        self.kernel = nnx.Param(jnp.asarray(kernel))
+        self.kernel_adjoint = nnx.Variable(jnp.asarray(adjoint(kernel)))
+        self.bias = nnx.Param(jnp.asarray(bias))
 
     def __call__(
         self, x: Float[Array, "h w i"], precision: Precision = "float32"
@@ -111,6 +114,24 @@ class FrozenConv(nnx.Module):
         else:
             y = cast(Array, conv3x3(x, kernel, self.kernel_adjoint[...], precision))
         return y + self.bias[...].astype(y.dtype)[None, None]
+
+
+@jax.custom_vjp
+def relu(x: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
+    """max(x, 0), keeping its output for the backward pass: others keep that one too."""
+    return jnp.maximum(x, 0)
+
+
+def _relu_forward(x):
+    y = jnp.maximum(x, 0)
+    return y, y
+
+
+def _relu_backward(y, g):
+    return (jnp.where(y > 0, g, 0),)
+
+
+relu.defvjp(_relu_forward, _relu_backward)
 
 
 def pool2x2(x: Float[Array, "h w c"], pooling: Pooling) -> Float[Array, "h2 w2 c"]:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, runtime_checkable
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
@@ -17,6 +16,7 @@ from nst_jax.networks.layers import (
     FrozenConv,
     activation_dtype,
     pool2x2,
+    relu,
     rematerialized,
     with_padding,
 )
@@ -95,10 +95,7 @@ class VGG(nnx.Module):
         self.options = options or Options()
         self.blocks = nnx.List(
             nnx.List(
-                FrozenConv(
-                    jnp.asarray(weights[f"conv{b}_{i}.kernel"]),
-                    jnp.asarray(weights[f"conv{b}_{i}.bias"]),
-                )
+                FrozenConv(weights[f"conv{b}_{i}.kernel"], weights[f"conv{b}_{i}.bias"])
                 for i in range(1, count + 1)
             )
             for b, count in enumerate(ARCHITECTURES[architecture], 1)
@@ -166,7 +163,7 @@ def _run_block(
         padding = options.padding if number == i == 1 else "zero"
         x = with_padding(conv, x, padding, options.precision)
         tap(f"conv{number}_{i}", x)
-        x = jax.nn.relu(x)
+        x = relu(x)
         tap(f"relu{number}_{i}", x)
     else:
         if remaining:
