@@ -83,12 +83,19 @@ def objective(
         The total, and every term as it enters the total: `total`, `content`, `style`, `tv`, and
         each layer by name (a layer used for both content and style has the sum of the two).
     """
-    found = network(image, spec.layers) if spec.layers else {}
+
+    def tap(layer: str, features: Array) -> tuple[Array, tuple[Array, Array | None]]:
+        if layer not in spec.style_layers:
+            return features, (features, None)
+        features, gram = statistics.with_gram(features)
+        return features, (features, gram)
+
+    found = network(image, spec.layers, tap) if spec.layers else {}
     content = {
         layer: weights.content
         * weights.content_layers[layer]
         * losses.content_loss(
-            found[layer],
+            found[layer][0],
             targets.content[layer],
             spec.normalization,
             width=network.widths[layer],
@@ -99,7 +106,7 @@ def objective(
         layer: weights.style
         * weights.style_layers[layer]
         * losses.style_loss(
-            statistics.gram(found[layer]),
+            found[layer][1],
             targets.style[layer],
             spec.normalization,
             width=network.widths[layer],

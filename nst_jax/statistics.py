@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from nst_jax.ordering import after
 from nst_jax.typing import AnyArray
 
 
@@ -31,6 +32,31 @@ def _gram_backward(features, g):
 
 
 gram.defvjp(_gram_forward, _gram_backward)
+
+
+@jax.custom_vjp
+def with_gram(
+    features: Float[Array, "h w c"],
+) -> tuple[Float[Array, "h w c"], Float[Array, "c c"]]:
+    """The features and their Gram matrix, for features that are also used further on.
+
+    The Gram matrix's part of the gradient waits for the other part, and makes what it needs of the
+    features again. Otherwise XLA computes it in the forward pass already, and keeps it, or a copy
+    of the features, for every layer: 125 of 579 MB with VGG19 at 512 px.
+    """
+    return features, gram(features)
+
+
+def _with_gram_forward(features):
+    return with_gram(features), features
+
+
+def _with_gram_backward(features, cotangents):
+    further, g = cotangents
+    return (further + _gram_backward(after(features, further), g)[0],)
+
+
+with_gram.defvjp(_with_gram_forward, _with_gram_backward)
 
 
 def _product(indices: str, a: AnyArray, b: AnyArray) -> Array:

@@ -29,6 +29,7 @@ from nst_jax import (
 from nst_jax.api import ScaledObjective
 from nst_jax.choices import Normalization
 from nst_jax.networks.weightfile import CAFFE
+from nst_jax.statistics import with_gram
 
 NORMALIZATIONS = get_args(Normalization)
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
@@ -106,6 +107,26 @@ def test_gram_by_hand(rng):
     expected = sum(np.outer(f, f) for f in features.reshape(-1, 4).astype(np.float64)) / 15
     np.testing.assert_allclose(gram(features), expected, rtol=1e-5)
     assert gram(jnp.asarray(features, jnp.bfloat16)).dtype == jnp.float32
+
+
+def test_gram_beside_features_has_the_same_gradient(rng):
+    features = jnp.asarray(rng.normal(size=(4, 5, 3)), jnp.float32)
+    g = jnp.asarray(rng.normal(size=(3, 3)), jnp.float32)
+    w = jnp.asarray(rng.normal(size=(4, 5, 3)), jnp.float32)
+
+    def plain(f):
+        flat = f.reshape(-1, 3)
+        return jnp.sum(g * (flat.T @ flat) / 20) + jnp.sum(w * f**2)
+
+    def ours(f):
+        f, matrix = with_gram(f)
+        return jnp.sum(g * matrix) + jnp.sum(w * f**2)
+
+    np.testing.assert_allclose(ours(features), plain(features), rtol=1e-5)
+    np.testing.assert_allclose(jax.grad(ours)(features), jax.grad(plain)(features), rtol=1e-4)
+    # Where only the Gram matrix is used, the other part of the gradient is zero.
+    alone = jax.grad(lambda f: jnp.sum(g * with_gram(f)[1]))(features)
+    np.testing.assert_allclose(alone, jax.grad(lambda f: jnp.sum(g * gram(f)))(features), rtol=1e-4)
 
 
 def test_conventions_are_equivalent_as_documented(rng):

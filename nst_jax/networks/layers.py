@@ -15,6 +15,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from nst_jax.choices import Padding, Pooling, Precision
+from nst_jax.ordering import after
 from nst_jax.typing import AnyArray
 
 _PAD_MODE = {"reflect": "reflect", "replicate": "edge"}
@@ -177,9 +178,7 @@ def rematerialized(
 
     def backward(kept, cotangents):
         weights, x = kept
-        first = jax.tree.leaves(cotangents)[0]
-        # Zero, but not provably so: a float may be NaN.
-        x = x + 0 * first[(0,) * first.ndim].astype(x.dtype)
+        x = after(x, jax.tree.leaves(cotangents)[0])
         _, pull = jax.vjp(partial(function, weights), x)
         return jax.tree.map(jnp.zeros_like, weights), *pull(cotangents)
 

@@ -14,6 +14,7 @@ distances and Gram matrices' distances of R h are those of A h, with as many cha
 import itertools
 from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +30,7 @@ from nst_jax.networks.layers import (
     rematerialized,
     with_padding,
 )
-from nst_jax.networks.vgg import Options, preprocess, require_layers
+from nst_jax.networks.vgg import Options, Tap, keep, preprocess, require_layers
 from nst_jax.networks.weightfile import Preprocessing
 from nst_jax.typing import AnyArray
 
@@ -115,13 +116,14 @@ class Lite(nnx.Module):
         return dict(STRIDES)
 
     def __call__(
-        self, image: Float[AnyArray, "h w 3"], layers: tuple[str, ...]
-    ) -> dict[str, Float[Array, "h2 w2 c"]]:
+        self, image: Float[AnyArray, "h w 3"], layers: tuple[str, ...], tap: Tap = keep
+    ) -> dict[str, Any]:
         """Activations of `layers`; nothing past the deepest of them is computed.
 
         Args:
             image: RGB in [0, 1] (values outside are allowed: an optimiser passes through them).
             layers: of `relu1_1`, `relu2_1`, `relu3_1`, `relu4_1`, `relu4_2`, `relu5_1`.
+            tap: what to give back for a layer; its activations, if nothing else is said.
 
         Returns:
             A dict from layer name to (h', w', c), float32, or bfloat16 at that precision; VGG19's
@@ -143,7 +145,7 @@ class Lite(nnx.Module):
                 layer: self.heads[layer][...] for layer in map(_relu, block) if layer in wanted
             }
             x, found = run((convs, heads), x)
-            features |= found
+            features |= {layer: tap(layer, h)[1] for layer, h in found.items()}
             wanted -= found.keys()
         return features
 

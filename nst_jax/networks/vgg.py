@@ -1,10 +1,10 @@
 """VGG19 and VGG16 (Simonyan & Zisserman 2014) as feature extractors with named layers."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from flax import nnx
@@ -22,6 +22,15 @@ from nst_jax.networks.layers import (
 )
 from nst_jax.networks.weightfile import ARCHITECTURES, Preprocessing
 from nst_jax.typing import AnyArray
+
+# Of a layer's name and activations: those to go on with, and what to give back for the layer.
+Tap = Callable[[str, Array], tuple[Array, Any]]
+
+
+def keep(layer: str, x: Array) -> tuple[Array, Array]:
+    """The tap that gives back the activations themselves."""
+    del layer
+    return x, x
 
 
 @runtime_checkable
@@ -46,9 +55,9 @@ class Network(Protocol):
         ...
 
     def __call__(
-        self, image: Float[AnyArray, "h w 3"], layers: tuple[str, ...]
-    ) -> dict[str, Float[Array, "h2 w2 c"]]:
-        """Activations of `layers` for an RGB picture in [0, 1]."""
+        self, image: Float[AnyArray, "h w 3"], layers: tuple[str, ...], tap: Tap = keep
+    ) -> dict[str, Any]:
+        """What `tap` makes of the activations of `layers`, for an RGB picture in [0, 1]."""
         ...
 
 
@@ -120,13 +129,14 @@ class VGG(nnx.Module):
         }
 
     def __call__(
-        self, image: Float[AnyArray, "h w 3"], layers: tuple[str, ...]
-    ) -> dict[str, Float[Array, "h2 w2 c"]]:
+        self, image: Float[AnyArray, "h w 3"], layers: tuple[str, ...], tap: Tap = keep
+    ) -> dict[str, Any]:
         """Activations of `layers`; nothing past the deepest of them is computed.
 
         Args:
             image: RGB in [0, 1] (values outside are allowed: an optimiser passes through them).
             layers: names such as `conv4_2`, `relu4_2` (after the nonlinearity), `pool4`.
+            tap: what to give back for a layer; its activations, if nothing else is said.
 
         Returns:
             A dict from layer name to (h', w', c), float32, or bfloat16 at that precision.
@@ -137,10 +147,12 @@ class VGG(nnx.Module):
         require_layers(self, layers)
         wanted, features = set(layers), {}
         x = preprocess(image, self.preprocessing).astype(activation_dtype(self.options.precision))
-        for b, block in enumerate(self.blocks, 1):
+        for number, block in enumerate(self.blocks, 1):
             if not wanted:
                 break
-            run = partial(_run_block, options=self.options, number=b, wanted=frozenset(wanted))
+            run = partial(
+                _run_block, options=self.options, number=number, wanted=frozenset(wanted), tap=tap
+            )
             x, found = (rematerialized(run) if self.options.remat else run)(block, x)
             features |= found
             wanted -= found.keys()
@@ -148,27 +160,31 @@ class VGG(nnx.Module):
 
 
 def _run_block(
-    block: Iterable[FrozenConv], x: Array, *, options: Options, number: int, wanted: frozenset[str]
-) -> tuple[Array, dict[str, Array]]:
+    block: Iterable[FrozenConv],
+    x: Array,
+    *,
+    options: Options,
+    number: int,
+    wanted: frozenset[str],
+    tap: Tap,
+) -> tuple[Array, dict[str, Any]]:
     found, remaining = {}, set(wanted)
 
-    def tap(layer: str, value: Array) -> None:
+    def at(layer: str, x: Array) -> Array:
         if layer in remaining:
-            found[layer] = value
             remaining.discard(layer)
+            x, found[layer] = tap(layer, x)
+        return x
 
     for i, conv in enumerate(block, 1):
         if not remaining:
             break
         padding = options.padding if number == i == 1 else "zero"
-        x = with_padding(conv, x, padding, options.precision)
-        tap(f"conv{number}_{i}", x)
-        x = relu(x)
-        tap(f"relu{number}_{i}", x)
+        x = at(f"conv{number}_{i}", with_padding(conv, x, padding, options.precision))
+        x = at(f"relu{number}_{i}", relu(x))
     else:
         if remaining:
-            x = pool2x2(x, options.pooling)
-            tap(f"pool{number}", x)
+            x = at(f"pool{number}", pool2x2(x, options.pooling))
     return x, found
 
 
