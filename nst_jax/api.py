@@ -32,7 +32,7 @@ from nst_jax.typing import AnyArray
 # The mean colour of ImageNet: what the Caffe networks see as zero, and jcjohnson's noise surrounds.
 _MEAN_COLOUR = np.array([[[123.68, 116.779, 103.939]]], np.float32) / 255
 _TERMS = ("total", "content", "style", "tv")
-_LEARNING_RATES = {"lbfgs": 1.0, "lbfgs-zoom": 1.0, "adam": 0.02, "sgd": 1e-5}
+_LEARNING_RATES = {"lbfgs": 1.0, "lbfgs-zoom": 1.0, "adam": 0.02, "sgd": 1e-9}
 
 _content_targets = jax.jit(content_targets, static_argnums=0)
 _style_targets = jax.jit(style_targets, static_argnums=0)

@@ -10,7 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
 
-from absl import app
+from absl import app, flags
 from absl.flags import argparse_flags
 
 from nst_jax._version import __version__
@@ -30,6 +30,8 @@ class _Parser(argparse_flags.ArgumentParser):
 
 def run() -> None:
     """Entry point of `nst-jax`."""
+    # Else absl would turn on the log of what JAX tries at its start.
+    flags.FLAGS["verbosity"].using_default_value = False
     app.run(main, flags_parser=parse)
 
 

@@ -61,7 +61,7 @@ class Settings:
     )
     learning_rate: float | None = _option(
         None,
-        "for pictures in [0, 1]; 'none' is the optimiser's own: lbfgs 1, adam 0.02, sgd 1e-5",
+        "for pictures in [0, 1]; 'none' is the optimiser's own: lbfgs 1, adam 0.02, sgd 1e-9",
     )
     schedule: Schedule = _option("constant", "of the learning rate; cosine ends at zero")
     history: int = _option(100, "curvature pairs that L-BFGS keeps")

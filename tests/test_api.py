@@ -16,6 +16,7 @@ from PIL import Image
 import nst_jax as nst
 from nst_jax import Options, images, memory
 from nst_jax.networks import load
+from nst_jax.networks.vgg import keep
 
 CONTENT, STYLE = tiny.picture(), tiny.picture(32, 32, seed=2)
 NETWORK = tiny.network()
@@ -187,7 +188,7 @@ def test_a_picture_to_start_from(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "rate"), [("lbfgs", None), ("lbfgs-zoom", None), ("adam", None), ("sgd", 1e-9)]
+    ("optimizer", "rate"), [("lbfgs", None), ("lbfgs-zoom", None), ("adam", None), ("sgd", None)]
 )
 def test_every_optimizer_lowers_the_loss(optimizer, rate):
     result = stylize(optimizer=optimizer, learning_rate=rate)
@@ -306,12 +307,13 @@ class Brittle:
     def __init__(self, limit):
         self.limit = limit
 
-    def __call__(self, image, layers):
+    def __call__(self, image, layers, tap=keep):
         Brittle.traced += 1
         brightness = jnp.max(image)
         bad = (brightness > self.limit) & (brightness < 2 * self.limit)
         spoilt = jnp.where(bad, jnp.nan, image)
-        return {k: v for k, v in {"relu1_1": image, "relu2_1": spoilt}.items() if k in layers}
+        found = {"relu1_1": image, "relu2_1": spoilt}
+        return {k: tap(k, v)[1] for k, v in found.items() if k in layers}
 
     def tree_flatten(self):
         return [self.limit], None
