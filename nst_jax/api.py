@@ -32,7 +32,9 @@ from nst_jax.typing import AnyArray
 # The mean colour of ImageNet: what the Caffe networks see as zero, and jcjohnson's noise surrounds.
 _MEAN_COLOUR = np.array([[[123.68, 116.779, 103.939]]], np.float32) / 255
 _TERMS = ("total", "content", "style", "tv")
-_LEARNING_RATES = {"lbfgs": 1.0, "lbfgs-zoom": 1.0, "adam": 0.02, "sgd": 1e-9}
+_LEARNING_RATES = {"lbfgs": 1.0, "lbfgs-zoom": 1.0, "adam": 0.02}
+# Plain gradients grow as the picture shrinks: stable at half of what diverges, at 64 px.
+_SGD_RATE_PER_PIXEL = 1e-12
 
 _content_targets = jax.jit(content_targets, static_argnums=0)
 _style_targets = jax.jit(style_targets, static_argnums=0)
@@ -203,7 +205,8 @@ def prepare(
         bounds=(0.0, units) if first_order else None,
     )
     rate = settings.learning_rate
-    rate = _LEARNING_RATES[settings.optimizer] if rate is None else rate
+    if rate is None:
+        rate = _LEARNING_RATES.get(settings.optimizer, _SGD_RATE_PER_PIXEL * height * width)
     # Learning rates are stated for pictures in [0, 1]; the optimiser sees 0..units.
     rate *= {"adam": units, "sgd": units**2}.get(settings.optimizer, 1.0)
     x = initial_picture(settings, content, style if start is None else start)

@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import sys
+import tempfile
 import warnings
 from collections.abc import Sequence
 from dataclasses import fields
@@ -136,10 +137,23 @@ def _stylize(args: argparse.Namespace) -> int:
         progress=not args.quiet,
         **options,
     )
-    path = result.save(args.output, overwrite=args.force)
+    path = _save(result, Path(args.output), args.force)
     if not args.quiet:
         print(f"{result!r}\n{path}")
     return 130 if result.status == "interrupted" else 0
+
+
+def _save(result: Any, output: Path, force: bool) -> Path:
+    """Save, and never lose a result to what has happened to the folder since it was checked."""
+    path, n = output, 0
+    while path.exists() and not force:
+        n += 1
+        path = output.with_stem(f"{output.stem}-{n}")
+    try:
+        return result.save(path, overwrite=force)
+    except InputError as error:
+        rescued = result.save(Path(tempfile.mkdtemp(prefix="nst_jax-")) / output.name)
+        raise InputError(f"{error} The result is kept in {rescued}.") from error
 
 
 def _use_compilation_cache() -> None:

@@ -61,7 +61,7 @@ class Settings:
     )
     learning_rate: float | None = _option(
         None,
-        "for pictures in [0, 1]; 'none' is the optimiser's own: lbfgs 1, adam 0.02, sgd 1e-9",
+        "for pictures in [0, 1]; 'none' is 1 for lbfgs, 0.02 for adam, 1e-12 a pixel for sgd",
     )
     schedule: Schedule = _option("constant", "of the learning rate; cosine ends at zero")
     history: int = _option(100, "curvature pairs that L-BFGS keeps")

@@ -51,7 +51,7 @@ class State(NamedTuple):
     """Everything that a minimisation carries from one evaluation to the next.
 
     `x` is the next point to evaluate, `best_x` the best one evaluated, with value `best`; `first`
-    is the value at the start; `failures` counts blow-ups in a row, `restarts` all of them.
+    is the value at the start; `restarts` counts blow-ups.
     """
 
     x: Array
@@ -60,7 +60,6 @@ class State(NamedTuple):
     best: Float[Array, ""]
     first: Float[Array, ""]
     evaluations: Int[Array, ""]
-    failures: Int[Array, ""]
     restarts: Int[Array, ""]
 
 
@@ -101,7 +100,9 @@ def start(optimizer: Optimizer, x: Float[Array, "..."]) -> State:
     zero = jnp.zeros((), jnp.int32)
     infinity = jnp.full((), jnp.inf, x.dtype)
     opt_state = _transformation(optimizer, 1.0).init(x)
-    return State(x, opt_state, x, infinity, infinity, zero, zero, zero)
+    # optax leaves Python numbers here and there, whose weak types would compile `advance` twice.
+    opt_state = jax.tree.map(lambda a: jnp.asarray(a, jnp.result_type(a)), opt_state)
+    return State(x, opt_state, x, infinity, infinity, zero, zero)
 
 
 def advance(
@@ -171,7 +172,6 @@ def advance(
             best=jnp.where(better, value, state.best),
             first=jnp.where(jnp.isinf(state.first), value, state.first),
             evaluations=used,
-            failures=jnp.where(blown, state.failures + 1, 0),
             restarts=state.restarts + blown,
         ), row
 

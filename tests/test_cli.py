@@ -386,3 +386,22 @@ def test_the_module_is_the_command():
     )
     assert done.returncode == 2
     assert re.fullmatch(r"nst-jax: argument COMMAND: invalid choice: 'stylise' .*\n", done.stderr)
+
+
+def test_a_result_is_not_lost_to_what_happens_meanwhile(tmp_path):
+    class Result:
+        def save(self, path, *, overwrite=True):
+            if path.parent == tmp_path / "gone":
+                raise InputError("The folder is gone.")
+            path.write_bytes(b"picture")
+            return path
+
+    out = tmp_path / "out.png"
+    out.write_bytes(b"somebody's")
+    assert cli._save(Result(), out, force=False) == tmp_path / "out-1.png"
+    assert out.read_bytes() == b"somebody's"
+    assert cli._save(Result(), out, force=True) == out
+    with pytest.raises(InputError, match=r"gone\. The result is kept in (.*)out\.png\.") as error:
+        cli._save(Result(), tmp_path / "gone" / "out.png", force=False)
+    kept = Path(str(error.value).split("kept in ")[1].removesuffix("."))
+    assert kept.read_bytes() == b"picture"

@@ -242,3 +242,10 @@ def test_line_search_counts_every_evaluation(rng):
     assert len(calls) == int(state.evaluations)
     assert int(state.evaluations) >= 20
     assert int(trace.evaluations[int(trace.steps) - 1]) == int(state.evaluations)
+
+
+@pytest.mark.parametrize("method", ["lbfgs", "lbfgs-zoom", "adam", "sgd"])
+def test_the_first_state_has_the_types_of_the_later_ones(method):
+    # A weakly typed leaf would compile the loop a second time.
+    state = solvers.start(Optimizer(method, history=3), jnp.zeros(4))
+    assert not [leaf for leaf in jax.tree.leaves(state) if leaf.weak_type]
