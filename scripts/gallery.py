@@ -33,7 +33,7 @@ def _pad(line: np.ndarray, width: int) -> np.ndarray:
 
 def main() -> None:
     """Read the flags, stylize, write the sheet."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Stylize samples, and lay them out on one sheet.")
     parser.add_argument("output", type=Path)
     parser.add_argument("--contents", nargs="+", default=list(samples.content_names()))
     parser.add_argument("--styles", nargs="+", default=list(samples.style_names()))
@@ -45,7 +45,8 @@ def main() -> None:
     rows = []
     for content in args.contents:
         photograph = samples.content(content)
-        size = images.fit(*photograph.shape[:2], args.size)
+        height, width, _ = photograph.shape
+        size = images.fit(height, width, args.size)
         row = [images.resize(photograph, size)]
         for style in args.styles:
             result = nst.stylize(
