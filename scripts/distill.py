@@ -25,6 +25,7 @@ from distill_muon import Muon
 from distill_pictures import crop, disturb, hold_out, load_folder, sample
 from distill_student import LAYERS, TEACHER_WIDTHS, Student, export, gram
 from distill_teacher import Teacher
+from torch import nn
 
 # How much each layer counts: (features, Gram matrix). relu4_1's Gram dominates Gatys' objective.
 IMPORTANCE = {
@@ -149,8 +150,10 @@ class Run:
 
     def __init__(self, args: argparse.Namespace, teacher: Teacher, device: torch.device):
         self.args, self.teacher, self.device = args, teacher, device
-        self.student = Student(args.widths).to(device, memory_format=torch.channels_last)
-        self.average = Student(args.widths).to(device, memory_format=torch.channels_last)
+        self.student = Student(args.widths).to(device)
+        self.average = Student(args.widths).to(device)
+        for student in (self.student, self.average):
+            nn.utils.convert_conv2d_weight_memory_format(student, torch.channels_last)
         self.average.load_state_dict(self.student.state_dict())
         kernels = [
             p

@@ -52,6 +52,7 @@ def fit(conv: nn.Conv2d, x: torch.Tensor, target: torch.Tensor) -> None:
     inputs = torch.cat([patches[rows], patches.new_ones(len(rows), 1)], 1)
     solution = ridge(inputs, positions(target)[rows])
     conv.weight.copy_(solution[:-1].T.reshape(conv.weight.shape))
+    assert conv.bias is not None
     conv.bias.copy_(solution[-1])
 
 
@@ -59,7 +60,7 @@ def fit_head(student: Student, layer: str, x: torch.Tensor, target: torch.Tensor
     """Set the linear head of a layer."""
     rows = torch.randperm(x.shape[0] * x.shape[2] * x.shape[3])[:SAMPLES]
     solution = ridge(positions(x)[rows], positions(target)[rows])
-    student.heads[layer].weight.copy_(solution.T[:, :, None, None])
+    student.head_weights()[layer].copy_(solution.T[:, :, None, None])
 
 
 @torch.no_grad()
@@ -69,7 +70,7 @@ def initialise(student: Student, teacher, pictures: torch.Tensor) -> None:
     mean = MEAN.to(pictures.device)
     truth = teacher(pictures, tuple(imitated.values()), linear=True)
     x, block = (pictures - mean) * 4, "1"
-    for name, conv in student.trunk.items():
+    for name, conv in student.convs().items():
         if name[4] != block:
             block, x = name[4], F.max_pool2d(x, 2)
         target = truth[imitated[name]]

@@ -4,6 +4,7 @@
 
 import json
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -14,8 +15,8 @@ from torch import nn
 from nst_jax.networks import weightfile
 from nst_jax.networks.weightfile import Preprocessing
 
-LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu4_2", "relu5_1")
-TEACHER_WIDTHS = dict(zip(LAYERS, (64, 128, 256, 512, 512, 512), strict=True))
+LAYERS: tuple[str, ...] = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu4_2", "relu5_1")
+TEACHER_WIDTHS: dict[str, int] = dict(zip(LAYERS, (64, 128, 256, 512, 512, 512), strict=True))
 MEAN = torch.tensor([123.68, 116.779, 103.939]).view(3, 1, 1) / 255
 
 
@@ -45,6 +46,14 @@ class Student(nn.Module):
             {k: nn.Conv2d(width, TEACHER_WIDTHS[k], 1, bias=False) for k, width in heads.items()}
         )
 
+    def convs(self) -> dict[str, nn.Conv2d]:
+        """The 3x3 convolutions by name, in order."""
+        return {name: cast(nn.Conv2d, conv) for name, conv in self.trunk.items()}
+
+    def head_weights(self) -> dict[str, torch.Tensor]:
+        """The heads' matrices by layer, (teacher's channels, own channels, 1, 1)."""
+        return {layer: cast(nn.Conv2d, head).weight for layer, head in self.heads.items()}
+
     def forward(self, x: torch.Tensor, layers: tuple[str, ...]) -> dict[str, torch.Tensor]:
         """Predicted features, (b, n, h, w), of pictures (b, 3, h, w), RGB in [0, 1]."""
         x = ((x - MEAN.to(x.device)) * 4).contiguous(memory_format=torch.channels_last)
@@ -69,18 +78,19 @@ def tensors(student: Student, scale: dict[str, float]) -> dict[str, np.ndarray]:
         scale: the teacher's root mean square per layer, by which its features were divided.
     """
     found = {}
-    for name, conv in student.trunk.items():
+    for name, conv in student.convs().items():
         found[f"{name}.kernel"] = conv.weight.detach().cpu().permute(2, 3, 1, 0)
+        assert conv.bias is not None
         found[f"{name}.bias"] = conv.bias.detach().cpu()
-    for layer, head in student.heads.items():
-        matrix = head.weight.detach().cpu()[:, :, 0, 0].double() * scale[layer]
+    for layer, weight in student.head_weights().items():
+        matrix = weight.detach().cpu()[:, :, 0, 0].double() * scale[layer]
         r = torch.linalg.qr(matrix).R
         found[f"{layer}.head"] = (r * r.diagonal().sign()[:, None]).T
     return {k: np.ascontiguousarray(v.numpy().astype(np.float16)) for k, v in found.items()}
 
 
 def export(
-    student: Student, scale: dict[str, float], path: Path, teacher: Path, settings: dict[str, str]
+    student: Student, scale: dict[str, float], path: Path, teacher: Path, settings: dict[str, Any]
 ) -> None:
     """Write the student as a weight file, with where it comes from in its metadata."""
     raw = np.load(teacher) if teacher.suffix == ".npz" else load_file(teacher)
