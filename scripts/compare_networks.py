@@ -5,7 +5,7 @@ Of each pair: V0 is VGG19's `gatys` objective at the content picture, V* after o
 itself, V after as many evaluations with the student, all of unclipped pictures. The share of the
 progress that the student makes is log(V0/V) / log(V0/V*): 1 is as good as VGG19, 0 is nothing.
 
-VGG19's results are kept in the output folder and computed once.
+Pictures are kept in the output folder, by the network's digest, and computed once.
 """
 
 import argparse
@@ -57,7 +57,7 @@ def cached(path: Path, task: Problem, iterations: int) -> Drawn:
         with np.load(path) as kept:
             return Drawn(kept["picture"], float(kept["seconds"]))
     drawn = draw(task, iterations)
-    np.savez(path, **drawn._asdict())
+    np.savez(path, picture=drawn.picture, seconds=np.float64(drawn.seconds))
     return drawn
 
 
@@ -103,9 +103,15 @@ def main(argv: list[str] | None = None) -> None:
             )
             truth = problem(teacher, content, style, args.iterations)
             name = f"{Path(pair.split(':')[0]).stem}-{Path(pair.split(':')[1]).stem}-{size}"
-            kept = args.output / f"{name}-{args.iterations}-{teacher.digest[7:15]}.npz"
-            best = cached(kept, truth, args.iterations)
-            own = draw(problem(student, content, style, args.iterations), args.iterations)
+            mine = problem(student, content, style, args.iterations)
+            best, own = (
+                cached(
+                    args.output / f"{name}-{args.iterations}-{network.digest[7:15]}.npz",
+                    task,
+                    args.iterations,
+                )
+                for network, task in ((teacher, truth), (student, mine))
+            )
             start, reached, possible = (
                 value(truth, picture) for picture in (content, own.picture, best.picture)
             )
