@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from PIL import Image, ImageDraw
 
@@ -63,7 +64,7 @@ def cached(path: Path, task: Problem, iterations: int) -> Drawn:
 
 def value(task: Problem, picture: np.ndarray) -> float:
     """The objective of `task` at a picture."""
-    return float(task.fn(picture * task.fn.units, task.args)[0])
+    return float(task.fn(jnp.asarray(picture) * task.fn.units, task.args)[0])
 
 
 def sheet(rows: list[tuple[str, list[np.ndarray]]], titles: list[str]) -> Image.Image:
