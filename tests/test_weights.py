@@ -176,6 +176,16 @@ def test_manifest_is_complete_and_consistent():
     assert entries["vgg19"].preprocessing == entries["vgg19-gatys"].preprocessing == CAFFE
 
 
+def test_the_embedded_weights_are_those_of_the_manifest():
+    entry = weights.manifest()["vgg19-lite"]
+    path = ROOT / "weights" / entry.file
+    assert entry.embedded
+    assert path.stat().st_size == entry.size <= 5_000_000
+    assert entry.digest == f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+    file = weightfile.load(path)
+    assert (file.architecture, file.preprocessing) == (entry.architecture, entry.preprocessing)
+
+
 def test_manifest_is_found_in_a_checkout_and_in_a_wheel(tmp_path, monkeypatch):
     monkeypatch.undo()
     assert weights._package_folder() == ROOT / "weights"

@@ -168,24 +168,48 @@ def _run_block(
     wanted: frozenset[str],
     tap: Tap,
 ) -> tuple[Array, dict[str, Any]]:
-    found, remaining = {}, set(wanted)
-
-    def at(layer: str, x: Array) -> Array:
-        if layer in remaining:
-            remaining.discard(layer)
-            x, found[layer] = tap(layer, x)
-        return x
-
+    found: dict[str, Any] = {}
     for i, conv in enumerate(block, 1):
-        if not remaining:
-            break
-        padding = options.padding if number == i == 1 else "zero"
-        x = at(f"conv{number}_{i}", with_padding(conv, x, padding, options.precision))
-        x = at(f"relu{number}_{i}", relu(x))
-    else:
-        if remaining:
-            x = at(f"pool{number}", pool2x2(x, options.pooling))
+        if wanted <= found.keys():
+            return x, found
+        first = number == i == 1
+        run = partial(
+            _run_layer,
+            layer=f"{number}_{i}",
+            padding=options.padding if first else "zero",
+            precision=options.precision,
+            wanted=wanted,
+            tap=tap,
+        )
+        # The first layer has the largest activations, and costs least to run again.
+        x, here = (rematerialized(run) if first else run)(conv, x)
+        found |= here
+    if not wanted <= found.keys():
+        x, here = _at(f"pool{number}", pool2x2(x, options.pooling), wanted, tap)
+        found |= here
     return x, found
+
+
+def _run_layer(
+    conv: FrozenConv,
+    x: Array,
+    *,
+    layer: str,
+    padding: Padding,
+    precision: Precision,
+    wanted: frozenset[str],
+    tap: Tap,
+) -> tuple[Array, dict[str, Any]]:
+    x, before = _at(f"conv{layer}", with_padding(conv, x, padding, precision), wanted, tap)
+    x, after = _at(f"relu{layer}", relu(x), wanted, tap)
+    return x, before | after
+
+
+def _at(layer: str, x: Array, wanted: frozenset[str], tap: Tap) -> tuple[Array, dict[str, Any]]:
+    if layer not in wanted:
+        return x, {}
+    x, found = tap(layer, x)
+    return x, {layer: found}
 
 
 def preprocess(image: Float[AnyArray, "h w 3"], how: Preprocessing) -> Float[Array, "h w 3"]:
