@@ -19,6 +19,8 @@ from refusals import plain_user_folder  # noqa: F401
 
 import nst_jax
 from nst_jax import InputError, cli, images, memory
+from nst_jax.commands import cache
+from nst_jax.commands import stylize as stylize_command
 from nst_jax.networks import weightfile, weights
 
 ROOT = Path(__file__).parents[1]
@@ -37,7 +39,7 @@ def folder(tmp_path, monkeypatch):
     Image.fromarray(tiny.picture()).save("content.png")
     Image.fromarray(tiny.picture(32, 32, 2)).save("style.png")
     monkeypatch.setattr("nst_jax.api.load_network", lambda *_, **__: NETWORK)
-    monkeypatch.setattr(cli, "_use_compilation_cache", lambda: None)
+    monkeypatch.setattr(cache, "enable", lambda: None)
     return tmp_path
 
 
@@ -398,10 +400,10 @@ def test_a_result_is_not_lost_to_what_happens_meanwhile(tmp_path):
 
     out = tmp_path / "out.png"
     out.write_bytes(b"somebody's")
-    assert cli._save(Result(), out, force=False) == tmp_path / "out-1.png"
+    assert stylize_command._save(Result(), out, force=False) == tmp_path / "out-1.png"
     assert out.read_bytes() == b"somebody's"
-    assert cli._save(Result(), out, force=True) == out
+    assert stylize_command._save(Result(), out, force=True) == out
     with pytest.raises(InputError, match=r"gone\. The result is kept in (.*)out\.png\.") as error:
-        cli._save(Result(), tmp_path / "gone" / "out.png", force=False)
+        stylize_command._save(Result(), tmp_path / "gone" / "out.png", force=False)
     kept = Path(str(error.value).split("kept in ")[1].removesuffix("."))
     assert kept.read_bytes() == b"picture"
