@@ -1,5 +1,4 @@
 from . import samples as samples
-from .api import prepare as prepare
 from .api import stylize as stylize
 from .errors import InputError as InputError
 from .losses import content_loss as content_loss
@@ -16,6 +15,7 @@ from .objectives import Weights as Weights
 from .objectives import content_targets as content_targets
 from .objectives import objective as objective
 from .objectives import style_targets as style_targets
+from .problem import prepare as prepare
 from .result import Stylization as Stylization
 from .settings import PRESETS as PRESETS
 from .settings import Settings as Settings

@@ -3,63 +3,24 @@
 import inspect
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 from tqdm.auto import tqdm
 
-from nst_jax import images, loop, memory, solvers
+from nst_jax import images, loop
 from nst_jax.errors import InputError
 from nst_jax.images import Picture, PictureSource
 from nst_jax.networks.load import load_network
-from nst_jax.networks.vgg import Network, Options, require_layers, require_size
-from nst_jax.objectives import (
-    Objective,
-    Targets,
-    Weights,
-    content_targets,
-    objective,
-    style_targets,
-)
+from nst_jax.networks.vgg import Network, Options
+from nst_jax.problem import prepare
 from nst_jax.result import Stylization
 from nst_jax.settings import CHOICES, INITS, PICTURE, PRESETS, Settings, resolve
-from nst_jax.typing import AnyArray
 
-# The mean colour of ImageNet: what the Caffe networks see as zero, and jcjohnson's noise surrounds.
-_MEAN_COLOUR = np.array([[[123.68, 116.779, 103.939]]], np.float32) / 255
 _TERMS = ("total", "content", "style", "tv")
-_LEARNING_RATES = {"lbfgs": 1.0, "lbfgs-zoom": 1.0, "adam": 0.02}
-# Plain gradients grow as the picture shrinks: stable at half of what diverges, at 64 px.
-_SGD_RATE_PER_PIXEL = 1e-12
-
-_content_targets = jax.jit(content_targets, static_argnums=0)
-_style_targets = jax.jit(style_targets, static_argnums=0)
-
-
-@dataclass(frozen=True)
-class ScaledObjective:
-    """The objective of an unknown in 0..units, as the optimiser sees it; hashable."""
-
-    spec: Objective
-    units: float
-
-    def __call__(self, z: Array, args: tuple[Network, Targets, Weights]) -> tuple[Array, dict]:
-        """Total and terms of the picture `z / units`."""
-        return objective(self.spec, z / self.units, *args)
-
-
-class Problem(NamedTuple):
-    """A stylization as a minimisation: arguments of `loop.run`, without side effects."""
-
-    fn: ScaledObjective
-    optimizer: solvers.Optimizer
-    x: Float[Array, "h w 3"]
-    args: tuple[Network, Targets, Weights]
-    learning_rate: float
 
 
 def stylize(
@@ -148,88 +109,6 @@ def stylize(
         icc=pictures.content.icc,
         sources=_names(content=content, style=style),
     )
-
-
-def prepare(
-    settings: Settings,
-    network: Network,
-    content: Float[AnyArray, "h w 3"],
-    style: Float[AnyArray, "h2 w2 3"],
-    start: Float[AnyArray, "h3 w3 3"] | None = None,
-) -> Problem:
-    """The minimisation that `settings` ask for, with its targets computed.
-
-    Args:
-        settings: what is wanted.
-        network: the feature extractor, with its own options.
-        content: RGB in [0, 1], at the size of the result.
-        style: RGB in [0, 1], at the size that its strokes should have.
-        start: the picture to start from if `settings.init` is a picture; scaled to cover the
-            content.
-
-    Raises:
-        InputError: layers that the network lacks, pictures too small, too little memory.
-    """
-    if start is None and settings.init not in INITS:
-        raise InputError(f"init is '{settings.init}', but there is no picture: give start.")
-    spec = Objective(
-        # Layers of weight zero cost nothing.
-        content_layers=tuple(k for k, w in settings.content_layers.items() if w),
-        style_layers=tuple(k for k, w in settings.style_layers.items() if w),
-        normalization=settings.normalization,
-    )
-    require_layers(network, spec.layers)
-    content, style = jnp.asarray(content), jnp.asarray(style)
-    require_size(network, content, spec.layers, "content picture")
-    require_size(network, style, spec.style_layers, "style picture")
-    height, width, _ = content.shape
-    memory.require(settings, network, spec.layers, height, width)
-    targets = Targets(
-        _content_targets(spec, network, content), _style_targets(spec, network, style)
-    )
-    weights = Weights(
-        settings.content_weight,
-        settings.style_weight,
-        settings.tv_weight,
-        {k: settings.content_layers[k] for k in spec.content_layers},
-        {k: settings.style_layers[k] for k in spec.style_layers},
-    )
-    units = settings.units
-    first_order = not settings.optimizer.startswith("lbfgs")
-    optimizer = solvers.Optimizer(
-        method=settings.optimizer,
-        history=min(settings.history, settings.iterations),
-        schedule=settings.schedule,
-        decay_steps=settings.iterations if settings.schedule == "cosine" else 1,
-        momentum=settings.momentum,
-        bounds=(0.0, units) if first_order else None,
-    )
-    rate = settings.learning_rate
-    if rate is None:
-        rate = _LEARNING_RATES.get(settings.optimizer, _SGD_RATE_PER_PIXEL * height * width)
-    # Learning rates are stated for pictures in [0, 1]; the optimiser sees 0..units.
-    rate *= {"adam": units, "sgd": units**2}.get(settings.optimizer, 1.0)
-    x = initial_picture(settings, content, style if start is None else start)
-    # Float arrays, not Python numbers: weak types would compile a second time.
-    weights = jax.tree.map(lambda w: jnp.asarray(w, jnp.float32), weights)
-    return Problem(
-        ScaledObjective(spec, units), optimizer, x * units, (network, targets, weights), rate
-    )
-
-
-def initial_picture(
-    settings: Settings, content: Float[Array, "h w 3"], other: Float[AnyArray, "h2 w2 3"]
-) -> Float[Array, "h w 3"]:
-    """Where the optimiser starts: the content, white noise, a blend of both, or `other`."""
-    if settings.init == "content":
-        return content
-    if settings.init in ("noise", "blend"):
-        noise = jax.random.normal(jax.random.key(settings.seed), content.shape)
-        noise = jnp.clip(_MEAN_COLOUR + settings.noise_scale * noise, 0, 1)
-        share = 1.0 if settings.init == "noise" else settings.init_noise
-        return (1 - share) * content + share * noise
-    height, width, _ = content.shape
-    return jnp.asarray(images.cover(np.asarray(other), (height, width)))
 
 
 def _resolve(preset: str, network: Any, options: dict[str, Any]) -> Settings:

@@ -25,13 +25,14 @@ class Ours:
     """The preset `gatys` in nst_jax's own loop on the device, after its first evaluation."""
 
     def __init__(self, args: argparse.Namespace, size: int, weights: Path):
-        from nst_jax import api, solvers
+        from nst_jax import solvers
         from nst_jax.networks.load import load_network
+        from nst_jax.problem import prepare
         from nst_jax.settings import resolve
 
         self.advance = solvers.advance_jit
         content, style = pictures(args, size)
-        self.problem = api.prepare(resolve("gatys"), load_network(weights), content, style)
+        self.problem = prepare(resolve("gatys"), load_network(weights), content, style)
         self.state = solvers.start_jit(self.problem.optimizer, self.problem.x)
         self.values: list[float] = []
         began = time.perf_counter()
@@ -118,6 +119,7 @@ def _our_memory(
 
     from nst_jax import api, solvers
     from nst_jax.networks.load import load_network
+    from nst_jax.problem import prepare
     from nst_jax.settings import resolve
 
     imported = peak_rss()
@@ -128,7 +130,7 @@ def _our_memory(
     stats = jax.devices()[0].memory_stats() or {}
     if "peak_bytes_in_use" in stats:
         found["device"] = stats["peak_bytes_in_use"]
-    problem = api.prepare(resolve(**options), load_network(weights), content, style)
+    problem = prepare(resolve(**options), load_network(weights), content, style)
     state = solvers.start_jit(problem.optimizer, problem.x)
     fn, optimizer, _, data, rate = problem
     advance: Any = solvers.advance_jit

@@ -19,9 +19,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from nst_jax import images, loop
-from nst_jax.api import Problem, prepare
 from nst_jax.networks.load import load_network
 from nst_jax.networks.vgg import Network
+from nst_jax.problem import Problem, prepare
 from nst_jax.settings import PRESETS
 
 

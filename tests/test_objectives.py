@@ -26,9 +26,9 @@ from nst_jax import (
     style_targets,
     total_variation,
 )
-from nst_jax.api import ScaledObjective
 from nst_jax.choices import Normalization
 from nst_jax.networks.weightfile import CAFFE
+from nst_jax.problem import ScaledObjective
 from nst_jax.statistics import with_gram
 
 NORMALIZATIONS = get_args(Normalization)
