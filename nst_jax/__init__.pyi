@@ -1,6 +1,7 @@
 from . import samples as samples
 from .api import stylize as stylize
 from .errors import InputError as InputError
+from .interpolation import interpolate as interpolate
 from .losses import content_loss as content_loss
 from .losses import style_loss as style_loss
 from .losses import total_variation as total_variation

@@ -2,13 +2,13 @@
 
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields, replace
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 from tqdm.auto import tqdm
 
 from nst_jax import images, loop
@@ -16,7 +16,7 @@ from nst_jax.errors import InputError
 from nst_jax.images import Picture, PictureSource
 from nst_jax.networks.load import load_network
 from nst_jax.networks.vgg import Network, Options
-from nst_jax.problem import prepare
+from nst_jax.problem import blend_weights, prepare
 from nst_jax.result import Stylization
 from nst_jax.settings import CHOICES, INITS, PICTURE, PRESETS, Settings, resolve
 
@@ -25,7 +25,7 @@ _TERMS = ("total", "content", "style", "tv")
 
 def stylize(
     content: PictureSource,
-    style: PictureSource,
+    style: PictureSource | Sequence[PictureSource],
     *,
     preset: str = "default",
     network: str | os.PathLike | Network = "auto",
@@ -38,7 +38,7 @@ def stylize(
 
     Args:
         content: path, bytes, PIL picture, numpy (uint8, or float in [0, 1]) or JAX array.
-        style: likewise.
+        style: likewise; or a list of several, mixed by `style_blend`.
         preset: `default`, or named after a paper or peer: `gatys`, `paper`, `neural-style`.
         network: `vgg19`, `vgg16`, `vgg19-lite`, a weight file, `auto`, or a network object, which
             brings its own pooling, padding, precision and remat.
@@ -67,14 +67,14 @@ def stylize(
         how = Options(settings.pooling, settings.padding, settings.precision, settings.remat)
         network = load_network(network, how, offline=offline, progress=progress)
     start = pictures.start and pictures.start.rgb
-    problem = prepare(settings, network, pictures.content.rgb, pictures.style.rgb, start)
+    problem = prepare(settings, network, pictures.content.rgb, pictures.styles, start)
 
     bar = tqdm(total=settings.iterations, disable=not progress, unit="eval", desc="stylize")
 
     def report(now: loop.Progress) -> bool | None:
         bar.set_postfix(loss=f"{now.losses['total']:.4g}", refresh=False)
         bar.update(min(now.evaluations, settings.iterations) - bar.n)
-        return callback and callback(replace(now, x=jnp.clip(now.x / settings.units, 0, 1)))
+        return callback and callback(replace(now, x=problem.picture(now.x)))
 
     try:
         with bar:
@@ -95,7 +95,7 @@ def stylize(
             "'adam'."
         ) from error
     return Stylization(
-        image=np.clip(np.asarray(outcome.x) / settings.units, 0, 1),
+        image=np.asarray(problem.picture(outcome.x)),
         losses={k: outcome.losses[k] for k in (*_TERMS, *problem.fn.spec.layers)},
         evaluations=outcome.evaluations,
         status=outcome.status,
@@ -133,22 +133,49 @@ def _resolve(preset: str, network: Any, options: dict[str, Any]) -> Settings:
 
 class _Pictures(NamedTuple):
     content: Picture
-    style: Picture
+    styles: list[Float[np.ndarray, "_ _ 3"]]
     start: Picture | None
 
 
-def _read(settings: Settings, content: PictureSource, style: PictureSource, start) -> _Pictures:
-    style_size = settings.style_size or settings.size
+def _read(settings: Settings, content: PictureSource, style: Any, start: Any) -> _Pictures:
+    picture = images.read(content, size=settings.size, what="content picture")
+    styles, absolute = _several(style), settings.style_size or settings.size
+    if not styles:
+        raise InputError("There is no style picture in the list: give at least one.")
+    blend_weights(settings, len(styles))  # before anything is fetched or computed
+    scales = settings.style_scale or (None,)
+    if len(scales) not in (1, len(styles)):
+        raise InputError(
+            f"style_scale has {len(scales)} numbers, but the number of style pictures is "
+            f"{len(styles)}: give one number, or one for each."
+        )
+    scales *= len(styles) if len(scales) == 1 else 1
+    long = max(picture.rgb.shape[:2])
+    sizes = [absolute if scale is None else max(1, round(scale * long)) for scale in scales]
     return _Pictures(
-        images.read(content, size=settings.size, what="content picture"),
-        images.read(style, size=style_size, what="style picture"),
+        picture,
+        [
+            images.read(one, size=size, what="style picture").rgb
+            for one, size in zip(styles, sizes, strict=True)
+        ],
         None if settings.init in INITS else images.read(start, what="init picture"),
     )
 
 
-def _names(**sources: PictureSource) -> dict[str, str]:
+def _several(style: Any) -> list[Any]:
+    return list(style) if isinstance(style, list | tuple) else [style]
+
+
+def _names(content: PictureSource, style: Any) -> dict[str, Any]:
     """File names alone: they go into the picture, and folders are nobody's business."""
-    return {k: os.path.basename(v) for k, v in sources.items() if isinstance(v, str | os.PathLike)}
+    names = {"content": _name(content), "style": [_name(s) for s in _several(style)]}
+    if len(names["style"]) == 1:
+        names["style"] = names["style"][0]
+    return {k: v for k, v in names.items() if v and v != [None] * len(v)}
+
+
+def _name(source: PictureSource) -> str | None:
+    return os.path.basename(source) if isinstance(source, str | os.PathLike) else None
 
 
 def _show_options(function: Callable) -> None:

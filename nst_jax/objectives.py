@@ -1,9 +1,12 @@
 """The objective: one pure scalar function of (picture, network, targets, weights)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
 from nst_jax import losses, statistics
@@ -31,20 +34,27 @@ class Objective:
 
 
 class Targets(NamedTuple):
-    """What the picture is drawn to, per layer: content features (h, w, c), Gram matrices (c, c)."""
+    """What the picture is drawn to, per layer: content features (h, w, c), Gram matrices (c, c).
+
+    The matrices of several styles are stacked, (k, c, c); `Weights.blend` says how they mix.
+    """
 
     content: dict[str, Array]
     style: dict[str, Array]
 
 
 class Weights(NamedTuple):
-    """Weights of the terms: scalars, traced; a leading axis under `vmap` makes a sweep."""
+    """Weights of the terms: traced; a leading axis under `vmap` makes a sweep.
+
+    `blend` holds the weights of several styles, summing to 1; None where there is one.
+    """
 
     content: Float[Array, ""] | float
     style: Float[Array, ""] | float
     tv: Float[Array, ""] | float
     content_layers: dict[str, Float[Array, ""] | float]
     style_layers: dict[str, Float[Array, ""] | float]
+    blend: Float[AnyArray, " k"] | None = None
 
 
 def content_targets(
@@ -61,6 +71,18 @@ def style_targets(
     if not spec.style_layers:
         return {}
     return {k: statistics.gram(f) for k, f in network(style, spec.style_layers).items()}
+
+
+def stacked(targets: Sequence[dict[str, Array]]) -> dict[str, Array]:
+    """The `style_targets` of several styles as one, for `Targets.style` and `Weights.blend`."""
+    return jax.tree.map(lambda *each: jnp.stack(each), *targets)
+
+
+def blended(target: Array, blend: Float[AnyArray, " k"] | None) -> Array:
+    """The weighted mean of stacked targets: what a picture showing these shares would measure."""
+    if blend is None:
+        return target
+    return jnp.tensordot(blend, target, axes=1, precision=lax.Precision.HIGHEST)
 
 
 def objective(
@@ -107,7 +129,7 @@ def objective(
         * weights.style_layers[layer]
         * losses.style_loss(
             found[layer][1],
-            targets.style[layer],
+            blended(targets.style[layer], weights.blend),
             spec.normalization,
             width=network.widths[layer],
         )

@@ -1,5 +1,6 @@
 """A stylization as a minimisation: settings, network and pictures in, a pure problem out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from nst_jax.objectives import (
     Weights,
     content_targets,
     objective,
+    stacked,
     style_targets,
 )
 from nst_jax.settings import INITS, Settings
@@ -53,12 +55,16 @@ class Problem(NamedTuple):
     args: tuple[Network, Targets, Weights]
     learning_rate: float
 
+    def picture(self, x: Float[Array, "h w 3"]) -> Float[Array, "h w 3"]:
+        """The picture that an unknown in 0..units stands for, clipped to [0, 1]."""
+        return jnp.clip(x / self.fn.units, 0, 1)
+
 
 def prepare(
     settings: Settings,
     network: Network,
     content: Float[AnyArray, "h w 3"],
-    style: Float[AnyArray, "h2 w2 3"],
+    style: Float[AnyArray, "_ _ 3"] | Sequence[Float[AnyArray, "_ _ 3"]],
     start: Float[AnyArray, "h3 w3 3"] | None = None,
 ) -> Problem:
     """The minimisation that `settings` ask for, with its targets computed.
@@ -67,12 +73,14 @@ def prepare(
         settings: what is wanted.
         network: the feature extractor, with its own options.
         content: RGB in [0, 1], at the size of the result.
-        style: RGB in [0, 1], at the size that its strokes should have.
+        style: RGB in [0, 1], at the size that its strokes should have; or several of them, of any
+            sizes.
         start: the picture to start from if `settings.init` is a picture; scaled to cover the
             content.
 
     Raises:
-        InputError: layers that the network lacks, pictures too small, too little memory.
+        InputError: layers that the network lacks, pictures too small, too little memory, blend
+            weights for another number of styles.
     """
     if start is None and settings.init not in INITS:
         raise InputError(f"init is '{settings.init}', but there is no picture: give start.")
@@ -83,13 +91,18 @@ def prepare(
         normalization=settings.normalization,
     )
     require_layers(network, spec.layers)
-    content, style = jnp.asarray(content), jnp.asarray(style)
+    content = jnp.asarray(content)
+    styles = [jnp.asarray(s) for s in (style if isinstance(style, list | tuple) else [style])]
+    blend = blend_weights(settings, len(styles))
     require_size(network, content, spec.layers, "content picture")
-    require_size(network, style, spec.style_layers, "style picture")
+    for one in styles:
+        require_size(network, one, spec.style_layers, "style picture")
     height, width, _ = content.shape
     memory.require(settings, network, spec.layers, height, width)
+    drawn_to = [_style_targets(spec, network, one) for one in styles]
     targets = Targets(
-        _content_targets(spec, network, content), _style_targets(spec, network, style)
+        _content_targets(spec, network, content),
+        drawn_to[0] if blend is None else stacked(drawn_to),
     )
     weights = Weights(
         settings.content_weight,
@@ -97,6 +110,7 @@ def prepare(
         settings.tv_weight,
         {k: settings.content_layers[k] for k in spec.content_layers},
         {k: settings.style_layers[k] for k in spec.style_layers},
+        blend,
     )
     units = settings.units
     first_order = not settings.optimizer.startswith("lbfgs")
@@ -113,12 +127,29 @@ def prepare(
         rate = _LEARNING_RATES.get(settings.optimizer, _SGD_RATE_PER_PIXEL * height * width)
     # Learning rates are stated for pictures in [0, 1]; the optimiser sees 0..units.
     rate *= {"adam": units, "sgd": units**2}.get(settings.optimizer, 1.0)
-    x = initial_picture(settings, content, style if start is None else start)
+    x = initial_picture(settings, content, styles[0] if start is None else start)
     # Float arrays, not Python numbers: weak types would compile a second time.
     weights = jax.tree.map(lambda w: jnp.asarray(w, jnp.float32), weights)
     return Problem(
         ScaledObjective(spec, units), optimizer, x * units, (network, targets, weights), rate
     )
+
+
+def blend_weights(settings: Settings, styles: int) -> Float[np.ndarray, " k"] | None:
+    """The weights of so many styles, normalised to sum 1; None for a single style.
+
+    Raises:
+        InputError: weights for another number of styles.
+    """
+    given = settings.style_blend or (1.0,) * styles
+    if len(given) != styles:
+        raise InputError(
+            f"style_blend has {len(given)} weights, but the number of style pictures is {styles}: "
+            "give one weight for each."
+        )
+    if styles == 1:
+        return None
+    return np.asarray(given, np.float32) / np.float32(sum(given))
 
 
 def initial_picture(

@@ -43,6 +43,13 @@ class Settings:
     style_size: int | None = _option(
         None, "long side of the style picture; 'none' is the same as size"
     )
+    style_scale: tuple[float, ...] | None = _option(
+        None,
+        "long side of each style picture relative to the content's, one number or one for each",
+    )
+    style_blend: tuple[float, ...] | None = _option(
+        None, "weights of several styles; their statistics are averaged. 'none' is equal weights"
+    )
     iterations: int = _option(500, "function evaluations, as in every peer")
     content_weight: float = _option(1.0, "weight of the content loss")
     style_weight: float = _option(1e3, "weight of the style loss")
@@ -78,6 +85,8 @@ class Settings:
         """Bring layers into one form and check every value."""
         for name in ("content_layers", "style_layers"):
             object.__setattr__(self, name, parse_layers(getattr(self, name), name))
+        for name in ("style_scale", "style_blend"):
+            object.__setattr__(self, name, parse_numbers(getattr(self, name), name))
         for f in fields(self):
             object.__setattr__(self, f.name, self._checked(f.name))
         content = self.content_weight and any(self.content_layers.values())
@@ -86,6 +95,13 @@ class Settings:
             raise InputError(
                 "All weights are zero: give content_weight, style_weight or tv_weight a positive "
                 "value, and one of its layers too."
+            )
+        if self.style_blend is not None and not sum(self.style_blend):
+            raise InputError("style_blend is all zeros: give at least one style a weight above 0.")
+        if self.style_scale is not None and self.style_size is not None:
+            raise InputError(
+                "style_size and style_scale contradict each other: give the style's long side in "
+                "pixels, or relative to the content's."
             )
         if self.precision == "bfloat16" and self.optimizer.startswith("lbfgs"):
             raise InputError(
@@ -135,6 +151,10 @@ CHOICES: dict[str, tuple[str, ...]] = {
 _OPTIONAL = ("size", "style_size", "learning_rate")
 # The upper end is far within float32.
 _WEIGHT = (Real, 0, 1e30)
+_NUMBERS: dict[str, tuple[type, float, float]] = {
+    "style_scale": (Real, 0.01, 100),
+    "style_blend": _WEIGHT,
+}
 _RANGES: dict[str, tuple[type, float, float]] = {
     "size": (Integral, 1, 100_000),
     "style_size": (Integral, 1, 100_000),
@@ -183,6 +203,35 @@ def parse_layers(layers: Any, what: str) -> dict[str, float]:
                 f"{high}."
             )
     return {str(name): float(weight) for name, weight in layers.items()}
+
+
+def parse_numbers(numbers: Any, what: str) -> tuple[float, ...] | None:
+    """A number, `NUMBER,...`, or a sequence of numbers, as a tuple; None stays.
+
+    Raises:
+        InputError: no number, or one out of its range.
+    """
+    if numbers is None:
+        return None
+    if isinstance(numbers, str):
+        numbers = [_number_or_text(part) for part in numbers.split(",")]
+    elif not isinstance(numbers, Iterable):
+        numbers = [numbers]
+    numbers = list(numbers)
+    kind, low, high = _NUMBERS[what]
+    for number in numbers or [None]:
+        if not _is_number(number, kind, low, high):
+            raise InputError(
+                f"{what} is {number!r}, but must be numbers from {low} to {high}, or None."
+            )
+    return tuple(float(number) for number in numbers)
+
+
+def _number_or_text(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _name_and_weight(item: Any, what: str) -> tuple[str, float]:

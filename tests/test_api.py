@@ -119,8 +119,8 @@ def sizes(monkeypatch, **options):
     class Seen(Exception):  # noqa: N818
         pass
 
-    def prepare(settings, network, content, style, start):
-        seen.extend([content.shape[:2], style.shape[:2]])
+    def prepare(settings, network, content, styles, start):
+        seen.extend(picture.shape[:2] for picture in (content, *styles))
         raise Seen
 
     monkeypatch.setattr("nst_jax.api.prepare", prepare)

@@ -246,7 +246,7 @@ def test_bad_options(folder, capfd, options, said):
         ([], "the following arguments are required: COMMAND (nst-jax --help says more)"),
         (["stylise"], "invalid choice: 'stylise' (choose from"),
         (["stylize", "a.png"], "required: STYLE, -o/--output (nst-jax stylize --help says more)"),
-        (["stylize", "a.png", "b.png", "c.png", "-o", "d.png"], "unrecognized arguments: c.png"),
+        (stylize("--steps=2"), "give a list of two style pictures or more"),
         (stylize(content="nowhere.png"), "content picture 'nowhere.png' does not exist"),
         (stylize(content="."), "content picture '.' is a folder"),
         (stylize(output="out.gif"), "must end in one of .png, .jpg"),

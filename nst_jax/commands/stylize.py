@@ -1,4 +1,4 @@
-"""`nst-jax stylize`: one picture."""
+"""`nst-jax stylize`: one picture, or with `--steps` a series."""
 
 import argparse
 import tempfile
@@ -19,11 +19,16 @@ def add(commands: Any) -> None:
         "the defaults shown are those of 'default'.",
     )
     parser.add_argument("content", metavar="CONTENT", help="picture file")
-    parser.add_argument("style", metavar="STYLE", help="picture file")
+    parser.add_argument(
+        "style", metavar="STYLE", nargs="+", help="picture file; several are mixed (--style-blend)"
+    )
     parser.add_argument(
         "-o", "--output", required=True, metavar="OUT", help="PNG, JPEG, WebP or TIFF, by suffix"
     )
     parser.add_argument("--force", action="store_true", help="overwrite OUT")
+    parser.add_argument(
+        "--steps", type=int, help="go from style to style in so many pictures: OUT-1, OUT-2, ..."
+    )
     parser.add_argument("--offline", action="store_true", help="never fetch weights")
     parser.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
     flags.add_settings(parser)
@@ -33,22 +38,42 @@ def add(commands: Any) -> None:
 def _run(args: argparse.Namespace) -> int:
     from nst_jax import images
 
-    images.check_output(args.output, overwrite=args.force)
+    series = args.steps is not None
+    images.check_output(args.output, overwrite=args.force or series)
+    outputs = _numbered(Path(args.output), args.steps) if series else [Path(args.output)]
+    for output in outputs:
+        images.check_output(output, overwrite=args.force)
     cache.enable()
 
     from nst_jax.api import stylize
+    from nst_jax.interpolation import interpolate
 
-    result = stylize(
-        args.content,
-        args.style,
-        offline=args.offline or None,
-        progress=not args.quiet,
-        **flags.given_settings(args),
-    )
-    path = _save(result, Path(args.output), args.force)
-    if not args.quiet:
-        print(f"{result!r}\n{path}")
+    left = iter(outputs)
+
+    def save(result: Any) -> None:
+        path = _save(result, next(left), args.force)
+        if not args.quiet:
+            print(f"{result!r}\n{path}")
+
+    options = flags.given_settings(args) | {
+        "offline": args.offline or None,
+        "progress": not args.quiet,
+    }
+    if series:
+        results = interpolate(args.content, args.style, steps=args.steps, each=save, **options)
+        whole = len(results) == args.steps and results[-1].status != "interrupted"
+        return 0 if whole else 130
+    result = stylize(args.content, args.style if len(args.style) > 1 else args.style[0], **options)
+    save(result)
     return 130 if result.status == "interrupted" else 0
+
+
+def _numbered(output: Path, steps: int) -> list[Path]:
+    """OUT-1.png, OUT-2.png, ..., with as many digits as the last number has."""
+    if not 2 <= steps <= 10_000:
+        raise InputError(f"steps is {steps}, but must be a whole number from 2 to 10000.")
+    digits = len(str(steps))
+    return [output.with_stem(f"{output.stem}-{n:0{digits}}") for n in range(1, steps + 1)]
 
 
 def _save(result: Any, output: Path, force: bool) -> Path:
