@@ -84,7 +84,9 @@ def stylize(
                 problem.x,
                 problem.args,
                 learning_rate=problem.learning_rate,
-                iterations=settings.iterations,
+                limits=loop.Limits(
+                    settings.iterations, settings.seconds, settings.tolerance, settings.patience
+                ),
                 report=report,
             )
     except jax.errors.JaxRuntimeError as error:

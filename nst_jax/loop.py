@@ -1,10 +1,9 @@
 """The loop on the host: chunks of evaluations, progress, Ctrl-C; the device never waits for it."""
 
 import time
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -12,12 +11,11 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from nst_jax import solvers
-
-Status = Literal["finished", "interrupted", "stopped", "diverged"]
+from nst_jax.endings import Limits, Rows, Status, Watch
+from nst_jax.ramps import Ramp
 
 _CAPACITY = 64
 _CHUNK_SECONDS = 0.5
-_MAX_FAILURES = 3
 
 
 @dataclass(frozen=True)
@@ -32,9 +30,21 @@ class Progress:
     x: Array
 
 
+class Carried(NamedTuple):
+    """All that a run needs to go on as if it had never stopped."""
+
+    state: solvers.State
+    rows: Rows | None = None
+    compile_seconds: float = 0.0
+    run_seconds: float = 0.0
+
+
 @dataclass(frozen=True)
 class Outcome:
-    """The best point found, and how it went; `losses[name][i]` belongs to `evaluations[i]`."""
+    """The best point found, and how it went; `losses[name][i]` belongs to `evaluations[i]`.
+
+    `state` is the solver's: the last where the run ended at its limit or on a plateau.
+    """
 
     x: Array
     losses: dict[str, Float[np.ndarray, " n"]]
@@ -43,6 +53,7 @@ class Outcome:
     restarts: int
     compile_seconds: float
     run_seconds: float
+    state: solvers.State
 
 
 class _Chunk(NamedTuple):
@@ -52,38 +63,37 @@ class _Chunk(NamedTuple):
     best_x: Array
 
 
-class _Rows(NamedTuple):
-    """The filled rows of a trace, on the host."""
-
-    terms: dict[str, np.ndarray]
-    evaluations: np.ndarray
-    restarted: np.ndarray
-
-
 def run(
     fn: solvers.Function,
     optimizer: solvers.Optimizer,
-    x: Float[Array, "..."],
+    start: Float[Array, "..."] | Carried,
     args: Any,
     *,
-    learning_rate: float,
-    iterations: int,
+    learning_rate: float | Ramp,
+    limits: Limits,
     report: Callable[[Progress], bool | None] | None = None,
+    marks: Sequence[int] = (),
+    keep: Callable[[Carried], None] | None = None,
+    keep_every: int = 100,
 ) -> Outcome:
-    """Minimise `fn` from `x`, reporting as it goes.
+    """Minimise `fn` from a point, reporting as it goes.
 
     Chunk k+1 is dispatched before chunk k's losses are fetched, so the device is never idle; the
     first chunk is a single evaluation, later ones take about half a second. How long they are
-    changes no result.
+    changes no result: a chunk ends wherever something depends on it.
 
     Args:
         fn: see `solvers.advance`; its terms include `"total"`.
         optimizer: static part of the solver.
-        x: the starting point.
+        start: the starting point, or what an earlier run carried, which is given up.
         args: the function's data.
-        learning_rate: in the units of `x`.
-        iterations: function evaluations (a started line search is finished).
+        learning_rate: in the units of `start`.
+        limits: when to end; the count of evaluations goes on where the earlier run's ended.
         report: called after each chunk; a true result stops the run.
+        marks: a chunk ends at every multiple of each of these numbers of evaluations.
+        keep: called at every multiple of `keep_every` evaluations with what is needed to go on
+            from there; the device waits.
+        keep_every: evaluations between two of these calls.
 
     Returns:
         The outcome; after Ctrl-C, and after three blow-ups with no better point between them, the
@@ -93,11 +103,18 @@ def run(
         KeyboardInterrupt: Ctrl-C before the first evaluation was done.
     """
     began = time.perf_counter()
-    asked = 0
-    state = solvers.start_jit(optimizer, x)
+    if not isinstance(start, Carried):
+        start = Carried(solvers.start_jit(optimizer, start))
+    state, asked = start.state, int(start.state.evaluations)
+    # A chunk ends at their multiples, and the next begins when it is known what has come of it.
+    waits = [keep_every] * (keep is not None) + [limits.patience] * (limits.tolerance > 0)
 
-    def dispatch(evaluations: int) -> _Chunk:
+    def dispatch(evaluations: int) -> _Chunk | None:
         nonlocal state, asked
+        room = [period - asked % period for period in (*marks, *waits)]
+        evaluations = min(evaluations, limits.iterations - asked, *room)
+        if evaluations <= 0:
+            return None
         asked += evaluations
         # What a line search took beyond its chunk is missing from the next.
         remaining = asked - state.evaluations
@@ -106,92 +123,60 @@ def run(
         )
         return _Chunk(trace, jnp.copy(state.best_x))
 
-    history: list[_Rows] = []
-    blow_ups = _BlowUps()
-    status: Status = "finished"
-    length, done = 1, 0
-    chunk: _Chunk | None = dispatch(1)
+    watch = Watch(limits, start.rows)
+    best_x = jnp.copy(state.best_x)
+    length, done, seconds = 1, asked, start.run_seconds
+    chunk = dispatch(1)
     compiled = last = time.perf_counter()  # dispatching returns when compilation is done
-    best_x = x
+    compile_seconds = start.compile_seconds + compiled - began
+    status: Status | None = None
     try:
         while chunk is not None:
-            left = iterations - asked
-            following = dispatch(min(length, left)) if left > 0 else None
+            waiting = any(asked % period == 0 for period in waits)
+            end = asked
+            following = None if waiting else dispatch(length)
             rows = _fetch(chunk.trace)
             if rows.evaluations.size:
                 best_x = chunk.best_x
-                history.append(rows)
                 now, before, done = time.perf_counter(), done, int(rows.evaluations[-1])
-                seconds = max((now - last) / (done - before), 1e-9)
-                length, last = int(np.clip(_CHUNK_SECONDS / seconds, 1, _CAPACITY)), now
-                if blow_ups.too_many(rows):
+                each = max((now - last) / (done - before), 1e-9)
+                length, last = int(np.clip(_CHUNK_SECONDS / each, 1, _CAPACITY)), now
+                seconds = start.run_seconds + now - compiled
+                more = end < limits.iterations
+                if watch.diverged(rows):
                     status = "diverged"
-                    break
-                if report and report(_progress(rows, best_x)) and following is not None:
+                elif report and report(_progress(rows, best_x)) and more:
                     status = "stopped"
+                elif more:
+                    status = watch.ended(end, compile_seconds + seconds)
+                if status:
                     break
-            chunk = following
+                if keep and end % keep_every == 0:
+                    keep(Carried(state, watch.rows, compile_seconds, seconds))
+            chunk = dispatch(length) if waiting else following
     except KeyboardInterrupt:
-        if not history:
+        if watch.rows is None:
             raise
         status = "interrupted"
     jax.block_until_ready(best_x)
+    rows = cast(Rows, watch.rows)
     return Outcome(
         x=best_x,
-        losses={k: np.concatenate([rows.terms[k] for rows in history]) for k in history[0].terms},
-        evaluations=np.concatenate([rows.evaluations for rows in history]),
-        status=status,
-        restarts=int(sum(rows.restarted.sum() for rows in history)),
-        compile_seconds=compiled - began,
-        run_seconds=time.perf_counter() - compiled,
+        losses=rows.terms,
+        evaluations=rows.evaluations,
+        status=status or "finished",
+        restarts=int(rows.restarted.sum()),
+        compile_seconds=compile_seconds,
+        run_seconds=start.run_seconds + time.perf_counter() - compiled,
+        state=state,
     )
 
 
-def _fetch(trace: solvers.Trace) -> _Rows:
+def _fetch(trace: solvers.Trace) -> Rows:
     terms, evaluations, restarted, steps = jax.device_get(trace)
-    return _Rows({k: v[:steps] for k, v in terms.items()}, evaluations[:steps], restarted[:steps])
+    return Rows({k: v[:steps] for k, v in terms.items()}, evaluations[:steps], restarted[:steps])
 
 
-def _progress(rows: _Rows, best_x: Array) -> Progress:
+def _progress(rows: Rows, best_x: Array) -> Progress:
     losses = {name: float(values[-1]) for name, values in rows.terms.items()}
     return Progress(int(rows.evaluations[-1]), losses, best_x)
-
-
-class _BlowUps:
-    """Counts blow-ups since the last better point; says what the first was, and which is the last.
-
-    Each ends in a restart from the best point, which is then evaluated once more: a fault that the
-    optimiser walks into again and again shows only in that nothing gets better.
-    """
-
-    def __init__(self):
-        self.failures, self.best, self.warned = 0, np.inf, False
-
-    def too_many(self, rows: _Rows) -> bool:
-        """Whether the run is to end with these rows."""
-        for i, (total, blown) in enumerate(zip(rows.terms["total"], rows.restarted, strict=True)):
-            if blown:
-                self.failures += 1
-                self._warn(rows, i)
-                if self.failures == _MAX_FAILURES:
-                    return True
-            elif total < self.best:
-                self.failures, self.best = 0, total
-        return False
-
-    def _warn(self, rows: _Rows, i: int) -> None:
-        bad = [k for k, v in rows.terms.items() if not np.isfinite(v[i]) and k != "total"]
-        what = f"{', '.join(bad)} became non-finite" if bad else "the loss or its gradient blew up"
-        if self.failures == _MAX_FAILURES:
-            then = f"stopped with the best picture, after {_MAX_FAILURES} blow-ups without progress"
-        elif self.warned:
-            return
-        else:
-            then = "went back to the best picture and restarted the optimiser"
-        self.warned = True
-        warnings.warn(
-            f"At evaluation {rows.evaluations[i]} {what}: {then}. What may help: lower weights or "
-            "a lower learning rate, precision 'float32', optimizer 'adam'.",
-            RuntimeWarning,
-            stacklevel=5,
-        )

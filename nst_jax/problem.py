@@ -21,6 +21,7 @@ from nst_jax.objectives import (
     stacked,
     style_targets,
 )
+from nst_jax.ramps import Ramp
 from nst_jax.settings import INITS, Settings
 from nst_jax.typing import AnyArray
 
@@ -29,9 +30,27 @@ _MEAN_COLOUR = np.array([[[123.68, 116.779, 103.939]]], np.float32) / 255
 _LEARNING_RATES = {"lbfgs": 1.0, "lbfgs-zoom": 1.0, "adam": 0.02}
 # Plain gradients grow as the picture shrinks: stable at half of what diverges, at 64 px.
 _SGD_RATE_PER_PIXEL = 1e-12
+_HOLD = 10
 
 _content_targets = jax.jit(content_targets, static_argnums=0)
 _style_targets = jax.jit(style_targets, static_argnums=0)
+
+
+class Factors(NamedTuple):
+    """What the three terms are multiplied with on the way: schedules of their weights."""
+
+    content: Ramp | Array
+    style: Ramp | Array
+    tv: Ramp | Array
+
+
+class Arguments(NamedTuple):
+    """The data of a stylization; `factors` are there only if a weight has a schedule."""
+
+    network: Network
+    targets: Targets
+    weights: Weights
+    factors: Factors | None = None
 
 
 @dataclass(frozen=True)
@@ -41,9 +60,13 @@ class ScaledObjective:
     spec: Objective
     units: float
 
-    def __call__(self, z: Array, args: tuple[Network, Targets, Weights]) -> tuple[Array, dict]:
-        """Total and terms of the picture `z / units`."""
-        return objective(self.spec, z / self.units, *args)
+    def __call__(self, z: Array, args: "Arguments") -> tuple[Array, dict[str, Array]]:
+        """What is minimised now, and the terms at their weights, of the picture `z / units`."""
+        network, targets, weights, factors = args
+        total, terms = objective(self.spec, z / self.units, network, targets, weights)
+        if factors is None:
+            return total, terms
+        return sum((f * terms[k] for k, f in factors._asdict().items()), jnp.zeros(())), terms
 
 
 class Problem(NamedTuple):
@@ -52,8 +75,8 @@ class Problem(NamedTuple):
     fn: ScaledObjective
     optimizer: solvers.Optimizer
     x: Float[Array, "h w 3"]
-    args: tuple[Network, Targets, Weights]
-    learning_rate: float
+    args: Arguments
+    learning_rate: float | Ramp
 
     def picture(self, x: Float[Array, "h w 3"]) -> Float[Array, "h w 3"]:
         """The picture that an unknown in 0..units stands for, clipped to [0, 1]."""
@@ -117,8 +140,6 @@ def prepare(
     optimizer = solvers.Optimizer(
         method=settings.optimizer,
         history=min(settings.history, settings.iterations),
-        schedule=settings.schedule,
-        decay_steps=settings.iterations if settings.schedule == "cosine" else 1,
         momentum=settings.momentum,
         bounds=(0.0, units) if first_order else None,
     )
@@ -130,9 +151,33 @@ def prepare(
     x = initial_picture(settings, content, styles[0] if start is None else start)
     # Float arrays, not Python numbers: weak types would compile a second time.
     weights = jax.tree.map(lambda w: jnp.asarray(w, jnp.float32), weights)
-    return Problem(
-        ScaledObjective(spec, units), optimizer, x * units, (network, targets, weights), rate
+    args = Arguments(network, targets, weights, _factors(settings))
+    rate = _ramp(settings, "learning_rate", rate) or rate
+    return Problem(ScaledObjective(spec, units), optimizer, x * units, args, rate)
+
+
+def _factors(settings: Settings) -> Factors | None:
+    # L-BFGS loses a pair of gradients at each change: it has one in ten evaluations.
+    hold = _HOLD if settings.optimizer.startswith("lbfgs") else 1
+    ramps = {k: _ramp(settings, f"{k}_weight", 1.0, hold) for k in Factors._fields}
+    if not any(ramps.values()):
+        return None
+    return Factors(**{k: ramp or jnp.ones(()) for k, ramp in ramps.items()})
+
+
+def _ramp(settings: Settings, option: str, value: float, hold: int = 1) -> Ramp | None:
+    schedule = settings.scheduled(option)
+    if schedule is None:
+        return None
+    start, end, length = (
+        jnp.asarray(v, jnp.float32)
+        for v in (
+            value * schedule.start,
+            value * schedule.end,
+            max(schedule.part * settings.iterations, 1),
+        )
     )
+    return Ramp(schedule.course, start, end, length, jnp.asarray(hold, jnp.int32))
 
 
 def blend_weights(settings: Settings, styles: int) -> Float[np.ndarray, " k"] | None:

@@ -12,8 +12,8 @@ from jaxtyping import Float, Int
 
 from nst_jax import images
 from nst_jax._version import __version__
+from nst_jax.endings import Status
 from nst_jax.errors import InputError
-from nst_jax.loop import Status
 from nst_jax.settings import Settings
 
 
@@ -26,8 +26,9 @@ class Stylization:
         losses: from `total`, `content`, `style`, `tv` and each layer to its weighted values, one
             per evaluation (one per step of a line search), of the unclipped picture.
         evaluations: the function evaluations used up to each of those values.
-        status: `"finished"`; `"interrupted"` by Ctrl-C, `"stopped"` by the callback or
-            `"diverged"`; `image` is the best picture of them all in every case.
+        status: `"finished"`; ended by a `"plateau"` or because the `"time"` was up; `"interrupted"`
+            by Ctrl-C, `"stopped"` by the callback or `"diverged"`; `image` is the best picture of
+            them all in every case.
         restarts: how often a blow-up made the optimiser start again from the best picture.
         compile_seconds: tracing and compilation of the loop.
         run_seconds: the evaluations.

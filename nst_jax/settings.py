@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from nst_jax.choices import Init, Method, Normalization, Padding, Pooling, Precision, Schedule
+from nst_jax.choices import Init, Method, Normalization, Padding, Pooling, Precision
 from nst_jax.errors import InputError
+from nst_jax.schedules import Schedule, parse_schedule
 
 GATYS_STYLE_LAYERS = {f"relu{block}_1": 1.0 for block in range(1, 6)}
 INITS: tuple[str, ...] = get_args(Init)
@@ -18,6 +19,11 @@ PICTURE = "picture"  # what `init` says when the start was given as a picture wi
 
 def _option(default: Any, help: str) -> Any:
     return field(default=default, metadata={"help": help})
+
+
+def _schedule(option: str) -> Any:
+    end = "1" if option.endswith("_weight") else "END"
+    return _option("constant", f"{option} over time: constant or KIND:START:{end}[:PART]")
 
 
 def _layers(default: Mapping[str, float], help: str) -> Any:
@@ -51,9 +57,18 @@ class Settings:
         None, "weights of several styles; their statistics are averaged. 'none' is equal weights"
     )
     iterations: int = _option(500, "function evaluations, as in every peer")
+    seconds: float | None = _option(None, "end the run after so many seconds, compilation included")
+    tolerance: float = _option(
+        0.0,
+        "end the run when the best loss falls by less than this share in 'patience' evaluations",
+    )
+    patience: int = _option(50, "evaluations over which 'tolerance' looks")
     content_weight: float = _option(1.0, "weight of the content loss")
     style_weight: float = _option(1e3, "weight of the style loss")
     tv_weight: float = _option(0.0, "weight of the total variation")
+    content_weight_schedule: str = _schedule("content_weight")
+    style_weight_schedule: str = _schedule("style_weight")
+    tv_weight_schedule: str = _schedule("tv_weight")
     content_layers: Mapping[str, float] = _layers(
         {"relu4_2": 1.0}, "content layers: NAME[:WEIGHT],..."
     )
@@ -70,7 +85,7 @@ class Settings:
         None,
         "for pictures in [0, 1]; 'none' is 1 for lbfgs, 0.02 for adam, 1e-12 a pixel for sgd",
     )
-    schedule: Schedule = _option("constant", "of the learning rate; cosine ends at zero")
+    learning_rate_schedule: str = _schedule("learning_rate")
     history: int = _option(100, "curvature pairs that L-BFGS keeps")
     momentum: float = _option(0.9, "of sgd")
     units: float = _option(255.0, "the optimiser sees pictures in 0..units")
@@ -109,11 +124,17 @@ class Settings:
                 "'adam', or precision 'float32' or 'tf32'."
             )
         if self.optimizer == "lbfgs-zoom" and (
-            self.learning_rate is not None or self.schedule != "constant"
+            self.learning_rate is not None or self.scheduled("learning_rate")
         ):
             raise InputError(
                 "optimizer 'lbfgs-zoom' searches its own step lengths: leave out learning_rate and "
-                "schedule, or use optimizer 'lbfgs'."
+                "learning_rate_schedule, or use optimizer 'lbfgs'."
+            )
+        schedules = [self.scheduled(f"{term}_weight") for term in ("content", "style", "tv")]
+        if self.tolerance and any(schedules):
+            raise InputError(
+                "tolerance stops a run when its loss no longer falls, but under a schedule of "
+                "weights it may rise on the way: leave out tolerance or the schedule."
             )
 
     def _checked(self, name: str) -> Any:
@@ -124,6 +145,8 @@ class Settings:
             raise InputError(f"{name} is {value!r}, but must be {kind}.")
         if name in CHOICES and value not in CHOICES[name]:
             raise InputError(unknown(name, value, CHOICES[name]))
+        if name.endswith("_schedule"):
+            self.scheduled(name.removesuffix("_schedule"))
         if name == "init" and _is_unknown_init(self.init):
             raise InputError(f"{unknown(name, value, INITS)[:-1]}, or a picture file.")
         optional = name in _OPTIONAL
@@ -138,6 +161,22 @@ class Settings:
         plain: Any = int if kind is Integral else float
         return plain(value)
 
+    def scheduled(self, option: str) -> Schedule | None:
+        """The schedule of an option, None if it is constant.
+
+        Raises:
+            InputError: another form; a weight whose schedule does not end at the weight itself.
+        """
+        name = f"{option}_schedule"
+        text = getattr(self, name)
+        schedule = parse_schedule(text, name)
+        if schedule and schedule.end != 1 and option.endswith("_weight"):
+            raise InputError(
+                f"{name} is '{text}', but must end at 1: {option} is the weight at the end, where "
+                "results are judged; START says how many times that it is at the start."
+            )
+        return schedule
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as kept with a result."""
         return dataclasses.asdict(self)
@@ -148,7 +187,7 @@ _HINTS = get_type_hints(Settings)
 CHOICES: dict[str, tuple[str, ...]] = {
     name: get_args(hint) for name, hint in _HINTS.items() if get_origin(hint) is Literal
 }
-_OPTIONAL = ("size", "style_size", "learning_rate")
+_OPTIONAL = ("size", "style_size", "learning_rate", "seconds")
 # The upper end is far within float32.
 _WEIGHT = (Real, 0, 1e30)
 _NUMBERS: dict[str, tuple[type, float, float]] = {
@@ -159,6 +198,9 @@ _RANGES: dict[str, tuple[type, float, float]] = {
     "size": (Integral, 1, 100_000),
     "style_size": (Integral, 1, 100_000),
     "iterations": (Integral, 1, 10_000_000),
+    "seconds": (Real, 0, 10**9),
+    "tolerance": (Real, 0, 1),
+    "patience": (Integral, 1, 10_000_000),
     "content_weight": _WEIGHT,
     "style_weight": _WEIGHT,
     "tv_weight": _WEIGHT,

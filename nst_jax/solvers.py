@@ -16,8 +16,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
-from nst_jax.choices import Method, Schedule
+from nst_jax import ramps
+from nst_jax.choices import Method
 from nst_jax.lbfgs import scale_by_lbfgs
+from nst_jax.ramps import Ramp
 
 Function = Callable[[Array, Any], tuple[Float[Array, ""], dict[str, Float[Array, ""]]]]
 
@@ -32,8 +34,6 @@ class Optimizer:
         method: `"lbfgs"` (unit step after a first step of norm 1), `"lbfgs-zoom"` (with a zoom
             line search), `"adam"`, or `"sgd"` (gradient descent with momentum).
         history: curvature pairs that L-BFGS keeps.
-        schedule: of the learning rate: `"constant"`, or `"cosine"` down to zero over `decay_steps`.
-        decay_steps: length of the schedule in updates.
         momentum: of gradient descent.
         bounds: the unknown is clipped to these after each update; None for L-BFGS, whose stored
             gradients belong to the unclipped points.
@@ -41,8 +41,6 @@ class Optimizer:
 
     method: Method = "lbfgs"
     history: int = 100
-    schedule: Schedule = "constant"
-    decay_steps: int = 500
     momentum: float = 0.9
     bounds: tuple[float, float] | None = None
 
@@ -50,8 +48,9 @@ class Optimizer:
 class State(NamedTuple):
     """Everything that a minimisation carries from one evaluation to the next.
 
-    `x` is the next point to evaluate, `best_x` the best one evaluated, with value `best`; `first`
-    is the value at the start; `restarts` counts blow-ups.
+    `x` is the next point to evaluate, `best_x` the best one evaluated, with total `best`; `first`
+    and `first_value` are total and value at the start (`advance` tells them apart); `restarts`
+    counts blow-ups.
     """
 
     x: Array
@@ -59,6 +58,7 @@ class State(NamedTuple):
     best_x: Array
     best: Float[Array, ""]
     first: Float[Array, ""]
+    first_value: Float[Array, ""]
     evaluations: Int[Array, ""]
     restarts: Int[Array, ""]
 
@@ -77,8 +77,6 @@ class Trace(NamedTuple):
 
 
 def _transformation(optimizer: Optimizer, learning_rate) -> optax.GradientTransformationExtraArgs:
-    if optimizer.schedule == "cosine":
-        learning_rate = optax.cosine_decay_schedule(learning_rate, optimizer.decay_steps)
     match optimizer.method:
         case "lbfgs":
             step = optax.scale_by_learning_rate(learning_rate)
@@ -102,7 +100,7 @@ def start(optimizer: Optimizer, x: Float[Array, "..."]) -> State:
     opt_state = _transformation(optimizer, 1.0).init(x)
     # optax leaves Python numbers here and there, whose weak types would compile `advance` twice.
     opt_state = jax.tree.map(lambda a: jnp.asarray(a, jnp.result_type(a)), opt_state)
-    return State(x, opt_state, x, infinity, infinity, zero, zero)
+    return State(x, opt_state, x, infinity, infinity, infinity, zero, zero)
 
 
 def advance(
@@ -110,7 +108,7 @@ def advance(
     optimizer: Optimizer,
     state: State,
     args: Any,
-    learning_rate: Float[Array, ""] | float,
+    learning_rate: Float[Array, ""] | float | Ramp,
     evaluations: Int[Array, ""] | int,
     *,
     capacity: int,
@@ -121,8 +119,10 @@ def advance(
         fn: `fn(x, args) -> (value, terms)`, static: pass the same function object again.
         optimizer: static part of the solver.
         state: from `start` or an earlier call.
-        args: the function's data, a pytree.
-        learning_rate: 1.0 for L-BFGS; ignored by the line search.
+        args: the function's data, a pytree. Where it holds a `Ramp`, `fn` gets its value at the
+            count of evaluations; what is minimised changes then, so `terms["total"]`, which must
+            not, judges which point is best. L-BFGS takes up no pair of gradients of two functions.
+        learning_rate: 1.0 for L-BFGS; ignored by the line search. May be a `Ramp` too.
         evaluations: how many; traced, at most `capacity`.
         capacity: rows of the returned trace; static.
 
@@ -130,9 +130,8 @@ def advance(
         The new state and the trace of these evaluations.
     """
     value_and_grad = jax.value_and_grad(fn, has_aux=True)
-    transformation = _transformation(optimizer, learning_rate)
     target = state.evaluations + evaluations
-    terms = jax.eval_shape(fn, state.x, args)[1]
+    terms = jax.eval_shape(fn, state.x, ramps.at(args, state.evaluations))[1]
     rows = Trace(
         terms=jax.tree.map(lambda t: jnp.zeros((capacity, *t.shape), t.dtype), terms),
         evaluations=jnp.zeros(capacity, jnp.int32),
@@ -142,10 +141,13 @@ def advance(
 
     def step(carry: tuple[State, Trace]) -> tuple[State, Trace]:
         state, trace = carry
-        (value, terms), grad = value_and_grad(state.x, args)
-        blown = _blown_up(value, grad, state)
+        now = ramps.at(args, state.evaluations)
+        transformation = _transformation(optimizer, ramps.at(learning_rate, state.evaluations))
+        (value, terms), grad = value_and_grad(state.x, now)
+        total = terms.get("total", value)
+        blown = _blown_up(value, total, grad, state)
         grad = jnp.where(blown, 0, grad)
-        better = ~blown & (value < state.best)
+        better = ~blown & (total < state.best)
         best_x = jnp.where(better, state.x, state.best_x)
         updates, opt_state = transformation.update(
             grad,
@@ -153,12 +155,14 @@ def advance(
             state.x,
             value=value,
             grad=grad,
-            value_fn=lambda x: fn(x, args)[0],
+            value_fn=lambda x: fn(x, now)[0],
         )
         x = cast(Array, optax.apply_updates(state.x, updates))
         if optimizer.bounds is not None:
             x = jnp.clip(x, *optimizer.bounds)
         used = state.evaluations + 1 + _linesearch_evaluations(optimizer, opt_state)
+        moved = ramps.changed(args, state.evaluations, used)
+        opt_state = _without_pair_where(moved, optimizer, opt_state)
         row = Trace(
             terms=jax.tree.map(lambda r, t: r.at[trace.steps].set(t), trace.terms, terms),
             evaluations=trace.evaluations.at[trace.steps].set(used),
@@ -169,8 +173,9 @@ def advance(
             x=jnp.where(blown, best_x, x),
             optimizer=_restart_where(blown, optimizer, opt_state),
             best_x=best_x,
-            best=jnp.where(better, value, state.best),
-            first=jnp.where(jnp.isinf(state.first), value, state.first),
+            best=jnp.where(better, total, state.best),
+            first=jnp.where(jnp.isinf(state.first), total, state.first),
+            first_value=jnp.where(jnp.isinf(state.first), value, state.first_value),
             evaluations=used,
             restarts=state.restarts + blown,
         ), row
@@ -187,7 +192,7 @@ def minimize(
     args: Any = (),
     *,
     optimizer: Optimizer = Optimizer(),
-    learning_rate: Float[Array, ""] | float = 1.0,
+    learning_rate: Float[Array, ""] | float | Ramp = 1.0,
     evaluations: int = 500,
 ) -> tuple[State, Trace]:
     """Minimise `fn(x, args) -> (value, terms)` from `x`, all on the device.
@@ -195,9 +200,9 @@ def minimize(
     Args:
         fn: a scalar function and a dict of scalars to record; must not close over large arrays.
         x: the starting point, any shape, float32.
-        args: the function's data.
+        args: the function's data; may hold ramps, as in `advance`.
         optimizer: which method.
-        learning_rate: 1.0 for L-BFGS; ignored by the line search.
+        learning_rate: 1.0 for L-BFGS; ignored by the line search. May be a `Ramp`.
         evaluations: function evaluations, line searches included.
 
     Returns:
@@ -207,11 +212,27 @@ def minimize(
     return advance(fn, optimizer, state, args, learning_rate, evaluations, capacity=evaluations)
 
 
-def _blown_up(value: Array, grad: Array, state: State) -> Bool[Array, ""]:
-    """Not finite, or, having improved, far above the start: L-BFGS would not come back alone."""
+def _blown_up(value: Array, total: Array, grad: Array, state: State) -> Bool[Array, ""]:
+    """Not finite, or, having improved, far above the start: L-BFGS would not come back alone.
+
+    Far by value and by total: a ramp may raise one of them without harm.
+    """
     finite = jnp.isfinite(value) & jnp.isfinite(jnp.sum(jnp.abs(grad)))
     improved = state.best < state.first
-    return ~finite | (improved & (value > state.first + jnp.abs(state.first) / 2))
+    far = _far_above(value, state.first_value) & _far_above(total, state.first)
+    return ~finite | (improved & far)
+
+
+def _far_above(value: Array, first: Array) -> Bool[Array, ""]:
+    return value > first + jnp.abs(first) / 2
+
+
+def _without_pair_where(moved: Bool[Array, ""] | bool, optimizer: Optimizer, opt_state):
+    """Let L-BFGS not take up its next pair where `moved`: its gradients are of two functions."""
+    if moved is False or not optimizer.method.startswith("lbfgs"):
+        return opt_state
+    memory, *rest = opt_state
+    return (memory._replace(steps=jnp.where(moved, 0, memory.steps)), *rest)
 
 
 def _restart_where(blown: Bool[Array, ""], optimizer: Optimizer, opt_state):

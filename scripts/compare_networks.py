@@ -46,7 +46,7 @@ def draw(task: Problem, iterations: int) -> Drawn:
         task.x,
         task.args,
         learning_rate=task.learning_rate,
-        iterations=iterations,
+        limits=loop.Limits(iterations),
     )
     seconds = outcome.run_seconds / iterations
     return Drawn(np.asarray(outcome.x) / task.fn.units, seconds)

@@ -4,11 +4,13 @@ import signal
 import threading
 import warnings
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nst_jax import loop
+from nst_jax import endings, loop
+from nst_jax.endings import Limits
 from nst_jax.solvers import Optimizer
 
 
@@ -17,15 +19,17 @@ def bowl(x, centre):
     return value, {"total": value, "tv": 2 * value}
 
 
-def run(fn=bowl, x=None, args=1.0, *, method="lbfgs", rate=1.0, iterations=30, report=None):
+def run(
+    fn=bowl, x=None, args=1.0, *, method="lbfgs", rate=1.0, iterations=30, limits=None, **options
+):
     return loop.run(
         fn,
         Optimizer(method, history=5),
         jnp.zeros(5) if x is None else x,
         jnp.float32(args),
         learning_rate=rate,
-        iterations=iterations,
-        report=report,
+        limits=limits or Limits(iterations),
+        **options,
     )
 
 
@@ -194,10 +198,10 @@ def test_blow_ups_are_counted_from_the_last_better_point():
         totals = [np.nan if step == "x" else step for step in steps]
         n = len(steps)
         restarted = np.array([step == "x" for step in steps])
-        return loop._Rows({"total": np.float32(totals)}, np.arange(1, n + 1), restarted)
+        return endings.Rows({"total": np.float32(totals)}, np.arange(1, n + 1), restarted)
 
     def ends(*chunks):
-        blow_ups = loop._BlowUps()
+        blow_ups = endings._BlowUps()
         return [blow_ups.too_many(rows(*chunk)) for chunk in chunks]
 
     with warnings.catch_warnings(record=True, action="always") as caught:
@@ -219,3 +223,90 @@ def test_nothing_is_compiled_twice():
     first = len(traces)
     run(counted, jnp.ones(5), 3.0, rate=0.5, iterations=20)
     assert len(traces) == first
+
+
+def flattening(x, args):
+    """A loss that falls by ever smaller shares."""
+    value = x[0] + 0 * args
+    return value, {"total": 1 + 1 / (1 - value)}
+
+
+def test_a_plateau_ends_the_run_at_the_same_evaluation_whatever_the_chunks(monkeypatch):
+    options = {"method": "sgd", "rate": 1.0}
+    totals = run(flattening, jnp.zeros(1), iterations=500, **options).losses["total"]
+
+    def flat(tolerance, patience):
+        """By the definition."""
+        for n in range(2 * patience, 500, patience):
+            if totals[n - patience - 1] - totals[n - 1] < tolerance * totals[n - patience - 1]:
+                return n
+        return 500
+
+    for tolerance, patience in [(0.01, 10), (0.002, 7), (0.5, 400), (1e-9, 50)]:
+        lengths = []
+        for seconds in (0.0, 0.5):
+            monkeypatch.setattr(loop, "_CHUNK_SECONDS", seconds)
+            limits = Limits(500, tolerance=tolerance, patience=patience)
+            outcome = run(flattening, jnp.zeros(1), limits=limits, **options)
+            lengths.append(outcome.evaluations[-1])
+            assert outcome.status == ("plateau" if lengths[-1] < 500 else "finished")
+        assert lengths == [flat(tolerance, patience)] * 2
+    assert flat(0.01, 10) < 500
+
+
+def test_time_is_up():
+    run(iterations=2)
+    outcome = run(limits=Limits(10**7, seconds=0.3))
+    assert outcome.status == "time"
+    assert outcome.evaluations[-1] < 10**7
+    assert outcome.compile_seconds + outcome.run_seconds >= 0.3
+    outcome = run(limits=Limits(100, seconds=0.0))
+    assert (outcome.status, outcome.evaluations.tolist()) == ("time", [1])
+
+
+@pytest.mark.parametrize("method", ["lbfgs", "lbfgs-zoom", "adam", "sgd"])
+def test_a_run_goes_on_from_what_was_carried_as_if_it_had_never_stopped(method):
+    kept = []
+
+    def keep(carried):
+        kept.append(jax.device_get(carried))
+
+    whole = run(method=method, rate=0.1, iterations=60, keep=keep, keep_every=25)
+    assert [len(c.rows.evaluations) for c in kept] == [
+        np.searchsorted(whole.evaluations, c.state.evaluations, "right") for c in kept
+    ]
+    for carried in kept:
+        assert carried.state.evaluations % 25 < 20
+        again = run(x=carried, method=method, rate=0.1, iterations=60)
+        np.testing.assert_array_equal(again.x, whole.x)
+        np.testing.assert_array_equal(again.evaluations, whole.evaluations)
+        for name, values in whole.losses.items():
+            np.testing.assert_array_equal(again.losses[name], values)
+        assert again.run_seconds > carried.run_seconds
+    over = run(x=kept[-1], method=method, rate=0.1, iterations=10)
+    assert over.evaluations[-1] == kept[-1].state.evaluations
+
+
+def test_chunks_end_at_marks():
+    ends = []
+    run(iterations=50, marks=(7, 20), report=lambda now: ends.append(now.evaluations))
+    assert {7, 14, 20, 21, 28, 35, 40, 42, 49} <= set(ends)
+
+
+def test_blow_ups_before_are_counted_but_not_told_again():
+    start, kept = jnp.full(5, 0.9), []
+    with pytest.warns(RuntimeWarning):
+        run(
+            cliff,
+            start,
+            0.9 + 1e-6,
+            method="adam",
+            iterations=300,
+            keep=lambda carried: kept.append(jax.device_get(carried)),
+            keep_every=3,
+        )
+    assert kept[0].rows.restarted.any()
+    with pytest.warns(RuntimeWarning) as caught:
+        outcome = run(cliff, kept[0], 0.9 + 1e-6, method="adam", iterations=300)
+    assert outcome.status == "diverged"
+    assert ["stopped with the best" in str(w.message) for w in caught] == [True]

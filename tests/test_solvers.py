@@ -8,6 +8,7 @@ import scipy.optimize
 
 from nst_jax import solvers
 from nst_jax.lbfgs import scale_by_lbfgs
+from nst_jax.ramps import Ramp
 from nst_jax.solvers import Optimizer, minimize
 
 
@@ -45,7 +46,7 @@ def test_rosenbrock_reaches_scipys_minimum(method):
         (Optimizer("lbfgs"), 1.0, 60),
         (Optimizer("lbfgs", history=5), 1.0, 120),
         (Optimizer("lbfgs-zoom", history=10), 1.0, 120),
-        (Optimizer("adam", schedule="cosine", decay_steps=2000), 0.05, 2000),
+        (Optimizer("adam"), Ramp("cosine", 0.05, 0.0, 2000.0), 2000),
         (Optimizer("sgd", momentum=0.8), 0.02, 1000),
     ],
     ids=lambda p: p.method if isinstance(p, Optimizer) else str(p),
