@@ -28,7 +28,7 @@ from nst_jax import (
 )
 from nst_jax.choices import Normalization
 from nst_jax.networks.weightfile import CAFFE
-from nst_jax.problem import ScaledObjective
+from nst_jax.problem import Arguments, ScaledObjective
 from nst_jax.statistics import with_gram
 
 NORMALIZATIONS = get_args(Normalization)
@@ -247,7 +247,7 @@ def lbfgs_beside_torch(network, tensors, rng, layers, evaluations):
     _, trace = minimize(
         ScaledObjective(spec, 255.0),
         jnp.asarray(content) * 255,
-        (network, targets, weights_for(spec)),
+        Arguments(network, targets, weights_for(spec)),
         optimizer=Optimizer("lbfgs", history=100),
         evaluations=evaluations,
     )
