@@ -123,7 +123,7 @@ def sizes(monkeypatch, **options):
         seen.extend(picture.shape[:2] for picture in (content, *styles))
         raise Seen
 
-    monkeypatch.setattr("nst_jax.api.prepare", prepare)
+    monkeypatch.setattr("nst_jax.request.prepare", prepare)
     with pytest.raises(Seen):
         stylize(tiny.picture(30, 60), tiny.picture(50, 25), **options)
     return seen
@@ -228,7 +228,7 @@ def asked_for(monkeypatch, **options):
         raise Enough
 
     monkeypatch.setattr("nst_jax.api.load_network", load_network)
-    monkeypatch.setattr("nst_jax.api.prepare", prepare)
+    monkeypatch.setattr("nst_jax.request.prepare", prepare)
     with pytest.raises(Enough):
         nst.stylize(CONTENT, STYLE, size=None, network="vgg19", progress=False, **options)
     how, settings = asked

@@ -82,7 +82,7 @@ def test_each_style_has_its_size(monkeypatch):
         seen.append([style.shape[:2] for style in styles])
         raise nst.InputError("Enough.")
 
-    monkeypatch.setattr("nst_jax.api.prepare", prepare)
+    monkeypatch.setattr("nst_jax.request.prepare", prepare)
     for options in (
         {},
         {"size": 20},
@@ -156,7 +156,7 @@ def test_a_stopped_interpolation_keeps_what_is_there():
     ids=str,
 )
 def test_bad_input_gets_a_sentence(monkeypatch, styles, options, said):
-    monkeypatch.setattr("nst_jax.api.prepare", lambda *_: pytest.fail("computed"))
+    monkeypatch.setattr("nst_jax.request.prepare", lambda *_: pytest.fail("computed"))
     assert said in refusal(stylize, styles, **options)
 
 
