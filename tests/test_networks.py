@@ -10,7 +10,8 @@ from flax import nnx
 from make_goldens import BLOCKS, GOLDEN_LAYERS, NETWORK_CASES, pictures, random_weights
 
 from nst_jax import InputError, Options, features
-from nst_jax.networks.layers import adjoint, conv3x3, conv3x3_of_few, pool2x2
+from nst_jax.networks import winograd
+from nst_jax.networks.layers import FrozenConv, adjoint, conv3x3, conv3x3_of_few, pool2x2
 from nst_jax.networks.vgg import VGG
 from nst_jax.networks.weightfile import CAFFE, TORCHVISION
 
@@ -63,23 +64,62 @@ def test_features_match_the_golden_files_of_torch(architecture):
             assert relative_error(found[layer], golden[f"{pooling}/{padding}/{layer}"]) <= 1e-4
 
 
+def plain_convolution(kernel):
+    def convolve(x):
+        return jax.lax.conv_general_dilated(
+            x[None], kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )[0]
+
+    return convolve
+
+
 @pytest.mark.parametrize("size", [(6, 5), (1, 1), (2, 9)])
 def test_backward_pass_of_the_convolution_is_xlas_own(rng, size):
     x = jnp.asarray(rng.normal(size=(*size, 4)), jnp.float32)
     kernel = jnp.asarray(rng.normal(size=(3, 3, 4, 7)), jnp.float32)
     g = jnp.asarray(rng.normal(size=(*size, 7)), jnp.float32)
 
-    def plain(x):
-        return jax.lax.conv_general_dilated(
-            x[None], kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )[0]
-
+    plain = plain_convolution(kernel)
     ours, pull = jax.vjp(lambda x: conv3x3(x, kernel, jnp.asarray(adjoint(kernel))), x)
     theirs, pull_plain = jax.vjp(plain, x)
     few, pull_few = jax.vjp(lambda x: conv3x3_of_few(x, kernel), x)
     for y, cotangent in ((ours, pull(g)[0]), (few, pull_few(g)[0])):
         np.testing.assert_allclose(y, theirs, rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(cotangent, pull_plain(g)[0], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (4, 8), (6, 5), (9, 14)])
+def test_winograd_is_the_plain_convolution(rng, size):
+    x = jnp.asarray(rng.normal(size=(2, *size, 5)), jnp.float32)
+    kernel = jnp.asarray(rng.normal(size=(3, 3, 5, 7)), jnp.float32)
+    g = jnp.asarray(rng.normal(size=(2, *size, 7)), jnp.float32)
+    transformed = jnp.asarray(winograd.transformed(kernel))
+    theirs, pull_plain = jax.vjp(jax.vmap(plain_convolution(kernel)), x)
+
+    def convolve(x):
+        return winograd.conv3x3_winograd(x, transformed)
+
+    for ours, pull in (
+        jax.vjp(jax.vmap(convolve), x),
+        jax.vjp(lambda x: jnp.stack([convolve(x[0]), convolve(x[1])]), x),
+    ):
+        assert relative_error(ours, theirs) < 3e-6
+        assert relative_error(pull(g)[0], pull_plain(g)[0]) < 3e-6
+
+
+def test_wide_layers_take_winograd_where_it_pays(rng, monkeypatch):
+    kernel = rng.normal(size=(3, 3, 128, 256)).astype(np.float32)
+    bias = rng.normal(size=256).astype(np.float32)
+    x = jnp.asarray(rng.normal(size=(7, 6, 128)), jnp.float32)
+    expected = np.asarray(plain_convolution(jnp.asarray(kernel))(x)) + bias
+    assert winograd.pays(kernel) == (jax.default_backend() == "cpu")
+    assert not winograd.pays(kernel[:, :, :64])
+    for pays in (True, False):
+        monkeypatch.setattr(winograd, "pays", lambda kernel, pays=pays: pays)
+        conv = FrozenConv(kernel, bias)
+        assert conv.winograd == pays
+        assert relative_error(conv(x), expected) < 3e-6
+        assert not FrozenConv(kernel, bias, "bfloat16").winograd
 
 
 def test_pooling_by_hand():

@@ -15,6 +15,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from nst_jax.choices import Padding, Pooling, Precision
+from nst_jax.networks import winograd
 from nst_jax.ordering import after
 from nst_jax.typing import AnyArray
 
@@ -98,22 +99,38 @@ def conv3x3_of_few(
 
 
 class FrozenConv(nnx.Module):
-    """A 3x3 convolution with frozen weights: kernel HWIO, its adjoint beside it, bias."""
+    """A 3x3 convolution with frozen weights, in the form that is fastest for its width here.
 
-    def __init__(self, kernel: Float[AnyArray, "3 3 i o"], bias: Float[AnyArray, " o"]):
-        self.kernel = nnx.Param(jnp.asarray(kernel))
-        self.kernel_adjoint = nnx.Variable(jnp.asarray(adjoint(kernel)))
+    Args:
+        kernel: HWIO; kept as it is with its adjoint beside it, or as Winograd's transform.
+        bias: one for each output.
+        precision: of the activations; below float32 Winograd's transforms are too coarse.
+    """
+
+    def __init__(
+        self,
+        kernel: Float[AnyArray, "3 3 i o"],
+        bias: Float[AnyArray, " o"],
+        precision: Precision = "float32",
+    ):
+        self.precision: Precision = precision
         self.bias = nnx.Param(jnp.asarray(bias))
+        self.winograd = precision != "bfloat16" and winograd.pays(kernel)
+        if self.winograd:
+            self.kernel = nnx.Param(jnp.asarray(winograd.transformed(kernel)))
+        else:
+            self.kernel = nnx.Param(jnp.asarray(kernel))
+            self.kernel_adjoint = nnx.Variable(jnp.asarray(adjoint(kernel)))
 
-    def __call__(
-        self, x: Float[Array, "h w i"], precision: Precision = "float32"
-    ) -> Float[Array, "h w o"]:
+    def __call__(self, x: Float[Array, "h w i"]) -> Float[Array, "h w o"]:
         """Convolution and bias, before any nonlinearity."""
         kernel = self.kernel[...]
-        if kernel.shape[2] == 3:
-            y = conv3x3_of_few(x, kernel, precision)
+        if self.winograd:
+            y = cast(Array, winograd.conv3x3_winograd(x, kernel))
+        elif x.shape[-1] == 3:
+            y = conv3x3_of_few(x, kernel, self.precision)
         else:
-            y = cast(Array, conv3x3(x, kernel, self.kernel_adjoint[...], precision))
+            y = cast(Array, conv3x3(x, kernel, self.kernel_adjoint[...], self.precision))
         return y + self.bias[...].astype(y.dtype)[None, None]
 
 
@@ -151,12 +168,12 @@ def pool2x2(x: Float[Array, "h w c"], pooling: Pooling) -> Float[Array, "h2 w2 c
     return sum(corners[1:], corners[0]) * scale
 
 
-def with_padding(conv: FrozenConv, x: Array, padding: Padding, precision: Precision) -> Array:
+def with_padding(conv: FrozenConv, x: Array, padding: Padding) -> Array:
     """`conv` with another border than zeros: pad by one, convolve, drop the zero-padded rim."""
     if padding == "zero":
-        return conv(x, precision)
+        return conv(x)
     x = jnp.pad(x, ((1, 1), (1, 1), (0, 0)), mode=_PAD_MODE[padding])
-    return conv(x, precision)[1:-1, 1:-1]
+    return conv(x)[1:-1, 1:-1]
 
 
 def rematerialized(

@@ -93,6 +93,7 @@ class Lite(nnx.Module):
                 conv: FrozenConv(
                     jnp.asarray(weights[f"{conv}.kernel"], jnp.float32),
                     jnp.asarray(weights[f"{conv}.bias"], jnp.float32),
+                    self.options.precision,
                 )
                 for block in BLOCKS
                 for conv in block
@@ -167,7 +168,7 @@ def _run_block(
         x = pool2x2(x, "max")
     for name, conv in convs.items():
         padding = options.padding if name == "conv1_1" else "zero"
-        x = jax.nn.relu(with_padding(conv, x, padding, options.precision))
+        x = jax.nn.relu(with_padding(conv, x, padding))
         layer = _relu(name)
         if layer in heads:
             head = heads[layer].astype(x.dtype)

@@ -104,7 +104,11 @@ class VGG(nnx.Module):
         self.options = options or Options()
         self.blocks = nnx.List(
             nnx.List(
-                FrozenConv(weights[f"conv{b}_{i}.kernel"], weights[f"conv{b}_{i}.bias"])
+                FrozenConv(
+                    weights[f"conv{b}_{i}.kernel"],
+                    weights[f"conv{b}_{i}.bias"],
+                    self.options.precision,
+                )
                 for i in range(1, count + 1)
             )
             for b, count in enumerate(ARCHITECTURES[architecture], 1)
@@ -177,7 +181,6 @@ def _run_block(
             _run_layer,
             layer=f"{number}_{i}",
             padding=options.padding if first else "zero",
-            precision=options.precision,
             wanted=wanted,
             tap=tap,
         )
@@ -196,11 +199,10 @@ def _run_layer(
     *,
     layer: str,
     padding: Padding,
-    precision: Precision,
     wanted: frozenset[str],
     tap: Tap,
 ) -> tuple[Array, dict[str, Any]]:
-    x, before = _at(f"conv{layer}", with_padding(conv, x, padding, precision), wanted, tap)
+    x, before = _at(f"conv{layer}", with_padding(conv, x, padding), wanted, tap)
     x, after = _at(f"relu{layer}", relu(x), wanted, tap)
     return x, before | after
 
