@@ -53,12 +53,13 @@ class Watch:
     Args:
         limits: when to end.
         rows: what happened before, which is not told again.
+        name: what warnings call the run, where there are several.
     """
 
-    def __init__(self, limits: Limits, rows: Rows | None = None):
+    def __init__(self, limits: Limits, rows: Rows | None = None, name: str = ""):
         self._limits = limits
         self._seen: list[Rows] = []
-        self._blow_ups = _BlowUps()
+        self._blow_ups = _BlowUps(name)
         if rows is not None:
             self._seen.append(rows)
             self._blow_ups.too_many(rows, tell=False)
@@ -99,7 +100,8 @@ class _BlowUps:
     optimiser walks into again and again shows only in that nothing gets better.
     """
 
-    def __init__(self):
+    def __init__(self, name: str = ""):
+        self.where = f"{name}: at" if name else "At"
         self.failures, self.best, self.warned = 0, np.inf, False
 
     def too_many(self, rows: Rows, *, tell: bool = True) -> bool:
@@ -126,8 +128,8 @@ class _BlowUps:
         else:
             then = "went back to the best picture and restarted the optimiser"
         warnings.warn(
-            f"At evaluation {rows.evaluations[i]} {what}: {then}. What may help: lower weights or "
-            "a lower learning rate, precision 'float32', optimizer 'adam'.",
+            f"{self.where} evaluation {rows.evaluations[i]} {what}: {then}. What may help: lower "
+            "weights or a lower learning rate, precision 'float32', optimizer 'adam'.",
             RuntimeWarning,
-            stacklevel=6,
+            stacklevel=8,
         )

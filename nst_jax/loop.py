@@ -8,9 +8,10 @@ from typing import Any, NamedTuple, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
-from nst_jax import solvers
+from nst_jax import lanes, solvers
 from nst_jax.endings import Limits, Rows, Status, Watch
 from nst_jax.ramps import Ramp
 
@@ -43,7 +44,8 @@ class Carried(NamedTuple):
 class Outcome:
     """The best point found, and how it went; `losses[name][i]` belongs to `evaluations[i]`.
 
-    `state` is the solver's: the last where the run ended at its limit or on a plateau.
+    `state` is the solver's, with all lanes: the last where the run ended at its limit or on a
+    plateau.
     """
 
     x: Array
@@ -105,7 +107,98 @@ def run(
     began = time.perf_counter()
     if not isinstance(start, Carried):
         start = Carried(solvers.start_jit(optimizer, start))
-    state, asked = start.state, int(start.state.evaluations)
+
+    def advance(state: solvers.State, evaluations: Any) -> tuple[solvers.State, solvers.Trace]:
+        return solvers.advance_jit(
+            fn, optimizer, state, args, learning_rate, evaluations, capacity=_CAPACITY
+        )
+
+    return _run(
+        start,
+        advance,
+        [_Lane(Watch(limits, start.rows))],
+        began=began,
+        limits=limits,
+        report=report and (lambda progress: report(progress[0])),
+        marks=marks,
+        keep=keep,
+        keep_every=keep_every,
+    )[0]
+
+
+def run_lanes(
+    fn: solvers.Function,
+    optimizer: solvers.Optimizer,
+    x: Float[Array, "lanes ..."],
+    args: Any,
+    *,
+    axes: Any,
+    learning_rate: Any,
+    limits: Limits,
+    names: Sequence[str],
+    mesh: Mesh | None = None,
+    report: Callable[[list[Progress]], bool | None] | None = None,
+) -> list[Outcome]:
+    """`run` for several starting points at once; no lane's outcome depends on the others.
+
+    A lane that has ended (on a plateau, or by diverging) is frozen, and the others go on.
+
+    Args:
+        fn: see `run`.
+        optimizer: see `run`.
+        x: one starting point for each lane.
+        args: the function's data, shared or one for each lane; on a mesh, from `lanes.place`.
+        axes: which parts of `args` have a leading axis of lanes: see `lanes.advance`.
+        learning_rate: of each lane, or a `Ramp` of such; on a mesh, from `lanes.place`.
+        limits: when to end.
+        names: what warnings call the first lanes; what `x` has beyond them is padding.
+        mesh: devices to spread the lanes over; their number divides that of `x`.
+        report: called after each chunk with the progress of every lane; a true result stops all.
+
+    Returns:
+        The outcomes of the named lanes; their times are shares of the whole.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C before the first evaluation was done.
+    """
+    began = time.perf_counter()
+
+    def advance(state: solvers.State, evaluations: Any) -> tuple[solvers.State, solvers.Trace]:
+        return lanes.advance(
+            fn,
+            optimizer,
+            axes,
+            mesh,
+            state,
+            args,
+            learning_rate,
+            evaluations,
+            capacity=_CAPACITY,
+        )
+
+    return _run(
+        Carried(lanes.start(optimizer, mesh, x)),
+        advance,
+        [_Lane(Watch(limits, name=name), i) for i, name in enumerate(names)],
+        began=began,
+        limits=limits,
+        report=report,
+    )
+
+
+def _run(
+    start: Carried,
+    advance: Callable[[solvers.State, Any], tuple[solvers.State, solvers.Trace]],
+    running: "list[_Lane]",
+    *,
+    began: float,
+    limits: Limits,
+    report: Callable[[list[Progress]], bool | None] | None,
+    marks: Sequence[int] = (),
+    keep: Callable[[Carried], None] | None = None,
+    keep_every: int = 100,
+) -> list[Outcome]:
+    state, asked = start.state, int(jnp.max(start.state.evaluations))
     # A chunk ends at their multiples, and the next begins when it is known what has come of it.
     waits = [keep_every] * (keep is not None) + [limits.patience] * (limits.tolerance > 0)
 
@@ -117,66 +210,111 @@ def run(
             return None
         asked += evaluations
         # What a line search took beyond its chunk is missing from the next.
-        remaining = asked - state.evaluations
-        state, trace = solvers.advance_jit(
-            fn, optimizer, state, args, learning_rate, remaining, capacity=_CAPACITY
-        )
+        state, trace = advance(state, asked - state.evaluations)
         return _Chunk(trace, jnp.copy(state.best_x))
 
-    watch = Watch(limits, start.rows)
-    best_x = jnp.copy(state.best_x)
+    for lane in running:
+        lane.best_x = jnp.copy(state.best_x)
     length, done, seconds = 1, asked, start.run_seconds
     chunk = dispatch(1)
     compiled = last = time.perf_counter()  # dispatching returns when compilation is done
     compile_seconds = start.compile_seconds + compiled - began
-    status: Status | None = None
+    ending: Status = "finished"
     try:
         while chunk is not None:
             waiting = any(asked % period == 0 for period in waits)
             end = asked
             following = None if waiting else dispatch(length)
             rows = _fetch(chunk.trace)
-            if rows.evaluations.size:
-                best_x = chunk.best_x
-                now, before, done = time.perf_counter(), done, int(rows.evaluations[-1])
-                each = max((now - last) / (done - before), 1e-9)
+            counts = [int(r.evaluations[-1]) for r in rows if r.evaluations.size]
+            if counts:
+                for lane in running:
+                    lane.take(rows[lane.index or 0], chunk.best_x)
+                now, before, done = time.perf_counter(), done, max(counts)
+                each = max((now - last) / max(done - before, 1), 1e-9)
                 length, last = int(np.clip(_CHUNK_SECONDS / each, 1, _CAPACITY)), now
                 seconds = start.run_seconds + now - compiled
                 more = end < limits.iterations
-                if watch.diverged(rows):
-                    status = "diverged"
-                elif report and report(_progress(rows, best_x)) and more:
-                    status = "stopped"
-                elif more:
-                    status = watch.ended(end, compile_seconds + seconds)
-                if status:
+                if not any(lane.goes_on for lane in running):
+                    break
+                if report and report([lane.progress() for lane in running]) and more:
+                    ending = "stopped"
+                    break
+                for lane in running if more else ():
+                    lane.judge(end, compile_seconds + seconds)
+                if not any(lane.goes_on for lane in running):
                     break
                 if keep and end % keep_every == 0:
-                    keep(Carried(state, watch.rows, compile_seconds, seconds))
+                    keep(Carried(state, running[0].watch.rows, compile_seconds, seconds))
             chunk = dispatch(length) if waiting else following
     except KeyboardInterrupt:
-        if watch.rows is None:
+        if any(lane.watch.rows is None for lane in running):
             raise
-        status = "interrupted"
-    jax.block_until_ready(best_x)
-    rows = cast(Rows, watch.rows)
-    return Outcome(
-        x=best_x,
-        losses=rows.terms,
-        evaluations=rows.evaluations,
-        status=status or "finished",
-        restarts=int(rows.restarted.sum()),
-        compile_seconds=compile_seconds,
-        run_seconds=start.run_seconds + time.perf_counter() - compiled,
-        state=state,
-    )
+        ending = "interrupted"
+    jax.block_until_ready([lane.best_x for lane in running])
+    seconds = start.run_seconds + time.perf_counter() - compiled
+    shares = compile_seconds / len(running), seconds / len(running)
+    return [lane.outcome(ending, *shares, state) for lane in running]
 
 
-def _fetch(trace: solvers.Trace) -> Rows:
+class _Lane:
+    """One of the minimisations that run side by side; `index` is None for one that runs alone."""
+
+    def __init__(self, watch: Watch, index: int | None = None):
+        self.watch, self.index = watch, index
+        self.status: Status | None = None
+        self.best_x: Any = None
+        self.last: Any = None
+
+    @property
+    def goes_on(self) -> bool:
+        return self.status is None
+
+    @property
+    def x(self) -> Array:
+        return self.best_x if self.index is None else self.best_x[self.index]
+
+    def take(self, rows: Rows, best_x: Array) -> None:
+        """Take up what a chunk brought, unless the lane has ended."""
+        if self.goes_on and rows.evaluations.size:
+            self.best_x, self.last = best_x, rows
+            if self.watch.diverged(rows):
+                self.status = "diverged"
+
+    def judge(self, end: int, seconds: float) -> None:
+        if self.goes_on:
+            self.status = self.watch.ended(end, seconds)
+
+    def progress(self) -> Progress:
+        losses = {name: float(values[-1]) for name, values in self.last.terms.items()}
+        return Progress(int(self.last.evaluations[-1]), losses, self.x)
+
+    def outcome(
+        self, ending: Status, compile_seconds: float, run_seconds: float, state: solvers.State
+    ) -> Outcome:
+        rows = cast(Rows, self.watch.rows)
+        return Outcome(
+            x=self.x,
+            losses=rows.terms,
+            evaluations=rows.evaluations,
+            status=self.status or ending,
+            restarts=int(rows.restarted.sum()),
+            compile_seconds=compile_seconds,
+            run_seconds=run_seconds,
+            state=state,
+        )
+
+
+def _fetch(trace: solvers.Trace) -> list[Rows]:
+    """The rows of each lane; a trace without lanes is one. Lanes may share their counts."""
     terms, evaluations, restarted, steps = jax.device_get(trace)
-    return Rows({k: v[:steps] for k, v in terms.items()}, evaluations[:steps], restarted[:steps])
-
-
-def _progress(rows: Rows, best_x: Array) -> Progress:
-    losses = {name: float(values[-1]) for name, values in rows.terms.items()}
-    return Progress(int(rows.evaluations[-1]), losses, best_x)
+    restarted = np.atleast_2d(restarted)
+    evaluations = np.broadcast_to(evaluations, restarted.shape)
+    return [
+        Rows(
+            {k: np.atleast_2d(v)[i, :n] for k, v in terms.items()},
+            evaluations[i, :n],
+            restarted[i, :n],
+        )
+        for i, n in enumerate(np.broadcast_to(steps, len(restarted)))
+    ]

@@ -10,8 +10,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from nst_jax.choices import Course
 
-Scalar = Float[Array, ""] | float
-Count = Int[Array, ""] | int
+Scalar = Float[Array, "..."] | float  # with a leading axis in a sweep
+Count = Int[Array, "..."] | int
 
 
 @partial(
