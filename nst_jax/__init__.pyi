@@ -1,5 +1,7 @@
 from . import samples as samples
 from .api import stylize as stylize
+from .color import match_colors as match_colors
+from .color import with_lightness as with_lightness
 from .errors import InputError as InputError
 from .interpolation import interpolate as interpolate
 from .losses import content_loss as content_loss

@@ -9,3 +9,15 @@ Normalization = Literal["gatys", "paper", "neural-style"]
 Method = Literal["lbfgs", "lbfgs-zoom", "adam", "sgd"]
 Course = Literal["linear", "cosine", "exponential"]
 Init = Literal["content", "noise", "blend", "style"]
+ColorMatch = Literal["symmetric", "pca", "cholesky", "histogram", "sliced"]
+ColorSpace = Literal["rgb", "oklab"]
+Color = Literal[
+    "none",
+    "luminance",
+    "luminance-after",
+    "match-symmetric",
+    "match-pca",
+    "match-cholesky",
+    "match-histogram",
+    "match-sliced",
+]

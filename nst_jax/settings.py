@@ -8,7 +8,16 @@ from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from nst_jax.choices import Init, Method, Normalization, Padding, Pooling, Precision
+from nst_jax.choices import (
+    Color,
+    ColorSpace,
+    Init,
+    Method,
+    Normalization,
+    Padding,
+    Pooling,
+    Precision,
+)
 from nst_jax.errors import InputError
 from nst_jax.schedules import Schedule, parse_schedule
 
@@ -93,6 +102,12 @@ class Settings:
     init_noise: float = _option(0.5, "share of white noise when init is 'blend'")
     noise_scale: float = _option(0.25, "standard deviation of the noise, for pictures in [0, 1]")
     seed: int = _option(0, "seed of the noise")
+    color: Color = _option(
+        "none",
+        "whose colours: 'luminance' stylizes lightness alone, 'luminance-after' takes it from the "
+        "result, 'match-' gives the style the content's colours first",
+    )
+    color_space: ColorSpace = _option("rgb", "where lightness is taken, or colours are matched")
     precision: Precision = _option("float32", "of the network's activations")
     remat: bool = _option(False, "recompute activations in the backward pass to save memory")
 

@@ -1,0 +1,222 @@
+"""Control of colour: whose colours a stylization has.
+
+After Gatys, Bethge, Hertzmann & Shechtman 2016, "Preserving color in neural artistic style
+transfer" (arXiv:1606.05897): the content's lightness alone is stylized (luminance-only
+transfer), or the style's colours are matched to the content's first (colour histogram matching);
+and as in the peers, of a finished result the lightness alone is taken. Pure functions of RGB
+pictures in [0, 1], for `jit` and `vmap`.
+"""
+
+from functools import partial
+from typing import cast
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from nst_jax.choices import Color, ColorMatch, ColorSpace
+from nst_jax.colorspace import from_oklab, join, join_in_gamut, split, to_oklab
+from nst_jax.typing import AnyArray
+
+# A direction in which colours vary by less than 8 bits can say is one in which they do not vary.
+_LEAST_DEVIATION = 1 / 255
+_ROTATIONS = 16
+_SAMPLE = 2**14
+
+
+def before(
+    content: Float[AnyArray, "h w 3"],
+    style: Float[AnyArray, "h2 w2 3"],
+    color: Color,
+    space: ColorSpace = "rgb",
+) -> tuple[Float[Array, "h w 3"], Float[Array, "h2 w2 3"]]:
+    """The content and the style picture as the losses are to see them.
+
+    `luminance`: both grey, the style's lightness with the mean and deviation of the content's, as
+    Gatys et al. have it. `match-...`: the style by `match_colors`. Otherwise as they are.
+    """
+    content, style = jnp.asarray(content), jnp.asarray(style)
+    if color == "luminance":
+        light, _ = split(content, space)
+        other = jnp.clip(match_linear(split(style, space)[0], light), 0, 1)
+        return _grey(light, space), _grey(other, space)
+    if color in ("none", "luminance-after"):
+        return content, style
+    method = cast(ColorMatch, color.removeprefix("match-"))
+    return content, match_colors(style, content, method, space)
+
+
+def after(
+    content: Float[AnyArray, "h w 3"],
+    result: Float[AnyArray, "h w 3"],
+    color: Color,
+    space: ColorSpace = "rgb",
+) -> Float[Array, "h w 3"]:
+    """The result with the content's chroma, if `color` is about lightness; otherwise as it is."""
+    if color in ("luminance", "luminance-after"):
+        return with_lightness(content, result, space)
+    return jnp.asarray(result)
+
+
+def with_lightness(
+    colors: Float[AnyArray, "h w 3"],
+    light: Float[AnyArray, "h w 3"],
+    space: ColorSpace = "rgb",
+) -> Float[Array, "h w 3"]:
+    """A picture with the chroma of one and the lightness of another.
+
+    Where no colour within [0, 1] has both, chroma gives way (`colorspace.join_in_gamut`).
+    """
+    return join_in_gamut(split(light, space)[0], split(colors, space)[1], space)
+
+
+def match_colors(
+    picture: Float[AnyArray, "h w 3"],
+    reference: Float[AnyArray, "h2 w2 3"],
+    method: ColorMatch = "symmetric",
+    space: ColorSpace = "rgb",
+) -> Float[Array, "h w 3"]:
+    """A picture with the distribution of colours of another.
+
+    Args:
+        picture: RGB in [0, 1].
+        reference: likewise, of any size.
+        method: `symmetric`, `pca` or `cholesky` (`match_linear`), `histogram` (`match_histogram`)
+            or `sliced` (`match_sliced`).
+        space: in which to match.
+
+    Returns:
+        RGB, clipped to [0, 1].
+    """
+    if space == "oklab":
+        matched = _match(to_oklab(picture), to_oklab(reference), method)
+        return jnp.clip(from_oklab(matched), 0, 1)
+    return jnp.clip(_match(picture, reference, method), 0, 1)
+
+
+def match_linear(
+    picture: Float[AnyArray, "h w c"],
+    reference: Float[AnyArray, "h2 w2 c"],
+    method: ColorMatch = "symmetric",
+) -> Float[Array, "h w c"]:
+    """The affine map of the channels that brings mean and covariance to those of a reference.
+
+    With the symmetric roots P and R of the two covariances it is A = R Q P^-1, and the method is a
+    choice of the rotation Q: `pca` has none (A_IA of Gatys et al. 2016, after image analogies);
+    `cholesky` makes A triangular (their A_chol; the first channel leads); `symmetric` makes A
+    symmetric, which of all moves colours least: the linear Monge-Kantorovich map (Pitie &
+    Kokaram 2007).
+
+    Directions in which the picture does not vary (deviation below 1/255: grey or constant
+    pictures) cannot be stretched: what is left is transported as well as an affine map can, so
+    that a grey picture gets the reference's typical colour for each lightness, and a constant
+    one the mean.
+    """
+    values, _ = _centred(picture)
+    others, mean = _centred(reference)
+    P, inverse = _roots(values)
+    R, _ = _roots(others)
+    match method:
+        case "pca":
+            Q = jnp.eye(len(P), dtype=P.dtype)
+        case "cholesky":
+            Q = _product(_triangular(R), _triangular(P).T)
+        case _:
+            U, shared, Vt = jnp.linalg.svd(_product(R, P))
+            Q = _product(U * (shared >= _LEAST_DEVIATION**2)[None], Vt)
+    A = _product(_product(R, Q), inverse)
+    return (_product(values, A.T) + mean).reshape(picture.shape)
+
+
+def match_histogram(
+    picture: Float[AnyArray, "h w c"], reference: Float[AnyArray, "h2 w2 c"]
+) -> Float[Array, "h w c"]:
+    """Each channel through the increasing curve that gives it the reference's histogram.
+
+    Equal values stay equal: they share the quantile in the middle of theirs.
+    """
+    values, others = _flat(picture), _flat(reference)
+    return _match_channels(values, values, others).reshape(picture.shape)
+
+
+def match_sliced(
+    picture: Float[AnyArray, "h w c"], reference: Float[AnyArray, "h2 w2 c"]
+) -> Float[Array, "h w c"]:
+    """The joint distribution of channels: histograms along the axes of many rotations.
+
+    Pitie, Kokaram & Dahyot 2007 ("Automated colour grading"), with fixed rotations, the same in
+    each call. The curves are learnt from 16,384 pixels if there are more.
+    """
+    channels = picture.shape[-1]
+    rotations = jax.random.orthogonal(jax.random.key(0), channels, (_ROTATIONS,))
+    others = _sample(_flat(reference))
+
+    def turn(values, rotation):
+        seen, target = _product(values, rotation), _product(others, rotation)
+        return _product(_match_channels(seen, _sample(seen), target), rotation.T), None
+
+    matched, _ = lax.scan(turn, _flat(picture), rotations)
+    return matched.reshape(picture.shape)
+
+
+def _match(picture: AnyArray, reference: AnyArray, method: ColorMatch) -> Array:
+    if method == "histogram":
+        return match_histogram(picture, reference)
+    if method == "sliced":
+        return match_sliced(picture, reference)
+    return match_linear(picture, reference, method)
+
+
+def _grey(lightness: Float[Array, "h w 1"], space: ColorSpace) -> Float[Array, "h w 3"]:
+    none = jnp.zeros((*lightness.shape[:-1], 2 if space == "oklab" else 3), lightness.dtype)
+    return jnp.clip(join(lightness, none, space), 0, 1)
+
+
+def _flat(picture: AnyArray) -> Float[Array, "n c"]:
+    return jnp.asarray(picture).reshape(-1, picture.shape[-1])
+
+
+def _sample(values: Float[Array, "n c"]) -> Float[Array, "k c"]:
+    """At random, since pictures have periods; the same for pictures of one size."""
+    n = len(values)
+    if n <= _SAMPLE:
+        return values
+    return values[jax.random.randint(jax.random.key(0), (_SAMPLE,), 0, n)]
+
+
+def _centred(picture: AnyArray) -> tuple[Float[Array, "n c"], Float[Array, "1 c"]]:
+    values = _flat(picture)
+    mean = values.mean(axis=0, keepdims=True)
+    return values - mean, mean
+
+
+def _roots(values: Float[Array, "n c"]) -> tuple[Float[Array, "c c"], Float[Array, "c c"]]:
+    """The symmetric root of the covariance, and its inverse where there is one."""
+    variances, axes = jnp.linalg.eigh(_product(values.T, values) / len(values))
+    deviations = jnp.sqrt(jnp.maximum(variances, 0))
+    varies = deviations >= _LEAST_DEVIATION
+    inverses = jnp.where(varies, 1 / jnp.where(varies, deviations, 1), 0)
+    return _product(axes * deviations[None], axes.T), _product(axes * inverses[None], axes.T)
+
+
+def _triangular(root: Float[Array, "c c"]) -> Float[Array, "c c"]:
+    """The rotation that makes a symmetric root lower triangular, with a positive diagonal."""
+    Q, R = jnp.linalg.qr(root)
+    return Q * jnp.where(jnp.diagonal(R) < 0, -1, 1)[None]
+
+
+@partial(jax.vmap, in_axes=1, out_axes=1)
+def _match_channels(values: Array, sample: Array, reference: Array) -> Array:
+    """Channel by channel, the curve that takes the quantiles of a sample to a reference's."""
+    ordered, target = jnp.sort(sample), jnp.sort(reference)
+    n, m = len(ordered), len(target)
+    below, upto = (jnp.searchsorted(ordered, values, side=side) for side in ("left", "right"))
+    place = jnp.clip((below + upto) * (m / (2 * n)) - 0.5, 0, m - 1)
+    floor = jnp.floor(place).astype(jnp.int32)
+    low, high = target[floor], target[jnp.minimum(floor + 1, m - 1)]
+    return low + (place - floor) * (high - low)
+
+
+def _product(a: AnyArray, b: AnyArray) -> Array:
+    return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)
