@@ -25,38 +25,55 @@ _ROTATIONS = 16
 _SAMPLE = 2**14
 
 
-def before(
-    content: Float[AnyArray, "h w 3"],
-    style: Float[AnyArray, "h2 w2 3"],
-    color: Color,
-    space: ColorSpace = "rgb",
-) -> tuple[Float[Array, "h w 3"], Float[Array, "h2 w2 3"]]:
-    """The content and the style picture as the losses are to see them.
-
-    `luminance`: both grey, the style's lightness with the mean and deviation of the content's, as
-    Gatys et al. have it. `match-...`: the style by `match_colors`. Otherwise as they are.
-    """
-    content, style = jnp.asarray(content), jnp.asarray(style)
+def prepared_content(
+    content: Float[AnyArray, "h w 3"], color: Color, space: ColorSpace = "rgb"
+) -> Float[Array, "h w 3"]:
+    """The content picture as the losses are to see it: for `luminance` grey, otherwise as it is."""
     if color == "luminance":
-        light, _ = split(content, space)
-        other = jnp.clip(match_linear(split(style, space)[0], light), 0, 1)
-        return _grey(light, space), _grey(other, space)
-    if color in ("none", "luminance-after"):
-        return content, style
-    method = cast(ColorMatch, color.removeprefix("match-"))
-    return content, match_colors(style, content, method, space)
+        return as_rgb(grey(content, space))
+    return jnp.asarray(content)
 
 
-def after(
-    content: Float[AnyArray, "h w 3"],
-    result: Float[AnyArray, "h w 3"],
+def prepared_style(
+    style: Float[AnyArray, "h w 3"],
+    content: Float[AnyArray, "h2 w2 3"],
     color: Color,
     space: ColorSpace = "rgb",
 ) -> Float[Array, "h w 3"]:
-    """The result with the content's chroma, if `color` is about lightness; otherwise as it is."""
+    """A style picture as the losses are to see it.
+
+    For `luminance` grey, its lightness with the mean and deviation of the content's, as Gatys et
+    al. have it; for `match-...` by `match_colors`; otherwise as it is.
+    """
+    match color:
+        case "luminance":
+            light = match_linear(split(style, space)[0], split(content, space)[0])
+            return as_rgb(_grey(light, space))
+        case "none" | "luminance-after":
+            return jnp.asarray(style)
+    return match_colors(style, content, cast(ColorMatch, color.removeprefix("match-")), space)
+
+
+def restored(
+    result: Float[AnyArray, "h w 3"],
+    content: Float[AnyArray, "h w 3"],
+    color: Color,
+    space: ColorSpace = "rgb",
+) -> Float[Array, "h w 3"]:
+    """A result with the content's chroma if `color` is about lightness; otherwise as it is."""
     if color in ("luminance", "luminance-after"):
         return with_lightness(content, result, space)
     return jnp.asarray(result)
+
+
+def grey(picture: Float[AnyArray, "h w 3"], space: ColorSpace = "rgb") -> Float[Array, "h w 1"]:
+    """The greys in [0, 1], encoded as sRGB, that are as light as a picture's colours."""
+    return _grey(split(picture, space)[0], space)
+
+
+def as_rgb(picture: Float[Array, "h w c"]) -> Float[Array, "h w 3"]:
+    """A picture of one channel as a grey one of three; one of three as it is."""
+    return jnp.broadcast_to(picture, (*picture.shape[:2], 3))
 
 
 def with_lightness(
@@ -168,9 +185,10 @@ def _match(picture: AnyArray, reference: AnyArray, method: ColorMatch) -> Array:
     return match_linear(picture, reference, method)
 
 
-def _grey(lightness: Float[Array, "h w 1"], space: ColorSpace) -> Float[Array, "h w 3"]:
-    none = jnp.zeros((*lightness.shape[:-1], 2 if space == "oklab" else 3), lightness.dtype)
-    return jnp.clip(join(lightness, none, space), 0, 1)
+def _grey(lightness: Float[Array, "h w 1"], space: ColorSpace) -> Float[Array, "h w 1"]:
+    light = jnp.clip(lightness, 0, 1)
+    none = jnp.zeros((*light.shape[:2], 2 if space == "oklab" else 1), light.dtype)
+    return jnp.clip(join(light, none, space)[..., :1], 0, 1)
 
 
 def _flat(picture: AnyArray) -> Float[Array, "n c"]:

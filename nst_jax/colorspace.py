@@ -30,7 +30,7 @@ _FROM_CONES = np.array(
         [0.0259040371, 0.7827717662, -0.8086757660],
     ]
 )
-_BISECTIONS = 16
+_BISECTIONS = 12
 
 
 def to_oklab(rgb: Float[AnyArray, "*hw 3"]) -> Float[Array, "*hw 3"]:
@@ -67,7 +67,7 @@ def split(
 
 def join(
     lightness: Float[AnyArray, "*hw 1"], chroma: Float[AnyArray, "*hw c"], space: ColorSpace
-) -> Float[Array, "*hw 3"]:
+) -> Float[Array, "*hw _"]:
     """The inverse of `split`; beyond [0, 1] where there is no such colour."""
     if space == "oklab":
         return from_oklab(jnp.concatenate([lightness, chroma], axis=-1))

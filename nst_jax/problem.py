@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from nst_jax import images, memory, solvers
+from nst_jax import color, images, memory, solvers
+from nst_jax.choices import Color, ColorSpace
 from nst_jax.errors import InputError
 from nst_jax.networks.vgg import Network, require_layers, require_size
 from nst_jax.objectives import (
@@ -34,6 +35,9 @@ _HOLD = 10
 
 _content_targets = jax.jit(content_targets, static_argnums=0)
 _style_targets = jax.jit(style_targets, static_argnums=0)
+_prepared_content = jax.jit(color.prepared_content, static_argnums=(1, 2))
+_prepared_style = jax.jit(color.prepared_style, static_argnums=(2, 3))
+_restored = jax.jit(color.restored, static_argnums=(2, 3))
 
 
 class Factors(NamedTuple):
@@ -61,9 +65,12 @@ class ScaledObjective:
     units: float
 
     def __call__(self, z: Array, args: "Arguments") -> tuple[Array, dict[str, Array]]:
-        """What is minimised now, and the terms at their weights, of the picture `z / units`."""
+        """What is minimised now, and the terms at their weights, of the picture `z / units`.
+
+        An unknown of one channel stands for a grey picture.
+        """
         network, targets, weights, factors = args
-        total, terms = objective(self.spec, z / self.units, network, targets, weights)
+        total, terms = objective(self.spec, color.as_rgb(z / self.units), network, targets, weights)
         if factors is None:
             return total, terms
         return sum((f * terms[k] for k, f in factors._asdict().items()), jnp.zeros(())), terms
@@ -74,13 +81,17 @@ class Problem(NamedTuple):
 
     fn: ScaledObjective
     optimizer: solvers.Optimizer
-    x: Float[Array, "h w 3"]
+    x: Float[Array, "h w c"]
     args: Arguments
     learning_rate: float | Ramp
+    content: Float[Array, "h w 3"]
+    color: Color
+    color_space: ColorSpace
 
-    def picture(self, x: Float[Array, "h w 3"]) -> Float[Array, "h w 3"]:
-        """The picture that an unknown in 0..units stands for, clipped to [0, 1]."""
-        return jnp.clip(x / self.fn.units, 0, 1)
+    def picture(self, x: Float[Array, "h w c"]) -> Float[Array, "h w 3"]:
+        """The picture that an unknown in 0..units stands for, in [0, 1], its colours put back."""
+        picture = color.as_rgb(jnp.clip(x / self.fn.units, 0, 1))
+        return _restored(picture, self.content, self.color, self.color_space)
 
 
 def prepare(
@@ -122,9 +133,12 @@ def prepare(
         require_size(network, one, spec.style_layers, "style picture")
     height, width, _ = content.shape
     memory.require(settings, network, spec.layers, height, width)
+    choice, space = settings.color, settings.color_space
+    styles = [_prepared_style(one, content, choice, space) for one in styles]
+    seen: Array = _prepared_content(content, choice, space)
     drawn_to = [_style_targets(spec, network, one) for one in styles]
     targets = Targets(
-        _content_targets(spec, network, content),
+        _content_targets(spec, network, seen),
         drawn_to[0] if blend is None else stacked(drawn_to),
     )
     weights = Weights(
@@ -148,12 +162,16 @@ def prepare(
         rate = _LEARNING_RATES.get(settings.optimizer, _SGD_RATE_PER_PIXEL * height * width)
     # Learning rates are stated for pictures in [0, 1]; the optimiser sees 0..units.
     rate *= {"adam": units, "sgd": units**2}.get(settings.optimizer, 1.0)
-    x = initial_picture(settings, content, styles[0] if start is None else start)
+    x = initial_picture(settings, seen, styles[0] if start is None else start)
+    if choice == "luminance":
+        # With three channels the optimiser would work in colours that nobody gets to see.
+        x = color.grey(x, space)
     # Float arrays, not Python numbers: weak types would compile a second time.
     weights = jax.tree.map(lambda w: jnp.asarray(w, jnp.float32), weights)
     args = Arguments(network, targets, weights, _factors(settings))
     rate = _ramp(settings, "learning_rate", rate) or rate
-    return Problem(ScaledObjective(spec, units), optimizer, x * units, args, rate)
+    fn = ScaledObjective(spec, units)
+    return Problem(fn, optimizer, x * units, args, rate, content, choice, space)
 
 
 def _factors(settings: Settings) -> Factors | None:

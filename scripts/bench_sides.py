@@ -41,7 +41,7 @@ class Ours:
 
     def run(self, evaluations: int) -> None:
         """Value, gradient and update, that many times; returns when they are done."""
-        fn, optimizer, _, data, rate = self.problem
+        fn, optimizer, _, data, rate = self.problem[:5]
         self.state, trace = self.advance(
             fn, optimizer, self.state, data, rate, evaluations, capacity=64
         )
@@ -132,7 +132,7 @@ def _our_memory(
         found["device"] = stats["peak_bytes_in_use"]
     problem = prepare(resolve(**options), load_network(weights), content, style)
     state = solvers.start_jit(problem.optimizer, problem.x)
-    fn, optimizer, _, data, rate = problem
+    fn, optimizer, _, data, rate = problem[:5]
     advance: Any = solvers.advance_jit
     program = advance.lower(fn, optimizer, state, data, rate, 1, capacity=64).compile()
     needs = program.memory_analysis()

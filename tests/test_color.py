@@ -11,10 +11,11 @@ from scipy import linalg, stats
 from skimage import color as skimage_color
 from skimage import exposure
 
+import nst_jax as nst
 from nst_jax import color, colorspace
 from nst_jax.choices import Color, ColorMatch, ColorSpace
 
-SPACES, METHODS, COLORS = (get_args(kind) for kind in (ColorSpace, ColorMatch, Color))
+SPACES, METHODS = get_args(ColorSpace), get_args(ColorMatch)
 LINEAR = ("symmetric", "pca", "cholesky")
 LUMA = np.array([0.299, 0.587, 0.114])
 
@@ -261,10 +262,11 @@ def test_matching_under_jit_and_vmap(method):
 
 @pytest.mark.parametrize("space", SPACES)
 def test_luminance_before(space):
-    content, style = picture(1), picture(2, 31, 17)
-    seen, other = (np.asarray(p) for p in color.before(content, style, "luminance", space))
+    content, style = picture(1), picture(2)
+    seen = np.asarray(color.prepared_content(content, "luminance", space))
+    other = np.asarray(color.prepared_style(style, content, "luminance", space))
     for pixels in (seen, other):
-        np.testing.assert_allclose(np.ptp(pixels, axis=-1), 0, atol=1e-5)
+        np.testing.assert_array_equal(np.ptp(pixels, axis=-1), 0)
     l_content, l_seen = (np.asarray(colorspace.split(p, space)[0]) for p in (content, seen))
     np.testing.assert_allclose(l_seen, l_content, atol=1e-5)
     # sigma_C / sigma_S (L_S - mu_S) + mu_C: Gatys et al. 2016.
@@ -272,23 +274,89 @@ def test_luminance_before(space):
     expected = l_content.std() / l_style.std() * (l_style - l_style.mean()) + l_content.mean()
     np.testing.assert_allclose(l_other, expected, atol=1e-4)
     # Nothing stylized: the content comes back.
-    np.testing.assert_allclose(color.after(content, seen, "luminance", space), content, atol=5e-4)
+    shown = color.restored(seen, content, "luminance", space)
+    np.testing.assert_allclose(shown, content, atol=5e-4)
 
 
-@pytest.mark.parametrize("space", SPACES)
-@pytest.mark.parametrize("choice", COLORS)
-def test_every_choice_has_its_step_before_and_after(choice, space):
-    content, style, result = picture(1), picture(2), picture(3)
-    seen, other = color.before(content, style, choice, space)
-    shown = color.after(content, result, choice, space)
-    if choice != "luminance":
-        np.testing.assert_array_equal(seen, content)
-    if choice.startswith("match-"):
-        method = choice.removeprefix("match-")
-        np.testing.assert_array_equal(other, color.match_colors(style, content, method, space))
-    elif choice != "luminance":
-        np.testing.assert_array_equal(other, style)
-    if choice.startswith("luminance"):
-        np.testing.assert_array_equal(shown, color.with_lightness(content, result, space))
-    else:
-        np.testing.assert_array_equal(shown, result)
+def test_each_way_of_matching_is_a_choice():
+    assert [c for c in get_args(Color) if c.startswith("match-")] == [f"match-{m}" for m in METHODS]
+
+
+def stylize(content, style, **options):
+    wanted = {
+        "size": None,
+        "iterations": 6,
+        "optimizer": "adam",
+        "learning_rate": 0.003,
+        "progress": False,
+        **tiny.SHALLOW,
+    }
+    return nst.stylize(content, style, **{"network": tiny.network(), **wanted, **options})
+
+
+def test_luminance_of_a_result_alone():
+    content, style = picture(1), picture(2)
+    plain = stylize(content, style).image
+    for space in SPACES:
+        shown = stylize(content, style, color="luminance-after", color_space=space).image
+        expected = color.with_lightness(content, plain, space)
+        np.testing.assert_allclose(shown, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["cholesky", "histogram"])
+def test_styles_are_matched_before_they_are_looked_at(method):
+    content, styles = picture(1), [picture(2), picture(3)]
+    matched = [np.asarray(color.match_colors(s, content, method, "oklab")) for s in styles]
+    # As seen in the very first loss, before a step can enlarge what rounding makes.
+    how = {"init": "style", "iterations": 1}
+    choice = f"match-{method}"
+    shown = stylize(content, styles, color=choice, color_space="oklab", **how)
+    expected = stylize(content, matched, **how)
+    np.testing.assert_allclose(shown.losses["style"], expected.losses["style"], rtol=1e-3)
+    np.testing.assert_allclose(shown.losses["content"], expected.losses["content"], rtol=1e-3)
+    other = stylize(content, styles, **how)
+    assert abs(other.losses["style"] / shown.losses["style"] - 1) > 0.1
+
+
+@pytest.mark.parametrize(
+    ("init", "space"), [("content", "rgb"), ("noise", "oklab"), ("style", "rgb")]
+)
+def test_luminance_alone_is_stylized(init, space):
+    content, style = picture(1), picture(2)
+    seen = []
+    shown = stylize(
+        content,
+        style,
+        color="luminance",
+        color_space=space,
+        init=init,
+        callback=lambda now: seen.append(now.x),
+    )
+    if init != "style":  # whose style loss is nil
+        assert shown.losses["total"].min() < shown.losses["total"][0]
+    np.testing.assert_array_equal(seen[-1], shown.image)
+    # The unknown is one channel, its losses those of a grey picture.
+    settings = nst.Settings(color="luminance", color_space=space, init=init, **tiny.SHALLOW)
+    problem = nst.prepare(settings, tiny.network(), content, style)
+    assert problem.x.shape == (*content.shape[:2], 1)
+    assert problem.fn(problem.x, problem.args)[0] == pytest.approx(shown.losses["total"][0])
+    # Hues are the content's; lightness, here, is not.
+    (light, chroma), (was, wanted) = (colorspace.split(p, space) for p in (shown.image, content))
+    share = (chroma * wanted).sum(-1, keepdims=True) / (wanted**2).sum(-1, keepdims=True)
+    np.testing.assert_allclose(chroma, share * wanted, atol=1e-4)
+    assert np.abs(light - was).max() > 0.005
+
+
+@pytest.mark.parametrize("choice", ["luminance", "luminance-after", "match-symmetric"])
+def test_pictures_without_colour_are_stylized(choice):
+    for content, style in (
+        (grey(1), picture(2)),
+        (picture(1), grey(2)),
+        (grey(1), constant(0, 0, 0)),
+    ):
+        result = stylize(content, style, color=choice)
+        assert result.status == "finished"
+        assert np.isfinite(result.image).all()
+        assert np.isfinite(result.losses["total"]).all()
+        if choice.startswith("luminance") and (content == content[..., :1]).all():
+            np.testing.assert_allclose(np.ptp(result.image, axis=-1), 0, atol=1e-5)
