@@ -60,13 +60,13 @@ def test_blends_are_traced_and_vmap():
     settings = nst.Settings(**tiny.SHALLOW)
     content, *styles = (a / np.float32(255) for a in (CONTENT, *STYLES))
     problem = nst.prepare(settings, NETWORK, content, styles)
-    network, targets, weights = problem.args
+    args = problem.args
     traces = []
 
     @jax.jit
     def total(blend):
         traces.append(None)
-        return problem.fn(problem.x, (network, targets, weights._replace(blend=blend)))[0]
+        return problem.fn(problem.x, args._replace(weights=args.weights._replace(blend=blend)))[0]
 
     blends = jnp.float32(path(2, 3))
     each = [float(total(blend)) for blend in blends]
@@ -171,8 +171,9 @@ def test_bad_series_get_a_sentence():
 def test_targets_of_one_style_are_not_stacked():
     settings = nst.Settings(**tiny.SHALLOW)
     content, style = (a / np.float32(255) for a in (CONTENT, STYLES[0]))
-    fn, _, _, (_, targets, weights), _ = nst.prepare(settings, NETWORK, content, style)
-    assert fn == ScaledObjective(nst.Objective(("relu2_1",), ("relu1_1", "relu2_1")), 255.0)
+    problem = nst.prepare(settings, NETWORK, content, style)
+    _, targets, weights, _ = problem.args
+    assert problem.fn == ScaledObjective(nst.Objective(("relu2_1",), ("relu1_1", "relu2_1")), 255.0)
     assert weights.blend is None
     assert {g.ndim for g in targets.style.values()} == {2}
 
