@@ -12,17 +12,22 @@ from tqdm.auto import tqdm
 from nst_jax import loop
 from nst_jax.errors import InputError
 from nst_jax.images import PictureSource
+from nst_jax.inputs import Sources, read_pictures
+from nst_jax.maps import MapSource
 from nst_jax.networks.load import load_network
 from nst_jax.networks.vgg import Network
-from nst_jax.request import Request, network_options, read_pictures, resolve_options
+from nst_jax.request import Request, network_options, resolve_options, without_content
 from nst_jax.result import Stylization
 from nst_jax.settings import CHOICES, PRESETS, Settings
 
 
 def stylize(
-    content: PictureSource,
+    content: PictureSource | None,
     style: PictureSource | Sequence[PictureSource],
     *,
+    content_regions: MapSource | None = None,
+    style_regions: MapSource | Sequence[MapSource | None] | None = None,
+    keep: PictureSource | None = None,
     preset: str = "default",
     network: str | os.PathLike | Network = "auto",
     offline: bool | None = None,
@@ -33,8 +38,15 @@ def stylize(
     """Draw the content of one picture in the style of another (Gatys et al. 2016).
 
     Args:
-        content: path, bytes, PIL picture, numpy (uint8, or float in [0, 1]) or JAX array.
+        content: path, bytes, PIL picture, numpy (uint8, or float in [0, 1]) or JAX array; None
+            makes a picture from `content_regions` alone, without content, from noise.
         style: likewise; or a list of several, mixed by `style_blend`.
+        content_regions: label map of the content, or a list with one grey mask for each region
+            (`maps.read`).
+        style_regions: likewise of the style, with the same labels: each region is drawn to the
+            style's region of that label; with several styles, a list with a map or None for each.
+            Which style a region takes may also be said by `region_styles`.
+        keep: grey mask, white where the content's own pixels stay.
         preset: `default`, or named after a paper or peer: `gatys`, `paper`, `neural-style`.
         network: `vgg19`, `vgg16`, `vgg19-lite`, a weight file, `auto`, or a network object, which
             brings its own pooling, padding, precision and remat.
@@ -52,8 +64,11 @@ def stylize(
         InputError: anything that cannot be used, in a sentence that says what to do.
         KeyboardInterrupt: Ctrl-C before there was a picture.
     """
+    if content is None:
+        options = without_content(preset, options, keep)
     settings, start = resolve_options(preset, network, options)
-    pictures = read_pictures(settings, content, style, start)
+    sources = Sources(content, style, start, content_regions, style_regions, keep)
+    pictures = read_pictures(settings, sources)
     if isinstance(network, str | os.PathLike):
         how = network_options(settings)
         network = load_network(network, how, offline=offline, progress=progress)

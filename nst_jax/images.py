@@ -13,7 +13,7 @@ import re
 import threading
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -56,12 +56,14 @@ class Picture:
         rgb: sRGB, float32 in [0, 1].
         alpha: opacity, float32 in [0, 1], with `rgb` not multiplied by it; None if all opaque.
         icc: the source's colour profile if another than sRGB that `save` can convert back to.
+        original: height and width of what was read, where `rgb` may have another size.
 
     """
 
     rgb: Float[np.ndarray, "h w 3"]
     alpha: Float[np.ndarray, "h w"] | None = None
     icc: bytes | None = None
+    original: tuple[int, int] | None = None
 
 
 def read(
@@ -101,13 +103,14 @@ def read(
         picture = _decode(source, name, limit)
     else:
         picture = _from_array(source, name)
+    height, width, _ = picture.rgb.shape
+    original = height, width
     if size is None:
-        return picture
-    h, w, _ = picture.rgb.shape
-    h, w = fit(h, w, size)
+        return replace(picture, original=original)
+    h, w = fit(*original, size)
     _require_pixels(h, w, limit, f"{name} at size={size}")
     rgb, alpha = resize_with_alpha(picture.rgb, picture.alpha, (h, w))
-    return Picture(rgb, alpha, picture.icc)
+    return Picture(rgb, alpha, picture.icc, original)
 
 
 def _decode(source: str | os.PathLike | bytes | Image.Image, name: str, limit: int) -> Picture:

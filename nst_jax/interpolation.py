@@ -13,7 +13,7 @@ from nst_jax.result import Stylization
 
 
 def interpolate(
-    content: PictureSource,
+    content: PictureSource | None,
     styles: Sequence[PictureSource],
     *,
     steps: int = 5,

@@ -1,17 +1,20 @@
 """The objective: one pure scalar function of (picture, network, targets, weights)."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.tree_util import Partial
 from jaxtyping import Array, Float
 
-from nst_jax import losses, statistics
+from nst_jax import losses, regions, statistics
 from nst_jax.choices import Normalization
 from nst_jax.networks.vgg import Network
+from nst_jax.ordering import beside
+from nst_jax.regions import Kept
 from nst_jax.typing import AnyArray
 
 
@@ -36,17 +39,22 @@ class Objective:
 class Targets(NamedTuple):
     """What the picture is drawn to, per layer: content features (h, w, c), Gram matrices (c, c).
 
-    The matrices of several styles are stacked, (k, c, c); `Weights.blend` says how they mix.
+    The matrices of several styles, or of several of their regions, are stacked, (k, c, c);
+    `Weights.blend` says how they mix. `guides` (r, h, w) are there if the picture has regions
+    (`regions.at_layers`), `kept` if some of it stays as it is.
     """
 
     content: dict[str, Array]
     style: dict[str, Array]
+    guides: dict[str, Float[Array, "r _ _"]] | None = None
+    kept: Kept | None = None
 
 
 class Weights(NamedTuple):
     """Weights of the terms: traced; a leading axis under `vmap` makes a sweep.
 
-    `blend` holds the weights of several styles, summing to 1; None where there is one.
+    `blend` holds the weights of several styles, summing to 1, (k,), or for each region of the
+    picture, (r, k); None where there is one style and no region.
     """
 
     content: Float[Array, ""] | float
@@ -54,7 +62,7 @@ class Weights(NamedTuple):
     tv: Float[Array, ""] | float
     content_layers: dict[str, Float[Array, ""] | float]
     style_layers: dict[str, Float[Array, ""] | float]
-    blend: Float[AnyArray, " k"] | None = None
+    blend: Float[AnyArray, "*r k"] | None = None
 
 
 def content_targets(
@@ -65,20 +73,22 @@ def content_targets(
 
 
 def style_targets(
-    spec: Objective, network: Network, style: Float[AnyArray, "h w 3"]
-) -> dict[str, Float[Array, "c c"]]:
-    """Gram matrices of the style picture, (h, w, 3) in [0, 1], at the style layers."""
+    spec: Objective,
+    network: Network,
+    style: Float[AnyArray, "h w 3"],
+    guides: dict[str, Float[Array, "r _ _"]] | None = None,
+) -> dict[str, Float[Array, "*r _ _"]]:
+    """Gram matrices of the style picture, (h, w, 3) in [0, 1], at the style layers.
+
+    With `guides` (`regions.at_layers`), those of its regions, (r, c, c).
+    """
     if not spec.style_layers:
         return {}
-    return {k: statistics.gram(f) for k, f in network(style, spec.style_layers).items()}
+    found = network(style, spec.style_layers)
+    return {k: statistics.in_regions(f, (guides or {}).get(k)) for k, f in found.items()}
 
 
-def stacked(targets: Sequence[dict[str, Array]]) -> dict[str, Array]:
-    """The `style_targets` of several styles as one, for `Targets.style` and `Weights.blend`."""
-    return jax.tree.map(lambda *each: jnp.stack(each), *targets)
-
-
-def blended(target: Array, blend: Float[AnyArray, " k"] | None) -> Array:
+def blended(target: Array, blend: Float[AnyArray, "*r k"] | None) -> Array:
     """The weighted mean of stacked targets: what a picture showing these shares would measure."""
     if blend is None:
         return target
@@ -105,13 +115,8 @@ def objective(
         The total, and every term as it enters the total: `total`, `content`, `style`, `tv`, and
         each layer by name (a layer used for both content and style has the sum of the two).
     """
-
-    def tap(layer: str, features: Array) -> tuple[Array, tuple[Array, Array | None]]:
-        if layer not in spec.style_layers:
-            return features, (features, None)
-        features, gram = statistics.with_gram(features)
-        return features, (features, gram)
-
+    image = regions.composed(image, targets.kept)
+    tap = Partial(partial(_tap, spec), targets.guides)
     found = network(image, spec.layers, tap) if spec.layers else {}
     content = {
         layer: weights.content
@@ -127,11 +132,12 @@ def objective(
     style = {
         layer: weights.style
         * weights.style_layers[layer]
-        * losses.style_loss(
+        * _style_loss(
+            spec,
             found[layer][1],
             blended(targets.style[layer], weights.blend),
-            spec.normalization,
-            width=network.widths[layer],
+            (targets.guides or {}).get(layer),
+            network.widths[layer],
         )
         for layer in spec.style_layers
     }
@@ -144,3 +150,23 @@ def objective(
     total = terms["content"] + terms["style"] + terms["tv"]
     by_layer: dict[str, Array] = {k: content.get(k, zero) + style.get(k, zero) for k in spec.layers}
     return total, {"total": total, **terms, **by_layer}
+
+
+def _tap(
+    spec: Objective, guides: dict[str, Array] | None, layer: str, features: Array
+) -> tuple[Array, tuple[Array, Array | None]]:
+    """Of a layer's features: those to go on with, and themselves with their statistics."""
+    if layer not in spec.style_layers:
+        return features, (features, None)
+    both: Any = beside(statistics.in_regions, features, (guides or {}).get(layer))
+    return both[0], both
+
+
+def _style_loss(
+    spec: Objective, found: Array, target: Array, guides: Array | None, width: int
+) -> Float[Array, ""]:
+    """The loss of one layer; of regions, the sum by their shares of the picture."""
+    loss = partial(losses.style_loss, normalization=spec.normalization, width=width)
+    if guides is None:
+        return loss(found, target)
+    return jnp.vdot(guides.mean((1, 2)), jax.vmap(loss)(found, target))

@@ -1,5 +1,9 @@
 """Order of computation, where memory depends on it."""
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
@@ -14,3 +18,28 @@ def after(value: Array, other: Array) -> Array:
     """
     first = jax.lax.stop_gradient(other[(0,) * other.ndim])
     return value + (0 * first).astype(jnp.result_type(value))
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def beside(measure: Callable[[Array, Any], Any], features: Array, given: Any) -> tuple[Array, Any]:
+    """The features and `measure(features, given)`, for features that are also used further on.
+
+    The measure's part of the gradient waits for the other part, and makes what it needs of the
+    features again. Otherwise XLA computes it in the forward pass already, and keeps it, or a copy
+    of the features, for every layer: 125 of 579 MB with VGG19 at 512 px. `given` is not
+    differentiated.
+    """
+    return features, measure(features, given)
+
+
+def _beside_forward(measure, features, given):
+    return beside(measure, features, given), (features, given)
+
+
+def _beside_backward(measure, kept, cotangents):
+    (features, given), (further, own) = kept, cotangents
+    _, pull = jax.vjp(lambda f: measure(f, given), after(features, further))
+    return further + pull(own)[0], jax.tree.map(jnp.zeros_like, given)
+
+
+beside.defvjp(_beside_forward, _beside_backward)

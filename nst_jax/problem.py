@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from nst_jax import color, images, memory, solvers
 from nst_jax.choices import Color, ColorSpace
 from nst_jax.errors import InputError
+from nst_jax.maps import resized
 from nst_jax.networks.vgg import Network, require_layers, require_size
 from nst_jax.objectives import (
     Objective,
@@ -19,10 +20,10 @@ from nst_jax.objectives import (
     Weights,
     content_targets,
     objective,
-    stacked,
     style_targets,
 )
 from nst_jax.ramps import Ramp
+from nst_jax.regions import Kept, Regions, at_layers, composed, require_all, stacked
 from nst_jax.settings import INITS, Settings
 from nst_jax.typing import AnyArray
 
@@ -89,9 +90,14 @@ class Problem(NamedTuple):
     color_space: ColorSpace
 
     def picture(self, x: Float[Array, "h w c"]) -> Float[Array, "h w 3"]:
-        """The picture that an unknown in 0..units stands for, in [0, 1], its colours put back."""
-        picture = color.as_rgb(jnp.clip(x / self.fn.units, 0, 1))
-        return _restored(picture, self.content, self.color, self.color_space)
+        """The picture that an unknown in 0..units stands for, in [0, 1].
+
+        Its colours are put back, and what is kept is in its place.
+        """
+        drawn = color.as_rgb(jnp.clip(x / self.fn.units, 0, 1))
+        drawn = _restored(drawn, self.content, self.color, self.color_space)
+        kept = self.args.targets.kept
+        return drawn if kept is None else composed(drawn, Kept(kept.mask, self.content))
 
 
 def prepare(
@@ -100,6 +106,7 @@ def prepare(
     content: Float[AnyArray, "h w 3"],
     style: Float[AnyArray, "_ _ 3"] | Sequence[Float[AnyArray, "_ _ 3"]],
     start: Float[AnyArray, "h3 w3 3"] | None = None,
+    regions: Regions | None = None,
 ) -> Problem:
     """The minimisation that `settings` ask for, with its targets computed.
 
@@ -111,10 +118,12 @@ def prepare(
             sizes.
         start: the picture to start from if `settings.init` is a picture; scaled to cover the
             content.
+        regions: what is drawn to what, and what is kept, from `regions.match`; they bring the
+            weights of the styles.
 
     Raises:
         InputError: layers that the network lacks, pictures too small, too little memory, blend
-            weights for another number of styles.
+            weights for another number of styles, a region that is empty.
     """
     if start is None and settings.init not in INITS:
         raise InputError(f"init is '{settings.init}', but there is no picture: give start.")
@@ -127,7 +136,7 @@ def prepare(
     require_layers(network, spec.layers)
     content = jnp.asarray(content)
     styles = [jnp.asarray(s) for s in (style if isinstance(style, list | tuple) else [style])]
-    blend = blend_weights(settings, len(styles))
+    blend = blend_weights(settings, len(styles)) if regions is None else regions.blend
     require_size(network, content, spec.layers, "content picture")
     for one in styles:
         require_size(network, one, spec.style_layers, "style picture")
@@ -136,10 +145,10 @@ def prepare(
     choice, space = settings.color, settings.color_space
     styles = [_prepared_style(one, content, choice, space) for one in styles]
     seen: Array = _prepared_content(content, choice, space)
-    drawn_to = [_style_targets(spec, network, one) for one in styles]
     targets = Targets(
         _content_targets(spec, network, seen),
-        drawn_to[0] if blend is None else stacked(drawn_to),
+        _sources(spec, network, styles, regions),
+        *_in_picture(spec, network, seen, regions),
     )
     weights = Weights(
         settings.content_weight,
@@ -196,6 +205,40 @@ def _ramp(settings: Settings, option: str, value: float, hold: int = 1) -> Ramp 
         )
     )
     return Ramp(schedule.course, start, end, length, jnp.asarray(hold, jnp.int32))
+
+
+def _sources(
+    spec: Objective, network: Network, styles: Sequence[Array], regions: Regions | None
+) -> dict[str, Array]:
+    """What the styles, or their regions, measure; stacked where there are several or regions."""
+    if regions is None and len(styles) == 1:
+        return _style_targets(spec, network, styles[0])
+    found: list[dict[str, Array]] = []
+    maps = (None,) * len(styles) if regions is None else regions.styles
+    for style, masks in zip(styles, maps, strict=True):
+        if masks is None:
+            whole = _style_targets(spec, network, style)
+            found.append(jax.tree.map(lambda t: t[None], whole))
+        else:
+            height, width, _ = style.shape
+            guides = at_layers(stacked(masks, (height, width)), network, spec.style_layers)
+            require_all(guides, masks, "style")
+            found.append(_style_targets(spec, network, style, guides))
+    return jax.tree.map(lambda *each: jnp.concatenate(each), *found)
+
+
+def _in_picture(
+    spec: Objective, network: Network, content: Array, regions: Regions | None
+) -> tuple[dict[str, Array] | None, Kept | None]:
+    """Where the regions lie at each layer, and what of the content is kept."""
+    if regions is None:
+        return None, None
+    height, width, _ = content.shape
+    guides = at_layers(regions.drawn((height, width)), network, spec.style_layers)
+    require_all(guides, regions.labels, "content")
+    if regions.keep is None:
+        return guides, None
+    return guides, Kept(jnp.asarray(resized(regions.keep, (height, width))), content)
 
 
 def blend_weights(settings: Settings, styles: int) -> Float[np.ndarray, " k"] | None:

@@ -1,31 +1,22 @@
 """What a stylization starts from, settings, network and pictures; and what it comes to."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
-from nst_jax import images, loop
+from nst_jax import loop
 from nst_jax.errors import InputError
-from nst_jax.images import Picture, PictureSource
+from nst_jax.images import PictureSource
+from nst_jax.inputs import Pictures
 from nst_jax.networks.vgg import Network, Options
-from nst_jax.problem import Problem, blend_weights, prepare
+from nst_jax.problem import Problem, prepare
 from nst_jax.result import Stylization
 from nst_jax.settings import INITS, PICTURE, Settings, resolve
 
 _TERMS = ("total", "content", "style", "tv")
-
-
-class Pictures(NamedTuple):
-    """What was read: the content, the styles, the start if it is a picture; names of the files."""
-
-    content: Picture
-    styles: list[Float[np.ndarray, "_ _ 3"]]
-    start: Float[np.ndarray, "_ _ 3"] | None
-    sources: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -38,8 +29,8 @@ class Request:
 
     def problem(self) -> Problem:
         """The minimisation; see `prepare`."""
-        content, styles, start, _ = self.pictures
-        return prepare(self.settings, self.network, content.rgb, styles, start)
+        content, styles, start, regions, _ = self.pictures
+        return prepare(self.settings, self.network, content.rgb, styles, start, regions)
 
     def stylization(self, problem: Problem, outcome: loop.Outcome) -> Stylization:
         """The result, when the minimisation is done."""
@@ -83,41 +74,19 @@ def network_options(settings: Settings) -> Options:
     return Options(settings.pooling, settings.padding, settings.precision, settings.remat)
 
 
-def read_pictures(
-    settings: Settings,
-    content: PictureSource,
-    style: PictureSource | Sequence[PictureSource],
-    start: PictureSource | None,
-) -> Pictures:
-    """The pictures at the sizes that the settings ask for.
+def without_content(preset: str, options: Mapping[str, Any], keep: Any) -> dict[str, Any]:
+    """The options of a picture that has no content, but a map of its regions.
 
     Raises:
-        InputError: pictures that cannot be read; blend weights or scales for another number of
-            styles.
+        InputError: options that need a content picture.
     """
-    picture = images.read(content, size=settings.size, what="content picture")
-    styles, absolute = _several(style), settings.style_size or settings.size
-    if not styles:
-        raise InputError("There is no style picture in the list: give at least one.")
-    blend_weights(settings, len(styles))  # before anything is fetched or computed
-    scales = settings.style_scale or (None,)
-    if len(scales) not in (1, len(styles)):
-        raise InputError(
-            f"style_scale has {len(scales)} numbers, but the number of style pictures is "
-            f"{len(styles)}: give one number, or one for each."
-        )
-    scales *= len(styles) if len(scales) == 1 else 1
-    long = max(picture.rgb.shape[:2])
-    sizes = [absolute if scale is None else max(1, round(scale * long)) for scale in scales]
-    return Pictures(
-        picture,
-        [
-            images.read(one, size=size, what="style picture").rgb
-            for one, size in zip(styles, sizes, strict=True)
-        ],
-        start if start is None else images.read(start, what="init picture").rgb,
-        _names(content, style),
-    )
+    needing = [k for k in ("content_weight", "content_layers") if options.get(k)]
+    if isinstance(options.get("init"), str) and options["init"] in ("content", "blend"):
+        needing.append(f"init '{options['init']}'")
+    needing += ["keep"] * (keep is not None)
+    if needing:
+        raise InputError(f"There is no content picture, but {needing[0]} needs one.")
+    return {"init": "noise", **options, "content_layers": ""}
 
 
 def _resolve(preset: str, network: Any, options: Mapping[str, Any]) -> Settings:
@@ -138,19 +107,3 @@ def _resolve(preset: str, network: Any, options: Mapping[str, Any]) -> Settings:
     how = getattr(network, "options", None)
     own = asdict(how) if isinstance(how, Options) else {}
     return resolve(preset, network=network.name, **own, **options)
-
-
-def _several(style: Any) -> list[Any]:
-    return list(style) if isinstance(style, list | tuple) else [style]
-
-
-def _names(content: PictureSource, style: Any) -> dict[str, Any]:
-    """File names alone: they go into the picture, and folders are nobody's business."""
-    names = {"content": _name(content), "style": [_name(s) for s in _several(style)]}
-    if len(names["style"]) == 1:
-        names["style"] = names["style"][0]
-    return {k: v for k, v in names.items() if v and v != [None] * len(v)}
-
-
-def _name(source: PictureSource) -> str | None:
-    return os.path.basename(source) if isinstance(source, str | os.PathLike) else None

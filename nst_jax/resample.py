@@ -55,12 +55,28 @@ def cover(
     return np.clip(_resample(rgb, height_width, box), 0, 1)
 
 
+def resize_masks(
+    masks: Float[np.ndarray, "*r h w"], height_width: tuple[int, int]
+) -> Float[np.ndarray, "*r h2 w2"]:
+    """Masks at another size, antialiased by a kernel that is nowhere negative.
+
+    Pixels that belong to several masks by shares of sum 1 keep that sum.
+    """
+    height, width = masks.shape[-2:]
+    planes = np.moveaxis(masks.reshape(-1, height, width), 0, -1)
+    planes = np.clip(_resample(planes, height_width, None, Image.Resampling.BILINEAR), 0, 1)
+    return np.moveaxis(planes, -1, 0).reshape(*masks.shape[:-2], *height_width)
+
+
 def _resample(
-    values: Float[np.ndarray, "h w c"], height_width: tuple[int, int], box: _Box | None = None
+    values: Float[np.ndarray, "h w c"],
+    height_width: tuple[int, int],
+    box: _Box | None = None,
+    kernel: Image.Resampling = Image.Resampling.LANCZOS,
 ) -> Float[np.ndarray, "h2 w2 c"]:
     h, w = height_width
     planes = [
-        Image.fromarray(plane).resize((w, h), Image.Resampling.LANCZOS, box=box)
+        Image.fromarray(plane).resize((w, h), kernel, box=box)
         for plane in np.moveaxis(values.astype(np.float32), -1, 0)
     ]
     return np.stack([np.asarray(plane) for plane in planes], axis=-1)

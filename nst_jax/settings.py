@@ -65,6 +65,9 @@ class Settings:
     style_blend: tuple[float, ...] | None = _option(
         None, "weights of several styles; their statistics are averaged. 'none' is equal weights"
     )
+    region_styles: Mapping[str, int] | None = _option(
+        None, "which style each content region takes: LABEL:NUMBER,...; 0 keeps the content there"
+    )
     iterations: int = _option(500, "function evaluations, as in every peer")
     seconds: float | None = _option(None, "end the run after so many seconds, compilation included")
     tolerance: float = _option(
@@ -117,6 +120,7 @@ class Settings:
             object.__setattr__(self, name, parse_layers(getattr(self, name), name))
         for name in ("style_scale", "style_blend"):
             object.__setattr__(self, name, parse_numbers(getattr(self, name), name))
+        object.__setattr__(self, "region_styles", parse_choices(self.region_styles))
         for f in fields(self):
             object.__setattr__(self, f.name, self._checked(f.name))
         content = self.content_weight and any(self.content_layers.values())
@@ -282,6 +286,29 @@ def parse_numbers(numbers: Any, what: str) -> tuple[float, ...] | None:
                 f"{what} is {number!r}, but must be numbers from {low} to {high}, or None."
             )
     return tuple(float(number) for number in numbers)
+
+
+def parse_choices(choices: Any) -> dict[str, int] | None:
+    """`LABEL:NUMBER,...`, or a mapping, as a dict from label to whole number; None stays.
+
+    Raises:
+        InputError: nothing at all, or what is not of that form.
+    """
+    if choices is None:
+        return None
+    if isinstance(choices, str):
+        parts = [part.rpartition(":") for part in choices.split(",")]
+        choices = {label: number for label, _, number in parts}
+    if not isinstance(choices, Mapping) or not choices:
+        raise InputError(f"region_styles is {choices!r}, but must be a mapping to whole numbers.")
+    for label, number in choices.items():
+        text = number.strip() if isinstance(number, str) else str(number)
+        if not str(label).strip() or not text.isdecimal():
+            raise InputError(
+                f"region_styles: '{label}:{number}' is not LABEL:NUMBER, with the number of a "
+                "style from 1, or 0."
+            )
+    return {str(label).strip(): int(number) for label, number in choices.items()}
 
 
 def _number_or_text(text: str) -> float | str:

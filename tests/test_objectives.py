@@ -28,8 +28,9 @@ from nst_jax import (
 )
 from nst_jax.choices import Normalization
 from nst_jax.networks.weightfile import CAFFE
+from nst_jax.ordering import beside
 from nst_jax.problem import Arguments, ScaledObjective
-from nst_jax.statistics import with_gram
+from nst_jax.statistics import in_regions
 
 NORMALIZATIONS = get_args(Normalization)
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
@@ -119,13 +120,13 @@ def test_gram_beside_features_has_the_same_gradient(rng):
         return jnp.sum(g * (flat.T @ flat) / 20) + jnp.sum(w * f**2)
 
     def ours(f):
-        f, matrix = with_gram(f)
+        f, matrix = beside(in_regions, f, None)
         return jnp.sum(g * matrix) + jnp.sum(w * f**2)
 
     np.testing.assert_allclose(ours(features), plain(features), rtol=1e-5)
     np.testing.assert_allclose(jax.grad(ours)(features), jax.grad(plain)(features), rtol=1e-4)
     # Where only the Gram matrix is used, the other part of the gradient is zero.
-    alone = jax.grad(lambda f: jnp.sum(g * with_gram(f)[1]))(features)
+    alone = jax.grad(lambda f: jnp.sum(g * beside(in_regions, f, None)[1]))(features)
     np.testing.assert_allclose(alone, jax.grad(lambda f: jnp.sum(g * gram(f)))(features), rtol=1e-4)
 
 

@@ -18,13 +18,22 @@ def add(commands: Any) -> None:
         description=f"Presets: {', '.join(PRESETS)}. Options that are not given are the preset's; "
         "the defaults shown are those of 'default'.",
     )
-    parser.add_argument("content", metavar="CONTENT", help="picture file")
+    parser.add_argument(
+        "content", metavar="CONTENT", help="picture file; 'none' with --content-regions alone"
+    )
     parser.add_argument(
         "style", metavar="STYLE", nargs="+", help="picture file; several are mixed (--style-blend)"
     )
     parser.add_argument(
         "-o", "--output", required=True, metavar="OUT", help="PNG, JPEG, WebP or TIFF, by suffix"
     )
+    parser.add_argument(
+        "--content-regions", metavar="FILE,...", help="label map, or one mask for each region"
+    )
+    parser.add_argument(
+        "--style-regions", metavar="FILE,...", help="likewise; with several styles a map for each"
+    )
+    parser.add_argument("--keep", metavar="FILE", help="mask, white where the content stays")
     parser.add_argument("--force", action="store_true", help="overwrite OUT")
     parser.add_argument(
         "--steps", type=int, help="go from style to style in so many pictures: OUT-1, OUT-2, ..."
@@ -55,17 +64,27 @@ def _run(args: argparse.Namespace) -> int:
         if not args.quiet:
             print(f"{result!r}\n{path}")
 
-    options = flags.given_settings(args) | {
-        "offline": args.offline or None,
-        "progress": not args.quiet,
+    given = {
+        "content_regions": _files(args.content_regions),
+        "style_regions": _files(args.style_regions),
+        "keep": args.keep,
     }
+    options = flags.given_settings(args) | {k: v for k, v in given.items() if v is not None}
+    options |= {"offline": args.offline or None, "progress": not args.quiet}
+    content = None if args.content.lower() == "none" else args.content
     if series:
-        results = interpolate(args.content, args.style, steps=args.steps, each=save, **options)
+        results = interpolate(content, args.style, steps=args.steps, each=save, **options)
         whole = len(results) == args.steps and results[-1].status != "interrupted"
         return 0 if whole else 130
-    result = stylize(args.content, args.style if len(args.style) > 1 else args.style[0], **options)
+    result = stylize(content, args.style if len(args.style) > 1 else args.style[0], **options)
     save(result)
     return 130 if result.status == "interrupted" else 0
+
+
+def _files(text: str | None) -> Any:
+    """One file name, or several between commas, or none."""
+    names = [None if name.lower() == "none" else name for name in (text or "none").split(",")]
+    return names if len(names) > 1 else names[0]
 
 
 def _numbered(output: Path, steps: int) -> list[Path]:

@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from flax import nnx
+from jax.tree_util import Partial
 from jaxtyping import Array, Float
 
 from nst_jax.choices import Padding, Pooling, Precision
@@ -140,7 +141,8 @@ class VGG(nnx.Module):
         Args:
             image: RGB in [0, 1] (values outside are allowed: an optimiser passes through them).
             layers: names such as `conv4_2`, `relu4_2` (after the nonlinearity), `pool4`.
-            tap: what to give back for a layer; its activations, if nothing else is said.
+            tap: what to give back for a layer; its activations, if nothing else is said. Arrays
+                that it needs belong into a `jax.tree_util.Partial`.
 
         Returns:
             A dict from layer name to (h', w', c), float32, or bfloat16 at that precision.
@@ -149,30 +151,28 @@ class VGG(nnx.Module):
             InputError: a layer that the network does not have.
         """
         require_layers(self, layers)
+        tap = tap if isinstance(tap, Partial) else Partial(tap)
         wanted, features = set(layers), {}
         x = preprocess(image, self.preprocessing).astype(activation_dtype(self.options.precision))
         for number, block in enumerate(self.blocks, 1):
             if not wanted:
                 break
-            run = partial(
-                _run_block, options=self.options, number=number, wanted=frozenset(wanted), tap=tap
-            )
-            x, found = (rematerialized(run) if self.options.remat else run)(block, x)
+            run = partial(_run_block, options=self.options, number=number, wanted=frozenset(wanted))
+            x, found = (rematerialized(run) if self.options.remat else run)((block, tap), x)
             features |= found
             wanted -= found.keys()
         return features
 
 
 def _run_block(
-    block: Iterable[FrozenConv],
+    parts: tuple[Iterable[FrozenConv], Tap],
     x: Array,
     *,
     options: Options,
     number: int,
     wanted: frozenset[str],
-    tap: Tap,
 ) -> tuple[Array, dict[str, Any]]:
-    found: dict[str, Any] = {}
+    (block, tap), found = parts, {}
     for i, conv in enumerate(block, 1):
         if wanted <= found.keys():
             return x, found
@@ -182,10 +182,9 @@ def _run_block(
             layer=f"{number}_{i}",
             padding=options.padding if first else "zero",
             wanted=wanted,
-            tap=tap,
         )
         # The first layer has the largest activations, and costs least to run again.
-        x, here = (rematerialized(run) if first else run)(conv, x)
+        x, here = (rematerialized(run) if first else run)((conv, tap), x)
         found |= here
     if not wanted <= found.keys():
         x, here = _at(f"pool{number}", pool2x2(x, options.pooling), wanted, tap)
@@ -194,14 +193,14 @@ def _run_block(
 
 
 def _run_layer(
-    conv: FrozenConv,
+    parts: tuple[FrozenConv, Tap],
     x: Array,
     *,
     layer: str,
     padding: Padding,
     wanted: frozenset[str],
-    tap: Tap,
 ) -> tuple[Array, dict[str, Any]]:
+    conv, tap = parts
     x, before = _at(f"conv{layer}", with_padding(conv, x, padding), wanted, tap)
     x, after = _at(f"relu{layer}", relu(x), wanted, tap)
     return x, before | after
