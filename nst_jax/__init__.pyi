@@ -25,3 +25,6 @@ from .settings import Settings as Settings
 from .solvers import Optimizer as Optimizer
 from .solvers import minimize as minimize
 from .statistics import gram as gram
+from .sweeps.folder import load_sweep as load_sweep
+from .sweeps.result import Sweep as Sweep
+from .sweeps.run import sweep as sweep

@@ -1,5 +1,6 @@
 """Minimisations side by side: `solvers.advance` under `vmap`, over a mesh of devices."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -12,7 +13,7 @@ from nst_jax import solvers
 _NAME = "lanes"
 
 
-def mesh_of(devices: list[Any]) -> Mesh | None:
+def mesh_of(devices: Sequence[Any]) -> Mesh | None:
     """A mesh with one axis, of lanes; None for a single device, which needs none."""
     if len(devices) == 1:
         return None

@@ -107,6 +107,8 @@ def prepare(
     style: Float[AnyArray, "_ _ 3"] | Sequence[Float[AnyArray, "_ _ 3"]],
     start: Float[AnyArray, "h3 w3 3"] | None = None,
     regions: Regions | None = None,
+    *,
+    targets: Targets | None = None,
 ) -> Problem:
     """The minimisation that `settings` ask for, with its targets computed.
 
@@ -120,6 +122,7 @@ def prepare(
             content.
         regions: what is drawn to what, and what is kept, from `regions.match`; they bring the
             weights of the styles.
+        targets: those of an earlier problem, with the same network, pictures and layers.
 
     Raises:
         InputError: layers that the network lacks, pictures too small, too little memory, blend
@@ -145,11 +148,12 @@ def prepare(
     choice, space = settings.color, settings.color_space
     styles = [_prepared_style(one, content, choice, space) for one in styles]
     seen: Array = _prepared_content(content, choice, space)
-    targets = Targets(
-        _content_targets(spec, network, seen),
-        _sources(spec, network, styles, regions),
-        *_in_picture(spec, network, seen, regions),
-    )
+    if targets is None:
+        targets = Targets(
+            _content_targets(spec, network, seen),
+            _sources(spec, network, styles, regions),
+            *_in_picture(spec, network, seen, regions),
+        )
     weights = Weights(
         settings.content_weight,
         settings.style_weight,

@@ -12,6 +12,7 @@ from nst_jax.errors import InputError
 from nst_jax.images import PictureSource
 from nst_jax.inputs import Pictures
 from nst_jax.networks.vgg import Network, Options
+from nst_jax.objectives import Targets
 from nst_jax.problem import Problem, prepare
 from nst_jax.result import Stylization
 from nst_jax.settings import INITS, PICTURE, Settings, resolve
@@ -27,10 +28,12 @@ class Request:
     network: Network
     pictures: Pictures
 
-    def problem(self) -> Problem:
-        """The minimisation; see `prepare`."""
+    def problem(self, targets: Targets | None = None) -> Problem:
+        """The minimisation, with targets that are known already; see `prepare`."""
         content, styles, start, regions, _ = self.pictures
-        return prepare(self.settings, self.network, content.rgb, styles, start, regions)
+        return prepare(
+            self.settings, self.network, content.rgb, styles, start, regions, targets=targets
+        )
 
     def stylization(self, problem: Problem, outcome: loop.Outcome) -> Stylization:
         """The result, when the minimisation is done."""

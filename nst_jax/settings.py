@@ -26,6 +26,24 @@ INITS: tuple[str, ...] = get_args(Init)
 PICTURE = "picture"  # what `init` says when the start was given as a picture without a name
 
 
+# Data of the compiled program, or of its start: a sweep over these compiles once. Layers that weigh
+# nothing are left out of the program, so which do is not data.
+TRACED = (
+    "preset",
+    "content_weight",
+    "style_weight",
+    "tv_weight",
+    "content_layers",
+    "style_layers",
+    "style_blend",
+    "learning_rate",
+    "init",
+    "init_noise",
+    "noise_scale",
+    "seed",
+)
+
+
 def _option(default: Any, help: str) -> Any:
     return field(default=default, metadata={"help": help})
 
@@ -196,12 +214,27 @@ class Settings:
             )
         return schedule
 
+    def program(self) -> tuple[Any, ...]:
+        """What a compiled program depends on, as one hashable value: all but `TRACED`."""
+        layers = (
+            tuple(k for k, w in named.items() if w)
+            for named in (self.content_layers, self.style_layers)
+        )
+        static = (getattr(self, f.name) for f in fields(self) if f.name not in TRACED)
+        return (*layers, *static)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as kept with a result."""
         return dataclasses.asdict(self)
 
 
 _HINTS = get_type_hints(Settings)
+# Options whose one value is a list.
+LISTS = tuple(
+    name
+    for name, hint in _HINTS.items()
+    if any(get_origin(kind) in (tuple, Mapping) for kind in (hint, *get_args(hint)))
+)
 # From the annotations: the options that are a choice of names.
 CHOICES: dict[str, tuple[str, ...]] = {
     name: get_args(hint) for name, hint in _HINTS.items() if get_origin(hint) is Literal

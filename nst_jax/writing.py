@@ -58,6 +58,17 @@ def save(
     """
     path = check_output(path, overwrite=overwrite)
     data = _encode(_FORMATS[path.suffix.lower()], rgb, alpha, icc, settings)
+    write(path, data)
+    return path
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a file that appears only when it is complete.
+
+    Raises:
+        InputError: a folder that cannot be written, a full disk.
+
+    """
     part = path.parent / f".nst-jax-{secrets.token_hex(8)}.part"
     try:
         with part.open("xb") as file:
@@ -69,7 +80,6 @@ def save(
         raise InputError(_cannot_write(path, error)) from error
     finally:
         part.unlink(missing_ok=True)
-    return path
 
 
 def check_output(path: str | os.PathLike, *, overwrite: bool = False) -> Path:

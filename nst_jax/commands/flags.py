@@ -4,11 +4,22 @@ import argparse
 from dataclasses import fields
 from typing import Any, get_type_hints
 
-from nst_jax.settings import CHOICES, PRESETS, Settings
+from nst_jax.settings import (
+    CHOICES,
+    LISTS,
+    PRESETS,
+    Settings,
+    parse_choices,
+    parse_layers,
+    parse_numbers,
+)
 
 
-def add_settings(parser: Any) -> None:
-    """Add one flag for each field of `Settings`; those not given are absent from the result."""
+def add_settings(parser: Any, *, several: bool = False) -> None:
+    """Add one flag for each field of `Settings`; those not given are absent from the result.
+
+    With `several`, flags take values in a list, `A,B,...`, or are given again for each value.
+    """
     group, hints = parser.add_argument_group("settings"), get_type_hints(Settings)
     for f in fields(Settings):
         default, choices = getattr(PRESETS["default"], f.name), CHOICES.get(f.name)
@@ -22,6 +33,11 @@ def add_settings(parser: Any) -> None:
             options["metavar"] = "LAYERS"
         else:
             options |= {"type": _number(hints[f.name]), "metavar": f.name.split("_")[-1].upper()}
+        if several and f.name in LISTS:
+            options |= {"action": "append"}
+        elif several and "action" not in options:
+            options |= {"action": "extend", "type": _values(options.get("type", str))}
+            options["metavar"] += ",..."
         shown = "none" if default is None else default
         flag = "--" + f.name.replace("_", "-")
         group.add_argument(flag, help=f"{f.metadata['help']} (default: {shown})", **options)
@@ -31,6 +47,33 @@ def given_settings(args: argparse.Namespace) -> dict[str, Any]:
     """The settings that stand on the command line."""
     names = {f.name for f in fields(Settings)}
     return {k: v for k, v in vars(args).items() if k in names}
+
+
+def given_axes(args: argparse.Namespace) -> dict[str, Any]:
+    """`given_settings` where flags take several values: a single one is no axis."""
+    given = given_settings(args)
+    for name, values in given.items():
+        if isinstance(values, list):
+            given[name] = values[0] if len(values) == 1 else [_listed(name, v) for v in values]
+    return given
+
+
+def _listed(name: str, value: Any) -> Any:
+    if name.endswith("_layers"):
+        return parse_layers(value, name)
+    if name == "region_styles":
+        return parse_choices(value)
+    return parse_numbers(value, name) if name in LISTS else value
+
+
+def _values(kind: Any) -> Any:
+    """Parser of several values with commas between them."""
+
+    def parse_values(text: str) -> list[Any]:
+        return [kind(part) for part in text.split(",") if part] or [kind(text)]
+
+    parse_values.__name__ = kind.__name__.replace("str", "text")
+    return parse_values
 
 
 def _number(hint: Any) -> Any:

@@ -1,0 +1,1 @@
+"""Many stylizations at once: `axes` names the lanes, `batches` runs them, `folder` keeps them."""

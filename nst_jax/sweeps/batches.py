@@ -1,0 +1,195 @@
+"""Lanes into programs: those that share one run side by side, as many at once as pay."""
+
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from nst_jax import lanes, loop, memory
+from nst_jax.errors import InputError
+from nst_jax.objectives import Targets
+from nst_jax.problem import Arguments, Problem
+from nst_jax.request import Request
+from nst_jax.result import Stylization
+from nst_jax.sweeps.lanes import Lane
+
+# Called after each chunk with the evaluations of each lane that is running, by number.
+Report = Callable[[Mapping[int, int]], None]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Lanes that share a program, and how many of them to run side by side on each device."""
+
+    lanes: tuple[Lane, ...]
+    in_flight: int
+
+    def only(self, numbers: Collection[int]) -> "Group":
+        """The part with these numbers."""
+        return replace(self, lanes=tuple(lane for lane in self.lanes if lane.number in numbers))
+
+
+class _Ready(NamedTuple):
+    """A lane that can run."""
+
+    lane: Lane
+    request: Request
+    problem: Problem
+
+
+def groups(every: Sequence[Lane], in_flight: int | None) -> list[Group]:
+    """Part lanes into groups; all programs are tried with all pairs of pictures before any runs.
+
+    Args:
+        every: the lanes.
+        in_flight: lanes side by side on each device; None chooses what fits and pays.
+
+    Raises:
+        InputError: what `prepare` finds.
+    """
+    programs: dict[Any, Any] = {}
+    found: dict[Any, list[Lane]] = {}
+    fitting: dict[Any, int] = {}
+    for lane in every:
+        known = repr(lane.settings.program()), id(lane.network), lane.pair
+        if known not in programs:
+            problem = lane.request().problem()
+            shapes = jax.tree.map(jnp.shape, (problem.x, problem.args[1:], problem.learning_rate))
+            programs[known] = (*known[:2], repr(shapes))
+            fitting.setdefault(programs[known], in_flight or _fitting(lane, problem))
+        found.setdefault(programs[known], []).append(lane)
+    return [Group(tuple(some), fitting[program]) for program, some in found.items()]
+
+
+def _fitting(lane: Lane, problem: Problem) -> int:
+    height, width, _ = problem.x.shape
+    layers = problem.fn.spec.layers
+    return memory.lanes_in_flight(lane.settings, lane.network, layers, height, width)
+
+
+def run(group: Group, devices: Sequence[Any], report: Report) -> Iterator[tuple[int, Stylization]]:
+    """Stylize the lanes of a group batch by batch; each result, by number, as its batch ends.
+
+    Raises:
+        InputError: too little memory for a single lane.
+        KeyboardInterrupt: after Ctrl-C, when the lanes that were running have been given.
+    """
+    devices, in_flight = list(devices)[: len(group.lanes)], group.in_flight
+    axes = _axes(group)
+    waiting = list(group.lanes)
+    known: dict[tuple[str, str], Targets] = {}
+    while waiting:
+        width = _width(len(waiting), in_flight, len(devices))
+        batch = waiting[:width]
+        known = {lane.pair: known[lane.pair] for lane in batch if lane.pair in known}
+        ready = [_prepared(lane, known) for lane in batch]
+        try:
+            outcomes = (
+                _alone(ready, report)
+                if width == 1
+                else _together(ready, width, axes, devices, report)
+            )
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            if in_flight == 1:
+                raise InputError(
+                    "The device ran out of memory with a single lane: lower size or history, set "
+                    "remat, or use optimizer 'adam'."
+                ) from error
+            in_flight //= 2
+            warnings.warn(
+                f"The device ran out of memory: going on with {in_flight} lanes at once.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            continue
+        for (lane, request, problem), outcome in zip(ready, outcomes, strict=True):
+            yield lane.number, request.stylization(problem, outcome)
+        if any(outcome.status == "interrupted" for outcome in outcomes):
+            raise KeyboardInterrupt
+        waiting = waiting[width:]
+
+
+def _width(count: int, in_flight: int, devices: int) -> int:
+    """Lanes in each batch, a multiple of the devices: batches alike, with little padding."""
+    batches = -(-count // (in_flight * devices))
+    return -(-count // (batches * devices)) * devices
+
+
+def _prepared(lane: Lane, known: dict[tuple[str, str], Targets]) -> _Ready:
+    request = lane.request()
+    problem = request.problem(known.get(lane.pair))
+    known[lane.pair] = problem.args.targets
+    return _Ready(lane, request, problem)
+
+
+def _alone(ready: Sequence[_Ready], report: Report) -> list[loop.Outcome]:
+    """The very program that `stylize` runs."""
+    ((lane, _, problem),) = ready
+    outcome = loop.run(
+        problem.fn,
+        problem.optimizer,
+        problem.x,
+        problem.args,
+        learning_rate=problem.learning_rate,
+        limits=_limits(lane),
+        report=lambda now: report({lane.number: now.evaluations}),
+    )
+    return [outcome]
+
+
+def _together(
+    ready: Sequence[_Ready], width: int, axes: Arguments, devices: Sequence[Any], report: Report
+) -> list[loop.Outcome]:
+    # Copies of the last fill the batch, so that one program serves all batches.
+    problems = [some.problem for some in (*ready, *[ready[-1]] * (width - len(ready)))]
+    mesh = lanes.mesh_of(devices)
+    args = jax.tree.map(_joined, axes, *[p.args for p in problems], is_leaf=lambda a: a is None)
+    rates = jax.tree.map(_stacked, *[p.learning_rate for p in problems])
+    numbers = [some.lane.number for some in ready]
+
+    def report_all(progress: Sequence[loop.Progress]) -> None:
+        report({n: now.evaluations for n, now in zip(numbers, progress, strict=True)})
+
+    return loop.run_lanes(
+        problems[0].fn,
+        problems[0].optimizer,
+        jnp.stack([p.x for p in problems]),
+        lanes.place(mesh, axes, args),
+        axes=axes,
+        learning_rate=lanes.place(mesh, 0, rates),
+        limits=_limits(ready[0].lane),
+        names=[str(some.lane) for some in ready],
+        mesh=mesh,
+        report=report_all,
+    )
+
+
+def _limits(lane: Lane) -> loop.Limits:
+    s = lane.settings
+    return loop.Limits(s.iterations, s.seconds, s.tolerance, s.patience)
+
+
+def _axes(group: Group) -> Any:
+    """What has an axis of lanes; what all lanes of the group share is there once."""
+    contents = {lane.pair[0] for lane in group.lanes}
+    # A style's targets may depend on the content, whose colours it is given.
+    pairs = {lane.pair for lane in group.lanes}
+    content, style = (0 if len(some) > 1 else None for some in (contents, pairs))
+    every = dict.fromkeys(Targets._fields, content) | {"style": style}
+    axes: Any = {"network": None, "targets": Targets(**every)}  # pyright: ignore
+    return Arguments(**dict.fromkeys(Arguments._fields, 0) | axes)
+
+
+def _joined(axis: int | None, *values: Any) -> Any:
+    return values[0] if axis is None else jax.tree.map(_stacked, *values)
+
+
+def _stacked(*values: Any) -> Any:
+    # Through numpy: Python numbers would be of weak type, and compile a second time.
+    return jnp.asarray(np.stack([np.asarray(value) for value in values]))

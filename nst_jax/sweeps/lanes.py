@@ -1,0 +1,138 @@
+"""The lanes of a sweep: settings resolved, networks loaded, pictures named."""
+
+import hashlib
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nst_jax import images
+from nst_jax.images import PictureSource
+from nst_jax.inputs import Sources, read_pictures
+from nst_jax.networks.load import load_network
+from nst_jax.networks.vgg import Network
+from nst_jax.request import Request, network_options, resolve_options
+from nst_jax.settings import PICTURE, Settings
+from nst_jax.sweeps.axes import Style, described, require_distinct
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One stylization of a sweep, its pictures not read yet.
+
+    Attributes:
+        number: its place.
+        values: of each axis.
+        settings: what is wanted.
+        network: the feature extractor.
+        pair: names of content and style.
+        sources: where the pictures are.
+    """
+
+    number: int
+    values: Mapping[str, Any]
+    settings: Settings
+    network: Network
+    pair: tuple[str, str]
+    sources: Sources
+
+    def request(self) -> Request:
+        """The lane with its pictures read."""
+        pictures = read_pictures(self.settings, self.sources)
+        return Request(self.settings, self.network, pictures)
+
+    def __str__(self) -> str:
+        return f"Lane {self.number} ({described(self.values)})"
+
+
+def lanes_of(
+    points: Sequence[Mapping[str, Any]],
+    fixed: Mapping[str, Any],
+    contents: Mapping[str, PictureSource],
+    styles: Mapping[str, Style],
+    regions: Sources,
+    *,
+    network: Any,
+    offline: bool | None,
+    progress: bool,
+) -> list[Lane]:
+    """The lanes at these points of the axes; `content` and `style` are axes of names.
+
+    Raises:
+        InputError: options that cannot be used, two lanes that are the same, weights that are not
+            to be had.
+    """
+    load = _Networks(network, offline=offline, progress=progress)
+    found = []
+    for number, point in enumerate(points):
+        content = point.get("content", next(iter(contents)))
+        style = point.get("style", next(iter(styles)))
+        options = {**fixed, **{k: v for k, v in point.items() if k not in ("content", "style")}}
+        preset, named = options.pop("preset", "default"), options.pop("network", network)
+        settings, start = resolve_options(preset, named, options)
+        values = {k: getattr(settings, k, v) for k, v in point.items()}
+        if values.get("init") == PICTURE:
+            values["init"] = f"{PICTURE} {_digest(start, 'init')[:6]}"
+        found.append(
+            Lane(
+                number=number,
+                values={
+                    k: os.path.basename(v) if k in ("network", "init") else v
+                    for k, v in values.items()
+                },
+                settings=settings,
+                network=load(settings),
+                pair=(content, style),
+                sources=regions._replace(
+                    content=contents[content], style=styles[style], start=start
+                ),
+            )
+        )
+    require_distinct([(lane.values, (lane.settings, lane.pair, lane.values)) for lane in found])
+    if any(lane.values.get("seed") for lane in found):
+        for init in {lane.settings.init for lane in found} - {"noise", "blend"}:
+            warnings.warn(
+                f"seed is an axis, but init '{init}' draws no noise: lanes that differ in seed "
+                "alone will be equal. For noise, set init to 'noise' or 'blend'.",
+                stacklevel=3,
+            )
+    return found
+
+
+class _Networks:
+    """Networks by name and options, each loaded once."""
+
+    def __init__(self, network: Any, **how: Any):
+        self.network, self.how = network, how
+        self.loaded: dict[Any, Network] = {}
+
+    def __call__(self, settings: Settings) -> Network:
+        if isinstance(self.network, Network):
+            return self.network
+        key = settings.network, network_options(settings)
+        if key not in self.loaded:
+            self.loaded[key] = load_network(*key, **self.how)
+        return self.loaded[key]
+
+
+def digests(
+    contents: Mapping[str, PictureSource], styles: Mapping[str, Style]
+) -> dict[str, dict[str, str]]:
+    """What tells these pictures from others of the same names."""
+    return {
+        f"{what}s": {name: _digest(source, what) for name, source in sources.items()}
+        for what, sources in (("content", contents), ("style", styles))
+    }
+
+
+def _digest(source: Any, what: str) -> str:
+    if isinstance(source, list | tuple):
+        return "+".join(_digest(one, what) for one in source)
+    picture = images.read(source, what=f"{what} picture")
+    digest = hashlib.sha256(repr(picture.rgb.shape).encode())
+    for plane in (picture.rgb, picture.alpha):
+        digest.update(b"" if plane is None else np.ascontiguousarray(plane).tobytes())
+    return digest.hexdigest()[:16]

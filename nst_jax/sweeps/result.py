@@ -1,0 +1,226 @@
+"""What a sweep gives back."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from nst_jax import images
+from nst_jax.errors import InputError
+from nst_jax.result import Stylization
+from nst_jax.settings import unknown
+from nst_jax.sheet import contact_sheet
+from nst_jax.sweeps.axes import described, shown
+
+_TERMS = ("total", "content", "style", "tv")
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """The stylizations of a sweep, in the order of its lanes.
+
+    A sequence of those that are there; after Ctrl-C some are missing.
+
+    Attributes:
+        axes: the values of each axis, by name; pictures are named `content` and `style`.
+        how: `"product"` or `"zip"`.
+        points: the value of each axis, lane by lane.
+        results: the stylizations by the number of their lane.
+    """
+
+    axes: Mapping[str, tuple[Any, ...]]
+    how: str
+    points: tuple[Mapping[str, Any], ...]
+    results: Mapping[int, Stylization]
+
+    @classmethod
+    def of(cls, points: Sequence[Mapping[str, Any]], how: str) -> "Sweep":
+        """A sweep over these points that has no results yet."""
+        axes = {
+            name: tuple({shown(point[name]): point[name] for point in points}.values())
+            for name in points[0]
+        }
+        return cls(axes, how, tuple(points), {})
+
+    def __len__(self) -> int:
+        return len(self.results)
+
+    def __iter__(self) -> Iterator[Stylization]:
+        return (result for _, result in sorted(self.results.items()))
+
+    def __getitem__(self, number: int) -> Stylization:
+        return list(self)[number]
+
+    @property
+    def missing(self) -> tuple[int, ...]:
+        """The numbers of the lanes without a result."""
+        return tuple(i for i in range(len(self.points)) if i not in self.results)
+
+    @property
+    def unfinished(self) -> tuple[int, ...]:
+        """The numbers of the lanes that are missing or were interrupted."""
+        kept = {i for i, result in self.results.items() if result.status != "interrupted"}
+        return tuple(i for i in range(len(self.points)) if i not in kept)
+
+    def at(self, **values: Any) -> Stylization:
+        """The one stylization with these values: `sweep.at(style_weight=1e3, seed=0)`.
+
+        Raises:
+            InputError: an axis or a value that the sweep does not have, several stylizations that
+                fit, or one that is missing.
+        """
+        found = self.where(**values)
+        if len(found.points) > 1:
+            free = [k for k in self.axes if k not in values]
+            raise InputError(
+                f"{len(found.points)} lanes have {described(values)}: say which "
+                f"{' and '.join(free)} too, or take where() for all of them."
+            )
+        if not found.results:
+            raise InputError(f"The lane with {described(values)} is missing: it was not finished.")
+        return found[0]
+
+    def where(self, **values: Any) -> "Sweep":
+        """The part of the sweep that has these values.
+
+        Raises:
+            InputError: an axis or a value that the sweep does not have.
+        """
+        for name, value in values.items():
+            if name not in self.axes:
+                raise InputError(unknown("axis", name, self.axes))
+            if not any(_same(value, known) for known in self.axes[name]):
+                listed = ", ".join(shown(known) for known in self.axes[name])
+                raise InputError(f"The axis {name} has no value {shown(value)}: it has {listed}.")
+        chosen = [
+            i
+            for i, point in enumerate(self.points)
+            if all(_same(value, point[name]) for name, value in values.items())
+        ]
+        part = Sweep.of([self.points[i] for i in chosen], self.how)
+        kept = {n: self.results[i] for n, i in enumerate(chosen) if i in self.results}
+        return replace(part, results=kept)
+
+    def table(self) -> list[dict[str, Any]]:
+        """One row a lane, for `pandas.DataFrame` or a CSV file; missing lanes are left out.
+
+        The values of the axes; `status`, `evaluations`, `seconds`; the final weighted losses; and
+        `content_unweighted`, `style_unweighted`, which compare across weights (None at weight 0).
+        """
+        return [
+            {name: _plain(value) for name, value in self.points[i].items()}
+            | {
+                "status": result.status,
+                "evaluations": int(result.evaluations[-1]),
+                "seconds": round(result.run_seconds, 3),
+            }
+            | {term: _final(result, term) for term in _TERMS}
+            | {f"{term}_unweighted": unweighted(result, term) for term in ("content", "style")}
+            for i, result in sorted(self.results.items())
+        ]
+
+    def grid(self, size: int | None = 192) -> Image.Image:
+        """A contact sheet: the last axis across, the others down; a single axis in lines.
+
+        Args:
+            size: long side of each picture in pixels; None keeps their own.
+        """
+        pictures = [
+            self.results[i].image if i in self.results else None for i in range(len(self.points))
+        ]
+        names = [described(point) for point in self.points]
+        if self.how == "product" and sum(len(values) > 1 for values in self.axes.values()) > 1:
+            *down, last = self.axes
+            width = len(self.axes[last])
+            rows = [{k: p[k] for k in down} for p in self.points[::width]]
+            return contact_sheet(
+                [pictures[i : i + width] for i in range(0, len(pictures), width)],
+                size=size,
+                columns=[f"{last} {shown(value)}" for value in self.axes[last]],
+                beside=[described(row) for row in rows],
+            )
+        width = int(np.ceil(np.sqrt(len(pictures))))
+        lines = range(0, len(pictures), width)
+        return contact_sheet(
+            [pictures[i : i + width] for i in lines],
+            size=size,
+            below=[names[i : i + width] for i in lines],
+        )
+
+    def plot(self, ax: Any = None) -> Any:
+        """Content loss against style loss, both without their weights: the trade-off curve.
+
+        One line for each combination of the other axes, through the lanes that differ in weights
+        alone. Returns the matplotlib axes.
+
+        Raises:
+            InputError: matplotlib is not installed.
+        """
+        if ax is None:
+            try:
+                from matplotlib import pyplot
+            except ImportError:
+                raise InputError(
+                    "plot() needs matplotlib, which is not installed: pip install matplotlib."
+                ) from None
+            ax = pyplot.figure().add_subplot()
+        weights = [name for name in self.axes if name.endswith("_weight")]
+        lines: dict[str, list[tuple[float, float, str]]] = {}
+        for i, result in sorted(self.results.items()):
+            content, style = unweighted(result, "content"), unweighted(result, "style")
+            if content is None or style is None:
+                continue
+            point = self.points[i]
+            others = {k: v for k, v in point.items() if k not in weights}
+            mark = ", ".join(shown(point[k]) for k in weights)
+            lines.setdefault(described(others), []).append((content, style, mark))
+        for name, found in lines.items():
+            found.sort()
+            ax.plot([c for c, _, _ in found], [s for _, s, _ in found], "o-", label=name or None)
+            for content, style, mark in found:
+                ax.annotate(mark, (content, style), fontsize="x-small")
+        ax.set(xlabel="content loss", ylabel="style loss", xscale="log", yscale="log")
+        if any(lines):
+            ax.legend()
+        return ax
+
+    def save(self, folder: str | os.PathLike) -> Path:
+        """Write every picture with its settings embedded, the table, the sheet and `sweep.json`.
+
+        Raises:
+            InputError: a folder that is not empty or cannot be written.
+        """
+        from nst_jax.sweeps import folder as folders  # it reads sweeps back, too
+
+        return folders.save(self, folder)
+
+    def _repr_png_(self) -> bytes:
+        return images.encode_png(np.asarray(self.grid(), np.float32) / 255)
+
+    def __repr__(self) -> str:
+        axes = ", ".join(f"{name}: {len(values)}" for name, values in self.axes.items())
+        missing = f", {len(self.missing)} missing" if self.missing else ""
+        return f"Sweep({axes or 'one lane'}; {len(self)} of {len(self.points)} lanes{missing})"
+
+
+def unweighted(result: Stylization, term: str) -> float | None:
+    """A term of the loss of a result without the weight of the term; None where that is zero."""
+    weight, value = getattr(result.settings, f"{term}_weight"), _final(result, term)
+    return None if not weight or value is None else value / weight
+
+
+def _final(result: Stylization, term: str) -> float | None:
+    value = float(result.losses[term][result.best])
+    return value if np.isfinite(value) else None
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, int | float | str | bool | None) else shown(value)
+
+
+def _same(value: Any, known: Any) -> bool:
+    return value == known or shown(value) == shown(known)

@@ -1,0 +1,171 @@
+"""sweep(): a grid of stylizations in one call, on all devices. Side effects live here."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import jax
+from tqdm.auto import tqdm
+
+from nst_jax.errors import InputError
+from nst_jax.images import PictureSource
+from nst_jax.inputs import Sources
+from nst_jax.maps import MapSource
+from nst_jax.networks.vgg import Network
+from nst_jax.result import Stylization
+from nst_jax.sweeps.axes import Style, labelled, points, split
+from nst_jax.sweeps.batches import Group, groups, run
+from nst_jax.sweeps.folder import Folder, plan_of
+from nst_jax.sweeps.lanes import digests, lanes_of
+from nst_jax.sweeps.processes import agreed, heard, is_first, share, wait
+from nst_jax.sweeps.result import Sweep
+
+
+def sweep(
+    content: PictureSource | None = None,
+    style: Style | None = None,
+    *,
+    contents: Mapping[str, PictureSource] | Sequence[PictureSource] | None = None,
+    styles: Mapping[str, Style] | Sequence[Style] | None = None,
+    content_regions: MapSource | None = None,
+    style_regions: MapSource | Sequence[MapSource | None] | None = None,
+    keep: PictureSource | None = None,
+    how: str = "product",
+    network: str | os.PathLike | Network | Sequence[str] = "auto",
+    offline: bool | None = None,
+    progress: bool = True,
+    output: str | os.PathLike | None = None,
+    resume: bool = False,
+    in_flight: int | None = None,
+    devices: Sequence[Any] | None = None,
+    **options: Any,
+) -> Sweep:
+    """Stylize over a grid: `sweep(content, style, style_weight=[1e2, 1e3], seed=[0, 1])`.
+
+    Every option of `stylize` may be a list: an axis. Weights, layer weights, blends, learning rate,
+    seed, start, contents and styles are data, and lanes that differ in nothing else share one
+    program, network and targets; other options part the sweep into groups, each compiled once.
+    Lanes run side by side on each device, as many as fit and pay, and spread over all devices; with
+    `jax.distributed`, over all processes. No lane's result depends on the others.
+
+    Args:
+        content: one picture, as for `stylize`.
+        style: one style, as for `stylize`.
+        contents: instead of `content` an axis: a list, or a mapping from names to pictures.
+        styles: instead of `style` an axis, likewise; an element may be a list to mix.
+        content_regions: as for `stylize`, for all lanes.
+        style_regions: likewise.
+        keep: likewise.
+        how: `"product"` of all axes, the last one fastest, or `"zip"`, side by side.
+        network: as for `stylize`, or an axis of names.
+        offline: never fetch weights.
+        progress: show a bar over all lanes.
+        output: a new folder for pictures (PNG, settings embedded), `table.csv`, `sheet.png` and
+            `sweep.json`; a lane is written as it ends.
+        resume: go on with the sweep that `output` holds already; its lanes come back as they were
+            written, in 8 bits.
+        in_flight: lanes side by side on each device; None chooses by memory and backend.
+        devices: None for all of this process.
+        **options: `preset` and the fields of `Settings`, or lists of their values. Options whose
+            value is a list itself (layers, `style_blend`) are an axis as a list of lists or of
+            mappings.
+
+    Returns:
+        A `Sweep`; after Ctrl-C with what is there: lanes that were running have the status
+        `"interrupted"` and are not written. Of several processes each has its own lanes, and the
+        first has all.
+
+    Raises:
+        InputError: anything that cannot be used, in a sentence that says what to do.
+        KeyboardInterrupt: Ctrl-C before there was a picture.
+    """
+    if in_flight is not None and in_flight < 1:
+        raise InputError(f"in_flight is {in_flight}, but must be a whole number from 1, or None.")
+    if output is None and (resume or jax.process_count() > 1):
+        why = "resume goes on with" if resume else "Several processes need"
+        raise InputError(f"{why} a folder: give output, one that all processes can reach.")
+    named = _pictures(content, contents, "content"), _pictures(style, styles, "style")
+    fixed, axes = split(options if isinstance(network, Network) else options | {"network": network})
+    chosen = {
+        name: list(pictures)
+        for name, pictures, given in zip(
+            ("content", "style"), named, (contents, styles), strict=True
+        )
+        if given is not None
+    }
+    found = points(chosen | axes, how)
+    regions = Sources(None, (), None, content_regions, style_regions, keep)
+    lanes = lanes_of(
+        found, fixed, *named, regions, network=network, offline=offline, progress=progress
+    )
+    sweep_ = Sweep.of([lane.values for lane in lanes], how)
+    folder = None
+    if output is not None:
+        networks = {lane.network.name: lane.network.digest for lane in lanes}
+        settings = [lane.settings for lane in lanes]
+        pictures = digests(*named) | {"regions": regions.names()}
+        folder = Folder(output, plan_of(sweep_, settings, pictures, networks))
+    grouped = groups(lanes, in_flight)
+    done = agreed(len(lanes), lambda: folder.begin(resume=resume)) if folder else []
+    todo = [i for i in range(len(lanes)) if i not in done]
+    mine = share(todo)
+    results = {i: folder.result(i) for i in done} if folder else {}
+    try:
+        with heard(folder):
+            _run(
+                [group.only(mine) for group in grouped],
+                results,
+                folder,
+                devices or jax.local_devices(),
+                progress=progress and is_first(),
+            )
+            if folder and is_first():
+                wait(folder, todo)
+                results |= {i: folder.result(i) for i in todo if i not in mine}
+    finally:
+        if folder and is_first():
+            kept = {i: r for i, r in results.items() if folder.is_done(i)}
+            folder.finish(replace(sweep_, results=kept))
+    return replace(sweep_, results=results)
+
+
+def _run(
+    runs: Sequence[Group],
+    results: dict[int, Stylization],
+    folder: Folder | None,
+    devices: Sequence[Any],
+    *,
+    progress: bool,
+) -> None:
+    """Add to `results`, and to the folder; Ctrl-C ends with those that are there."""
+    lanes = [lane for group in runs for lane in group.lanes]
+    total = sum(lane.settings.iterations for lane in lanes)
+    bar = tqdm(total=total, disable=not progress, unit="eval", desc="sweep")
+    counts: dict[int, int] = {}
+    before = len(results)
+
+    def report(evaluations: Mapping[int, int]) -> None:
+        counts.update(evaluations)
+        bar.update(min(sum(counts.values()), total) - bar.n)
+
+    with bar:
+        bar.set_postfix(lanes=f"0/{len(lanes)}")
+        try:
+            for group in runs:
+                for number, result in run(group, devices, report):
+                    results[number] = result
+                    if folder and result.status != "interrupted":
+                        folder.keep(number, result)
+                    bar.set_postfix(lanes=f"{len(results) - before}/{len(lanes)}")
+        except KeyboardInterrupt:
+            if not results:
+                raise
+
+
+def _pictures(one: Any, several: Any, what: str) -> dict[str, Any]:
+    """Pictures by name, from either way of giving them."""
+    if (one is None) == (several is None):
+        either = "both are given" if several is not None else "neither is given"
+        raise InputError(f"Give one {what} or {what}s, a list of them: {either}.")
+    return labelled(several if several is not None else [one], what)
