@@ -1,17 +1,43 @@
 """Stylize the sample photographs in the sample styles and lay the results out on one sheet.
 
 python scripts/gallery.py docs/gallery.jpg --contents cat --styles night waves glass ink
+python scripts/gallery.py color.jpg --control color --size 256 --iterations 150
 """
 
 import argparse
+from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
 import nst_jax as nst
 from nst_jax import images, samples
 
 GAP = 8
+_QUALITY = 88  # of JPEG: sheets are for looking at
+
+# What each sheet shows: a caption for every column, and the options that made it.
+CONTROLS: dict[str, dict[str, dict[str, Any]]] = {
+    "color": {
+        "none": {},
+        "luminance": {"color": "luminance"},
+        "luminance-after": {"color": "luminance-after"},
+        "match-symmetric": {"color": "match-symmetric"},
+        "match-sliced": {"color": "match-sliced"},
+    },
+    "color-space": {
+        f"{color}, {space}": {"color": color, "color_space": space}
+        for color in ("luminance", "match-symmetric", "match-histogram")
+        for space in ("rgb", "oklab")
+    },
+    "style-blend": {
+        f"style_blend={a:g},{1 - a:g}": {"style_blend": (a, 1 - a)} for a in (1, 0.75, 0.5, 0.25, 0)
+    },
+    "style-scale": {f"style_scale={s:g}": {"style_scale": s} for s in (0.6, 1, 1.6, 2.5)},
+}
 
 
 def sheet(rows: list[list[np.ndarray]]) -> np.ndarray:
@@ -31,35 +57,66 @@ def _pad(line: np.ndarray, width: int) -> np.ndarray:
     return np.pad(line, ((0, 0), (0, width - line.shape[1]), (0, 0)), constant_values=1)
 
 
-def main() -> None:
-    """Read the flags, stylize, write the sheet."""
+def captions(texts: list[str], width: int) -> list[np.ndarray]:
+    """A row of texts above pictures of this width."""
+    found = []
+    for text in texts:
+        image = Image.new("RGB", (width, 16), "white")
+        font = ImageFont.load_default(12)
+        ImageDraw.Draw(image).text((width / 2, 8), text, "black", font, anchor="mm")
+        found.append(np.asarray(image) / np.float32(255))
+    return found
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Stylize samples, and lay them out on one sheet.")
     parser.add_argument("output", type=Path)
+    parser.add_argument("--control", choices=CONTROLS, help="show what this one does")
     parser.add_argument("--contents", nargs="+", default=list(samples.content_names()))
     parser.add_argument("--styles", nargs="+", default=list(samples.style_names()))
     parser.add_argument("--network", default="auto")
     parser.add_argument("--size", type=int, default=384)
     parser.add_argument("--iterations", type=int, default=400)
-    args = parser.parse_args()
+    return parser
+
+
+def _stylized(
+    args: argparse.Namespace, content: str, styles: Sequence[str], **options: Any
+) -> np.ndarray:
+    result = nst.stylize(
+        samples.content(content),
+        [samples.style(name) for name in styles],
+        **{"network": args.network, "size": args.size, "iterations": args.iterations, **options},
+    )
+    print(content, *styles, options, result, flush=True)
+    return result.image
+
+
+def main() -> None:
+    """Read the flags, stylize, write the sheet."""
+    args = _parser().parse_args()
     images.check_output(args.output, overwrite=True)
+    variants = CONTROLS.get(args.control, {})
+    together = 2 if args.control == "style-blend" else 1
     rows = []
     for content in args.contents:
         photograph = samples.content(content)
         height, width, _ = photograph.shape
-        size = images.fit(height, width, args.size)
-        row = [images.resize(photograph, size)]
-        for style in args.styles:
-            result = nst.stylize(
-                photograph,
-                samples.style(style),
-                network=args.network,
-                size=args.size,
-                iterations=args.iterations,
-            )
-            print(content, style, result)
-            row.append(result.image)
-        rows.append(row)
-    images.save(args.output, sheet(rows))
+        height, width = images.fit(height, width, args.size)
+        shown = images.resize(photograph, (height, width))
+        if not variants:
+            rows.append([shown, *(_stylized(args, content, [s]) for s in args.styles)])
+            continue
+        if not rows:
+            rows.append(captions(["content", "style", *variants], width))
+        for styles in combinations(args.styles, together):
+            parts = [
+                images.cover(samples.style(name), (height, width // together)) for name in styles
+            ]
+            made = [_stylized(args, content, styles, **options) for options in variants.values()]
+            rows.append([shown, np.concatenate(parts, axis=1), *made])
+    pixels = np.uint8(np.round(sheet(rows) * 255))
+    Image.fromarray(pixels).save(args.output, quality=_QUALITY)
     print(args.output)
 
 
