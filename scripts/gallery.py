@@ -19,6 +19,10 @@ from nst_jax import images, samples
 GAP = 8
 _QUALITY = 88  # of JPEG: sheets are for looking at
 
+SUBJECT = "the content's mask"
+# Ellipses around what the photographs show: middle and radii, in widths and heights.
+_SUBJECTS = {"cat": ((0.42, 0.45), (0.42, 0.66)), "coffee": ((0.465, 0.51), (0.35, 0.48))}
+
 # What each sheet shows: a caption for every column, and the options that made it.
 CONTROLS: dict[str, dict[str, dict[str, Any]]] = {
     "color": {
@@ -32,6 +36,22 @@ CONTROLS: dict[str, dict[str, dict[str, Any]]] = {
         f"{color}, {space}": {"color": color, "color_space": space}
         for color in ("luminance", "match-symmetric", "match-histogram")
         for space in ("rgb", "oklab")
+    },
+    "regions": {
+        "no regions": {},
+        "keep=MASK": {"keep": SUBJECT},
+        "region_styles=255:1,0:2": {
+            "content_regions": SUBJECT,
+            "region_styles": {"255": 1, "0": 2},
+        },
+        "region_styles=255:2,0:1": {
+            "content_regions": SUBJECT,
+            "region_styles": {"255": 2, "0": 1},
+        },
+        "region_styles=255:0,0:1": {
+            "content_regions": SUBJECT,
+            "region_styles": {"255": 0, "0": 1},
+        },
     },
     "style-blend": {
         f"style_blend={a:g},{1 - a:g}": {"style_blend": (a, 1 - a)} for a in (1, 0.75, 0.5, 0.25, 0)
@@ -68,6 +88,14 @@ def captions(texts: list[str], width: int) -> list[np.ndarray]:
     return found
 
 
+def mask(content: str, height: int, width: int) -> np.ndarray:
+    """White on what a photograph shows, black around it, with an edge of a few pixels."""
+    middle, radii = (np.array(pair) * (width, height) for pair in _SUBJECTS[content])
+    x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
+    distance = np.hypot((x - middle[0]) / radii[0], (y - middle[1]) / radii[1])
+    return np.clip(0.5 + (1 - distance) * radii.min() / 4, 0, 1).astype(np.float32)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Stylize samples, and lay them out on one sheet.")
     parser.add_argument("output", type=Path)
@@ -83,12 +111,15 @@ def _parser() -> argparse.ArgumentParser:
 def _stylized(
     args: argparse.Namespace, content: str, styles: Sequence[str], **options: Any
 ) -> np.ndarray:
+    photograph = samples.content(content)
+    height, width, _ = photograph.shape
+    options = {k: mask(content, height, width) if v is SUBJECT else v for k, v in options.items()}
     result = nst.stylize(
-        samples.content(content),
+        photograph,
         [samples.style(name) for name in styles],
         **{"network": args.network, "size": args.size, "iterations": args.iterations, **options},
     )
-    print(content, *styles, options, result, flush=True)
+    print(content, *styles, *options, result, flush=True)
     return result.image
 
 
@@ -97,7 +128,7 @@ def main() -> None:
     args = _parser().parse_args()
     images.check_output(args.output, overwrite=True)
     variants = CONTROLS.get(args.control, {})
-    together = 2 if args.control == "style-blend" else 1
+    together = 2 if args.control in ("style-blend", "regions") else 1
     rows = []
     for content in args.contents:
         photograph = samples.content(content)
