@@ -70,8 +70,13 @@ def stylize(
     sources = Sources(content, style, start, content_regions, style_regions, keep)
     pictures = read_pictures(settings, sources)
     if isinstance(network, str | os.PathLike):
-        how = network_options(settings)
-        network = load_network(network, how, offline=offline, progress=progress)
+        network = load_network(
+            network,
+            network_options(settings),
+            layers=settings.layers,
+            offline=offline,
+            progress=progress,
+        )
     request = Request(settings, network, pictures)
     problem = request.problem()
 

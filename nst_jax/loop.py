@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
-from nst_jax import lanes, solvers
+from nst_jax import lanes, memory, solvers
 from nst_jax.endings import Limits, Rows, Status, Watch
 from nst_jax.ramps import Ramp
 
@@ -80,7 +80,7 @@ def run(
 ) -> Outcome:
     """Minimise `fn` from a point, reporting as it goes.
 
-    Chunk k+1 is dispatched before chunk k's losses are fetched, so the device is never idle; the
+    Chunk k+1 is dispatched before chunk k's losses are fetched, so no accelerator is idle; the
     first chunk is a single evaluation, later ones take about half a second. How long they are
     changes no result: a chunk ends wherever something depends on it.
 
@@ -201,6 +201,8 @@ def _run(
     state, asked = start.state, int(jnp.max(start.state.evaluations))
     # A chunk ends at their multiples, and the next begins when it is known what has come of it.
     waits = [keep_every] * (keep is not None) + [limits.patience] * (limits.tolerance > 0)
+    # A CPU has no latency to hide, and would hold the temporaries of both chunks.
+    one_at_a_time = jax.default_backend() == "cpu"
 
     def dispatch(evaluations: int) -> _Chunk | None:
         nonlocal state, asked
@@ -216,13 +218,17 @@ def _run(
     for lane in running:
         lane.best_x = jnp.copy(state.best_x)
     length, done, seconds = 1, asked, start.run_seconds
+    # No evaluations: this compiles, and leaves the state as it was.
+    state, _ = advance(state, state.evaluations - state.evaluations)
+    jax.block_until_ready(state)
+    memory.release()
+    compiled = last = time.perf_counter()
     chunk = dispatch(1)
-    compiled = last = time.perf_counter()  # dispatching returns when compilation is done
     compile_seconds = start.compile_seconds + compiled - began
     ending: Status = "finished"
     try:
         while chunk is not None:
-            waiting = any(asked % period == 0 for period in waits)
+            waiting = one_at_a_time or any(asked % period == 0 for period in waits)
             end = asked
             following = None if waiting else dispatch(length)
             rows = _fetch(chunk.trace)

@@ -1,5 +1,7 @@
 """How much memory a stylization needs, told before it starts."""
 
+import ctypes
+import os
 from collections import defaultdict
 
 import jax
@@ -64,6 +66,16 @@ def available() -> int:
     if stats and "bytes_limit" in stats:
         return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
     return psutil.virtual_memory().available
+
+
+def release() -> None:
+    """Give what was freed back to the system, where the C library would keep it (glibc).
+
+    Compiling at 512 px leaves 140 MB behind, which would stand beside the loop's own at its peak.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim:
+        trim(0)
 
 
 def require(

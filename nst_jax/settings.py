@@ -214,6 +214,12 @@ class Settings:
             )
         return schedule
 
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """All layers of some weight, each once, content first."""
+        weights = (*self.content_layers.items(), *self.style_layers.items())
+        return tuple(dict.fromkeys(layer for layer, weight in weights if weight))
+
     def program(self) -> tuple[Any, ...]:
         """What a compiled program depends on, as one hashable value: all but `TRACED`."""
         layers = (

@@ -12,7 +12,7 @@ distances and Gram matrices' distances of R h are those of A h, with as many cha
 """
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -62,6 +62,7 @@ class Lite(nnx.Module):
             (w, w), `relu2_1.head`, ...: the heads' R, transposed.
         preprocessing: how RGB in [0, 1] becomes what these weights were trained on.
         options: border, precision, rematerialisation; the pooling is always `"max"`.
+        layers: as for `VGG`; not used here, the deepest layers are small.
         name: the name of the weights, kept with results.
         digest: digest of the weights, kept with results.
 
@@ -75,9 +76,11 @@ class Lite(nnx.Module):
         preprocessing: Preprocessing,
         options: Options | None = None,
         *,
+        layers: Iterable[str] | None = None,
         name: str = ARCHITECTURE,
         digest: str = "",
     ):
+        del layers
         self.name = name
         self.digest = digest
         self.preprocessing = preprocessing
@@ -91,8 +94,8 @@ class Lite(nnx.Module):
         self.convs = nnx.Dict(
             {
                 conv: FrozenConv(
-                    jnp.asarray(weights[f"{conv}.kernel"], jnp.float32),
-                    jnp.asarray(weights[f"{conv}.bias"], jnp.float32),
+                    weights[f"{conv}.kernel"],
+                    weights[f"{conv}.bias"],
                     self.options.precision,
                 )
                 for block in BLOCKS

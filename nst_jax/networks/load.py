@@ -2,11 +2,9 @@
 
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
 from pathlib import Path
-
-import jax.numpy as jnp
 
 from nst_jax.errors import InputError
 from nst_jax.networks import lite, weightfile, weights
@@ -17,6 +15,7 @@ def load_network(
     name: str | os.PathLike = "auto",
     options: Options | None = None,
     *,
+    layers: Iterable[str] | None = None,
     offline: bool | None = None,
     progress: bool = True,
 ) -> Network:
@@ -26,6 +25,7 @@ def load_network(
         name: `"vgg19"`, `"vgg16"`, ..., a path, or `"auto"`: VGG19 where its converted weights
             are present, else fetched, else the embedded small network.
         options: pooling, border, precision, rematerialisation.
+        layers: those that will be asked for; what lies deeper is left out. None: all of them.
         offline: never try to fetch; None leaves it to the environment (`NST_JAX_OFFLINE`).
         progress: show a bar while fetching.
 
@@ -37,7 +37,8 @@ def load_network(
         path = _automatic(offline, progress)
     else:
         path = weights.locate(name) or weights.fetch(str(name), offline=offline, progress=progress)
-    return _load(Path(path), os.stat(path).st_mtime_ns, options or Options())
+    wanted = None if layers is None else tuple(sorted(set(layers)))
+    return _load(Path(path), os.stat(path).st_mtime_ns, options or Options(), wanted)
 
 
 def _automatic(offline: bool | None, progress: bool) -> Path:
@@ -61,13 +62,17 @@ def _automatic(offline: bool | None, progress: bool) -> Path:
 
 # One entry per file content and options: notebooks call stylize() again and again.
 @lru_cache(maxsize=4)
-def _load(path: Path, modified: int, options: Options) -> Network:
+def _load(path: Path, modified: int, options: Options, layers: tuple[str, ...] | None) -> Network:
     del modified
-    return build(weightfile.load(path), options)
+    return build(weightfile.load(path), options, layers)
 
 
-def build(file: weightfile.WeightFile, options: Options | None = None) -> Network:
-    """The network of a loaded weight file.
+def build(
+    file: weightfile.WeightFile,
+    options: Options | None = None,
+    layers: Iterable[str] | None = None,
+) -> Network:
+    """The network of a loaded weight file; see `load_network`.
 
     Raises:
         InputError: an architecture that is not known here.
@@ -78,8 +83,14 @@ def build(file: weightfile.WeightFile, options: Options | None = None) -> Networ
             f"The weight file {file.path} holds a network of architecture '{file.architecture}'; "
             f"this nst_jax knows {', '.join(_BUILDERS)}."
         )
-    tensors = {name: jnp.asarray(value, jnp.float32) for name, value in file.tensors.items()}
-    return builder(tensors, file.preprocessing, options, name=file.path.stem, digest=file.digest)
+    return builder(
+        file.tensors,
+        file.preprocessing,
+        options,
+        layers=layers,
+        name=file.path.stem,
+        digest=file.digest,
+    )
 
 
 _BUILDERS: dict[str, Callable[..., Network]] = {

@@ -1,7 +1,7 @@
 """VGG19 and VGG16 (Simonyan & Zisserman 2014) as feature extractors with named layers."""
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
@@ -83,6 +83,7 @@ class VGG(nnx.Module):
         weights: `conv1_1.kernel` (3, 3, in, out), `conv1_1.bias` (out,), ...
         preprocessing: how RGB in [0, 1] becomes what these weights were trained on.
         options: pooling, border, precision, rematerialisation.
+        layers: those that will be asked for; no convolution past the deepest is kept. None: all.
         name: the name of the weights, kept with results.
         digest: digest of the weights, kept with results.
 
@@ -96,6 +97,7 @@ class VGG(nnx.Module):
         preprocessing: Preprocessing,
         options: Options | None = None,
         *,
+        layers: Iterable[str] | None = None,
         name: str = "",
         digest: str = "",
     ):
@@ -103,6 +105,12 @@ class VGG(nnx.Module):
         self.digest = digest
         self.preprocessing = preprocessing
         self.options = options or Options()
+        counts = ARCHITECTURES[architecture]
+        names = list(_names(counts))
+        # An unknown layer is refused when it is asked for, with the list of all.
+        wanted = set(names if layers is None else layers)
+        deepest = max(map(names.index, wanted), default=0) if wanted <= set(names) else len(names)
+        self.layers = tuple(names[: deepest + 1])
         self.blocks = nnx.List(
             nnx.List(
                 FrozenConv(
@@ -111,18 +119,18 @@ class VGG(nnx.Module):
                     self.options.precision,
                 )
                 for i in range(1, count + 1)
+                if f"conv{b}_{i}" in self.layers
             )
-            for b, count in enumerate(ARCHITECTURES[architecture], 1)
+            for b, count in enumerate(counts, 1)
         )
 
     @property
     def widths(self) -> dict[str, int]:
         """Feature maps of every named layer, in order of depth."""
+        blocks = [[conv.bias[...].shape[-1] for conv in block] for block in self.blocks]
         return {
-            layer: conv.bias[...].shape[-1]
-            for b, block in enumerate(self.blocks, 1)
-            for i, conv in enumerate(block, 1)
-            for layer in (f"conv{b}_{i}", f"relu{b}_{i}", *([f"pool{b}"] * (i == len(block))))
+            layer: blocks[int(layer[4]) - 1][-1 if layer[:4] == "pool" else int(layer[6]) - 1]
+            for layer in self.layers
         }
 
     @property
@@ -130,7 +138,7 @@ class VGG(nnx.Module):
         """Picture pixels from one position to the next, per layer."""
         return {
             layer: 2 ** (int(layer[4]) if layer.startswith("pool") else int(layer[4]) - 1)
-            for layer in self.widths
+            for layer in self.layers
         }
 
     def __call__(
@@ -162,6 +170,14 @@ class VGG(nnx.Module):
             features |= found
             wanted -= found.keys()
         return features
+
+
+def _names(counts: Iterable[int]) -> Iterator[str]:
+    """Every layer's name, in order of depth."""
+    for b, count in enumerate(counts, 1):
+        for i in range(1, count + 1):
+            yield from (f"conv{b}_{i}", f"relu{b}_{i}")
+        yield f"pool{b}"
 
 
 def _run_block(

@@ -64,7 +64,7 @@ def transformed(kernel: Float[AnyArray, "3 3 i o"]) -> Float[np.ndarray, "36 i o
     _, _, inputs, outputs = kernel.shape
     both = _both(_G).astype(np.float32)
     # Columns first, as in `_convolve`.
-    taps = np.asarray(kernel).swapaxes(0, 1).reshape(9, -1)
+    taps = np.asarray(kernel, np.float32).swapaxes(0, 1).reshape(9, -1)
     return (both @ taps).reshape(_IN**2, inputs, outputs)
 
 
