@@ -119,7 +119,7 @@ def sizes(monkeypatch, **options):
     class Seen(Exception):  # noqa: N818
         pass
 
-    def prepare(settings, network, content, styles, start, regions):
+    def prepare(settings, network, content, styles, start, regions, **_):
         seen.extend(picture.shape[:2] for picture in (content, *styles))
         raise Seen
 

@@ -158,49 +158,14 @@ def pool2x2(x: Float[Array, "h w c"], pooling: Pooling) -> Float[Array, "h2 w2 c
     `"average-rescaled"` doubles the average: mean activations then stay near those of max pooling,
     for which the network was trained (crowsonkb/style-transfer-pytorch).
     """
-    if pooling == "max":
-        return cast(Array, _max_pool2x2(x))
-    corners = _corners(x)
-    scale = 0.5 if pooling == "average-rescaled" else 0.25
-    return sum(corners[1:], corners[0]) * scale
-
-
-def _corners(x: Array) -> tuple[Array, ...]:
-    """The four pixels of every 2x2 square: four strided slices, row by row.
-
-    Faster here, forward and backward, than reduce_window or a reshape.
-    """
     h, w, _ = x.shape
     x = x[: h // 2 * 2, : w // 2 * 2]
-    return x[::2, ::2], x[::2, 1::2], x[1::2, ::2], x[1::2, 1::2]
-
-
-@jax.custom_vjp
-def _max_pool2x2(x: Array) -> Array:
-    return reduce(jnp.maximum, _corners(x))
-
-
-def _max_pool_forward(x):
-    y = _max_pool2x2(x)
-    return y, (x, y)
-
-
-def _max_pool_backward(kept, g):
-    # Of equal corners the first takes it all, as in PyTorch. Automatic differentiation would pad
-    # four pictures to full size and add them up.
-    x, y = kept
-    parts, taken = [], jnp.zeros(y.shape, bool)
-    for corner in _corners(x):
-        hit = (corner == y) & ~taken
-        parts.append(jnp.where(hit, g, 0))
-        taken |= hit
-    h, w, c = y.shape
-    rows = [jnp.stack(parts[i : i + 2], 2) for i in (0, 2)]
-    full = jnp.stack(rows, 1).reshape(2 * h, 2 * w, c)
-    return (jnp.pad(full, ((0, x.shape[0] - 2 * h), (0, x.shape[1] - 2 * w), (0, 0))),)
-
-
-_max_pool2x2.defvjp(_max_pool_forward, _max_pool_backward)
+    # Four strided slices: faster here, forward and backward, than reduce_window or a reshape.
+    corners = x[::2, ::2], x[1::2, ::2], x[::2, 1::2], x[1::2, 1::2]
+    if pooling == "max":
+        return reduce(jnp.maximum, corners)
+    scale = 0.5 if pooling == "average-rescaled" else 0.25
+    return sum(corners[1:], corners[0]) * scale
 
 
 def with_padding(conv: FrozenConv, x: Array, padding: Padding) -> Array:

@@ -1,7 +1,7 @@
 """VGG19 and VGG16 (Simonyan & Zisserman 2014) as feature extractors with named layers."""
 
 import difflib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
@@ -181,7 +181,7 @@ def _names(counts: Iterable[int]) -> Iterator[str]:
 
 
 def _run_block(
-    parts: tuple[Iterable[FrozenConv], Tap],
+    parts: tuple[Sequence[FrozenConv], Tap],
     x: Array,
     *,
     options: Options,
@@ -192,6 +192,15 @@ def _run_block(
     for i, conv in enumerate(block, 1):
         if wanted <= found.keys():
             return x, found
+        if i == len(block) and options.pooling == "max" and f"relu{number}_{i}" not in wanted:
+            # Max pooling and ReLU change places: the same numbers, a quarter of the work, and the
+            # activations before pooling are kept once, not before and after their ReLU.
+            x, here = _at(f"conv{number}_{i}", conv(x), wanted, tap)
+            found |= here
+            if wanted <= found.keys():
+                return x, found
+            x, here = _at(f"pool{number}", relu(pool2x2(x, "max")), wanted, tap)
+            return x, found | here
         first = number == i == 1
         run = partial(
             _run_layer,
