@@ -223,7 +223,7 @@ def asked_for(monkeypatch, **options):
         asked.append(how)
         return NETWORK
 
-    def prepare(settings, network, *pictures):
+    def prepare(settings, network, *pictures, **_):
         asked.append(settings)
         raise Enough
 
