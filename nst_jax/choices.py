@@ -5,6 +5,7 @@ from typing import Literal
 Pooling = Literal["max", "average", "average-rescaled"]
 Padding = Literal["zero", "reflect", "replicate"]
 Precision = Literal["float32", "tf32", "bfloat16"]
+Statistic = Literal["gram", "moments", "wasserstein", "sliced", "histogram"]
 Normalization = Literal["gatys", "paper", "neural-style"]
 Method = Literal["lbfgs", "lbfgs-zoom", "adam", "sgd"]
 Course = Literal["linear", "cosine", "exponential"]

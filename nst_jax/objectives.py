@@ -11,16 +11,20 @@ from jax.tree_util import Partial
 from jaxtyping import Array, Float
 
 from nst_jax import losses, regions, statistics
-from nst_jax.choices import Normalization
+from nst_jax.choices import Normalization, Statistic
 from nst_jax.networks.vgg import Network
-from nst_jax.ordering import beside
+from nst_jax.ordering import beside, unit_branch, unit_pull
 from nst_jax.regions import Kept
+from nst_jax.statistics import Given
 from nst_jax.typing import AnyArray
 
 
 @dataclass(frozen=True)
 class Objective:
-    """The static part of an objective: which layers, which normalisation (`losses`).
+    """The static part of an objective: which layers, which statistic and normalisation (`losses`).
+
+    `unit_gradients` gives each layer's loss a gradient of absolute sum 1, times its weights, with
+    respect to the layer's features, as neural-style's `-normalize_gradients`; the loss stays.
 
     Hashable, so that jit compiles once for each. Everything that may change without recompiling
     (network weights, targets, loss weights) is an argument of the functions below.
@@ -29,6 +33,8 @@ class Objective:
     content_layers: tuple[str, ...] = ("relu4_2",)
     style_layers: tuple[str, ...] = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
     normalization: Normalization = "gatys"
+    statistic: Statistic = "gram"
+    unit_gradients: bool = False
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -37,17 +43,23 @@ class Objective:
 
 
 class Targets(NamedTuple):
-    """What the picture is drawn to, per layer: content features (h, w, c), Gram matrices (c, c).
+    """What the picture is drawn to, per layer: content features (h, w, c), a style's statistic.
 
-    The matrices of several styles, or of several of their regions, are stacked, (k, c, c);
-    `Weights.blend` says how they mix. `guides` (r, h, w) are there if the picture has regions
-    (`regions.at_layers`), `kept` if some of it stays as it is.
+    Gram matrices are (c, c); for other statistics see `statistics.measure`. Those of several
+    styles, or of several of their regions, are stacked, (k, ...); `Weights.blend` says how they
+    mix. `guides` (r, h, w) are there if the picture has regions (`regions.at_layers`), `kept` if
+    some of it stays as it is, `directions` (c, d) for the sliced statistic.
     """
 
     content: dict[str, Array]
-    style: dict[str, Array]
+    style: dict[str, Any]
     guides: dict[str, Float[Array, "r _ _"]] | None = None
     kept: Kept | None = None
+    directions: dict[str, Float[Array, "c d"]] | None = None
+
+    def given(self, layer: str) -> Given:
+        """What the statistic of a layer needs besides features."""
+        return Given((self.guides or {}).get(layer), (self.directions or {}).get(layer))
 
 
 class Weights(NamedTuple):
@@ -77,22 +89,45 @@ def style_targets(
     network: Network,
     style: Float[AnyArray, "h w 3"],
     guides: dict[str, Float[Array, "r _ _"]] | None = None,
-) -> dict[str, Float[Array, "*r _ _"]]:
-    """Gram matrices of the style picture, (h, w, 3) in [0, 1], at the style layers.
+    directions: dict[str, Float[Array, "c d"]] | None = None,
+) -> dict[str, Any]:
+    """The statistics of the style picture, (h, w, 3) in [0, 1], at the style layers.
 
-    With `guides` (`regions.at_layers`), those of its regions, (r, c, c).
+    With `guides` (`regions.at_layers`), those of its regions, with a leading axis. The sliced
+    statistic needs the same `directions` for both pictures.
     """
     if not spec.style_layers:
         return {}
+    given = Targets({}, {}, guides, None, directions).given
     found = network(style, spec.style_layers)
-    return {k: statistics.in_regions(f, (guides or {}).get(k)) for k, f in found.items()}
+    return {k: statistics.measure(spec.statistic, f, given(k)) for k, f in found.items()}
 
 
-def blended(target: Array, blend: Float[AnyArray, "*r k"] | None) -> Array:
-    """The weighted mean of stacked targets: what a picture showing these shares would measure."""
+def random_directions(
+    spec: Objective, network: Network, key: Array
+) -> dict[str, Float[Array, "c c"]] | None:
+    """Orthogonal directions, as many as a layer has channels, for the sliced statistic."""
+    if spec.statistic != "sliced":
+        return None
+    side = max((network.strides[layer] for layer in spec.style_layers), default=1)
+    image = jax.ShapeDtypeStruct((side, side, 3), jnp.float32)
+    found = jax.eval_shape(lambda x: network(x, spec.style_layers), image)
+    return {
+        layer: jax.random.orthogonal(jax.random.fold_in(key, n), found[layer].shape[-1])
+        for n, layer in enumerate(spec.style_layers)
+    }
+
+
+def blended(target: Any, blend: Float[AnyArray, "*r k"] | None) -> Any:
+    """The weighted mean of stacked targets.
+
+    Of Gram matrices and moments: what a picture showing these shares would measure. Of quantiles:
+    what lies between the two on the line.
+    """
     if blend is None:
         return target
-    return jnp.tensordot(blend, target, axes=1, precision=lax.Precision.HIGHEST)
+    mix = partial(jnp.tensordot, blend, axes=1, precision=lax.Precision.HIGHEST)
+    return jax.tree.map(mix, target)
 
 
 def objective(
@@ -116,28 +151,35 @@ def objective(
         each layer by name (a layer used for both content and style has the sum of the two).
     """
     image = regions.composed(image, targets.kept)
-    tap = Partial(partial(_tap, spec), targets.guides)
+    given = {layer: targets.given(layer) for layer in spec.style_layers}
+    tap = Partial(partial(_tap, spec), given)
     found = network(image, spec.layers, tap) if spec.layers else {}
     content = {
         layer: weights.content
         * weights.content_layers[layer]
-        * losses.content_loss(
-            found[layer][0],
-            targets.content[layer],
-            spec.normalization,
-            width=network.widths[layer],
+        * _pulled(
+            losses.content_loss(
+                found[layer].content,
+                targets.content[layer],
+                spec.normalization,
+                width=network.widths[layer],
+            ),
+            found[layer].content_handle,
         )
         for layer in spec.content_layers
     }
     style = {
         layer: weights.style
         * weights.style_layers[layer]
-        * _style_loss(
-            spec,
-            found[layer][1],
-            blended(targets.style[layer], weights.blend),
-            (targets.guides or {}).get(layer),
-            network.widths[layer],
+        * _pulled(
+            _style_loss(
+                spec,
+                found[layer].style,
+                blended(targets.style[layer], weights.blend),
+                given[layer].guides,
+                network.widths[layer],
+            ),
+            found[layer].style_handle,
         )
         for layer in spec.style_layers
     }
@@ -152,21 +194,49 @@ def objective(
     return total, {"total": total, **terms, **by_layer}
 
 
+class _Found(NamedTuple):
+    """What a layer has for the losses; handles are there if gradients are normalised."""
+
+    content: Array | None
+    content_handle: Array | None
+    style: Any
+    style_handle: Array | None
+
+
 def _tap(
-    spec: Objective, guides: dict[str, Array] | None, layer: str, features: Array
-) -> tuple[Array, tuple[Array, Array | None]]:
-    """Of a layer's features: those to go on with, and themselves with their statistics."""
-    if layer not in spec.style_layers:
-        return features, (features, None)
-    both: Any = beside(statistics.in_regions, features, (guides or {}).get(layer))
-    return both[0], both
+    spec: Objective, given: dict[str, Given], layer: str, features: Array
+) -> tuple[Array, _Found]:
+    """Of a layer's features: those to go on with, and what the losses need."""
+    content = content_handle = style = style_handle = None
+    if layer in spec.content_layers:
+        features, content, content_handle = _branch(spec, features)
+    if layer in spec.style_layers:
+        measure = partial(statistics.measure, spec.statistic)
+        further, own, style_handle = _branch(spec, features)
+        if spec.statistic in ("sliced", "histogram"):
+            # Sorting is dear: rather keep the order than make it again.
+            features, style = further, measure(own, given[layer])
+        else:
+            both: Any = beside(measure, own, given[layer])
+            features, style = further if spec.unit_gradients else both[0], both[1]
+    return features, _Found(content, content_handle, style, style_handle)
+
+
+def _branch(spec: Objective, features: Array) -> tuple[Array, Array, Array | None]:
+    return unit_branch(features) if spec.unit_gradients else (features, features, None)
+
+
+def _pulled(loss: Array, handle: Array | None) -> Array:
+    return loss if handle is None else unit_pull(loss, handle)
 
 
 def _style_loss(
-    spec: Objective, found: Array, target: Array, guides: Array | None, width: int
+    spec: Objective, found: Any, target: Any, guides: AnyArray | None, width: int
 ) -> Float[Array, ""]:
     """The loss of one layer; of regions, the sum by their shares of the picture."""
-    loss = partial(losses.style_loss, normalization=spec.normalization, width=width)
+    loss = partial(
+        losses.statistic_loss, spec.statistic, normalization=spec.normalization, width=width
+    )
     if guides is None:
         return loss(found, target)
     return jnp.vdot(guides.mean((1, 2)), jax.vmap(loss)(found, target))

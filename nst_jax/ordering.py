@@ -43,3 +43,43 @@ def _beside_backward(measure, kept, cotangents):
 
 
 beside.defvjp(_beside_forward, _beside_backward)
+
+
+@jax.custom_vjp
+def unit_branch(features: Array) -> tuple[Array, Array, Array]:
+    """The features to go on with, the features to measure, and a scalar handle for `unit_pull`.
+
+    The gradient with respect to what is measured has absolute sum 1, times the handle's.
+    """
+    return features, features, jnp.zeros((), jnp.float32)
+
+
+def _unit_branch_forward(features):
+    return unit_branch(features), None
+
+
+def _unit_branch_backward(_, cotangents):
+    further, own, pull = cotangents
+    total = jnp.sum(jnp.abs(own), dtype=jnp.float32)
+    return (further + (pull / (total + 1e-8) * own).astype(own.dtype),)
+
+
+unit_branch.defvjp(_unit_branch_forward, _unit_branch_backward)
+
+
+@jax.custom_vjp
+def unit_pull(loss: Array, handle: Array) -> Array:
+    """The loss of what `unit_branch` gave to measure: it pulls at the handle, not with its size."""
+    del handle
+    return loss
+
+
+def _unit_pull_forward(loss, handle):
+    return unit_pull(loss, handle), None
+
+
+def _unit_pull_backward(_, g):
+    return jnp.ones_like(g), g
+
+
+unit_pull.defvjp(_unit_pull_forward, _unit_pull_backward)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ from nst_jax.objectives import (
     Weights,
     content_targets,
     objective,
+    random_directions,
     style_targets,
 )
 from nst_jax.ramps import Ramp
@@ -135,6 +136,8 @@ def prepare(
         content_layers=tuple(k for k, w in settings.content_layers.items() if w),
         style_layers=tuple(k for k, w in settings.style_layers.items() if w),
         normalization=settings.normalization,
+        statistic=settings.statistic,
+        unit_gradients=settings.normalize_gradients,
     )
     require_layers(network, spec.layers)
     content = jnp.asarray(content)
@@ -149,10 +152,12 @@ def prepare(
     styles = [_prepared_style(one, content, choice, space) for one in styles]
     seen: Array = _prepared_content(content, choice, space)
     if targets is None:
+        directions = random_directions(spec, network, jax.random.key(settings.seed))
         targets = Targets(
             _content_targets(spec, network, seen),
-            _sources(spec, network, styles, regions),
+            _sources(spec, network, styles, regions, directions),
             *_in_picture(spec, network, seen, regions),
+            directions,
         )
     weights = Weights(
         settings.content_weight,
@@ -212,22 +217,26 @@ def _ramp(settings: Settings, option: str, value: float, hold: int = 1) -> Ramp 
 
 
 def _sources(
-    spec: Objective, network: Network, styles: Sequence[Array], regions: Regions | None
-) -> dict[str, Array]:
+    spec: Objective,
+    network: Network,
+    styles: Sequence[Array],
+    regions: Regions | None,
+    directions: dict[str, Array] | None,
+) -> dict[str, Any]:
     """What the styles, or their regions, measure; stacked where there are several or regions."""
     if regions is None and len(styles) == 1:
-        return _style_targets(spec, network, styles[0])
-    found: list[dict[str, Array]] = []
+        return _style_targets(spec, network, styles[0], None, directions)
+    found: list[dict[str, Any]] = []
     maps = (None,) * len(styles) if regions is None else regions.styles
     for style, masks in zip(styles, maps, strict=True):
         if masks is None:
-            whole = _style_targets(spec, network, style)
+            whole = _style_targets(spec, network, style, None, directions)
             found.append(jax.tree.map(lambda t: t[None], whole))
         else:
             height, width, _ = style.shape
             guides = at_layers(stacked(masks, (height, width)), network, spec.style_layers)
             require_all(guides, masks, "style")
-            found.append(_style_targets(spec, network, style, guides))
+            found.append(_style_targets(spec, network, style, guides, directions))
     return jax.tree.map(lambda *each: jnp.concatenate(each), *found)
 
 

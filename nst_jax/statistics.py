@@ -1,11 +1,17 @@
 """Statistics of feature maps: arrays in, arrays out."""
 
+from functools import partial
+from typing import Any, NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from nst_jax.choices import Statistic
 from nst_jax.typing import AnyArray
+
+_PARTS = 256
 
 
 @jax.custom_vjp
@@ -45,18 +51,104 @@ def _gram_backward(kept, g):
 gram.defvjp(_gram_forward, _gram_backward)
 
 
-def in_regions(
-    features: Float[Array, "h w c"], guides: Float[AnyArray, "r h w"] | None
-) -> Float[Array, "*r c c"]:
-    """Gram matrices of all positions, (c, c), or of guided regions, (r, c, c).
+class Moments(NamedTuple):
+    """Means of the feature maps (c,), and of their squares (c,) or products (c, c).
+
+    Raw moments, since these are sums over positions and mix as pictures side by side do.
+    """
+
+    mean: Float[Array, "*r c"]
+    second: Float[Array, "*r _"] | Float[Array, "*r _ _"]
+
+
+def moments(
+    features: Float[AnyArray, "h w c"], weights: Float[AnyArray, "h w"] | None = None
+) -> Moments:
+    """Mean and mean square of each feature map, float32; `weights` as for `gram`."""
+    flat = jnp.asarray(features, jnp.float32).reshape(-1, features.shape[-1])
+    if weights is None:
+        return Moments(flat.mean(0), jnp.square(flat).mean(0))
+    shares = weights.reshape(-1, 1)
+    return Moments((flat * shares).sum(0), (jnp.square(flat) * shares).sum(0))
+
+
+def products(
+    features: Float[AnyArray, "h w c"], weights: Float[AnyArray, "h w"] | None = None
+) -> Moments:
+    """Mean of the feature maps, and of all their products: the Gram matrix; float32."""
+    flat = jnp.asarray(features, jnp.float32)
+    mean = flat.mean((0, 1)) if weights is None else jnp.einsum("hwi,hw->i", flat, weights)
+    return Moments(mean, gram(features, weights))
+
+
+def quantiles(
+    features: Float[AnyArray, "h w c"],
+    weights: Float[AnyArray, "h w"] | None = None,
+    directions: Float[AnyArray, "c d"] | None = None,
+) -> Float[Array, "d q"]:
+    """Quantile functions of the features along directions, as means of 256 equal parts.
+
+    Sorted values in so many parts are exact however many positions there are, so pictures of other
+    sizes compare; 256 is the number of bins in Risser et al. 2017.
 
     Args:
         features: F.
-        guides: by how much each position counts in each region (`regions.at_layers`).
+        weights: of the positions, as for `gram`.
+        directions: unit vectors; each feature map by itself if not given.
     """
-    if guides is None:
-        return gram(features)
-    return jnp.stack([gram(features, guide / guide.sum()) for guide in guides])
+    flat = jnp.asarray(features, jnp.float32).reshape(-1, features.shape[-1])
+    values = flat.T if directions is None else _product("pi,id->dp", flat, directions)
+    positions = values.shape[1]
+    if weights is None:
+        values = jnp.sort(values)
+        shares = jnp.full((1, positions), 1 / positions, jnp.float32)
+    else:
+        order = jnp.argsort(values)
+        values = jnp.take_along_axis(values, order, axis=1)
+        shares = lax.stop_gradient(weights).reshape(-1)[order]
+    # Centred, so that the running sums stay small and keep their digits.
+    mean = lax.stop_gradient((values * shares).sum(1, keepdims=True))
+    mass, sums = (
+        jnp.pad(jnp.cumsum(a, axis=1), ((0, 0), (1, 0))) for a in (shares, (values - mean) * shares)
+    )
+    ends = jnp.linspace(0, 1, _PARTS + 1)
+    at_ends = jax.vmap(lambda m, s: jnp.interp(ends, m, s), (None if weights is None else 0, 0))
+    return mean + jnp.diff(at_ends(mass[0] if weights is None else mass, sums)) * _PARTS
+
+
+class Given(NamedTuple):
+    """What a statistic of one layer needs besides features.
+
+    `guides` (r, h, w) say by how much each position counts in each region (`regions.at_layers`),
+    `directions` (c, d) along which features are projected.
+    """
+
+    guides: Float[AnyArray, "r h w"] | None = None
+    directions: Float[AnyArray, "c d"] | None = None
+
+
+def measure(statistic: Statistic, features: Float[AnyArray, "h w c"], given: Given) -> Any:
+    """A statistic of all positions, or of each guided region, with a leading axis.
+
+    Args:
+        statistic: `"gram"`: `gram`; `"moments"`: `moments`; `"wasserstein"`: `products`;
+            `"histogram"` and `"sliced"`: `quantiles` of the feature maps, or along directions.
+        features: F.
+        given: guides and directions.
+    """
+    match statistic:
+        case "gram":
+            function = gram
+        case "moments":
+            function = moments
+        case "wasserstein":
+            function = products
+        case "histogram" | "sliced":
+            function = partial(quantiles, directions=given.directions)
+    if given.guides is None:
+        return function(features, None)
+    each = [function(features, guide / guide.sum()) for guide in given.guides]
+    return jax.tree.map(lambda *values: jnp.stack(values), *each)
 
 
 def _product(indices: str, a: AnyArray, b: AnyArray) -> Array:

@@ -1,5 +1,6 @@
 """Losses and objective against PyTorch, closed forms and the equivalences of the conventions."""
 
+from functools import partial
 from typing import get_args
 
 import jax
@@ -30,7 +31,7 @@ from nst_jax.choices import Normalization
 from nst_jax.networks.weightfile import CAFFE
 from nst_jax.ordering import beside
 from nst_jax.problem import Arguments, ScaledObjective
-from nst_jax.statistics import in_regions
+from nst_jax.statistics import Given, measure
 
 NORMALIZATIONS = get_args(Normalization)
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
@@ -120,13 +121,15 @@ def test_gram_beside_features_has_the_same_gradient(rng):
         return jnp.sum(g * (flat.T @ flat) / 20) + jnp.sum(w * f**2)
 
     def ours(f):
-        f, matrix = beside(in_regions, f, None)
+        f, matrix = beside(partial(measure, "gram"), f, Given())
         return jnp.sum(g * matrix) + jnp.sum(w * f**2)
 
     np.testing.assert_allclose(ours(features), plain(features), rtol=1e-5)
     np.testing.assert_allclose(jax.grad(ours)(features), jax.grad(plain)(features), rtol=1e-4)
     # Where only the Gram matrix is used, the other part of the gradient is zero.
-    alone = jax.grad(lambda f: jnp.sum(g * beside(in_regions, f, None)[1]))(features)
+    alone = jax.grad(lambda f: jnp.sum(g * beside(partial(measure, "gram"), f, Given())[1]))(
+        features
+    )
     np.testing.assert_allclose(alone, jax.grad(lambda f: jnp.sum(g * gram(f)))(features), rtol=1e-4)
 
 

@@ -14,7 +14,7 @@ from nst_jax import Options, Targets, cli, images, objective, style_targets
 from nst_jax.networks.layers import pool2x2
 from nst_jax.networks.vgg import keep
 from nst_jax.regions import at_layers, match
-from nst_jax.statistics import in_regions
+from nst_jax.statistics import Given, measure
 
 CONTENT, STYLE, OTHER = tiny.picture(), tiny.picture(32, 32, 2), tiny.picture(24, 44, 3)
 HALVES = np.repeat([0, 1], 20)[None].repeat(32, 0)  # of the content: left and right
@@ -43,7 +43,7 @@ def refusal(function, *args, **options) -> str:
 def test_guided_grams_by_the_papers_formula(rng):
     features = rng.normal(size=(5, 7, 4)).astype(np.float32)
     channels = rng.uniform(size=(3, 5, 7)).astype(np.float32)  # T^r
-    found = in_regions(jnp.asarray(features), jnp.square(channels))
+    found = measure("gram", jnp.asarray(features), Given(jnp.square(channels)))
     for channel, gram in zip(channels.astype(np.float64), found, strict=True):
         guided = (channel / np.sqrt(np.sum(channel**2)))[..., None] * features
         flat = guided.reshape(-1, 4)

@@ -41,6 +41,18 @@ def test_presets_are_what_they_are_named_after():
         "noise",
     )
     assert johnson.noise_scale * 255 == pytest.approx(1e-3)
+    # crowsonkb/style-transfer-pytorch: 256:64:16:4:1, Adam 0.02 with clipping, from the content.
+    crowson = PRESETS["wasserstein"]
+    weights = list(crowson.style_layers.values())
+    np.testing.assert_allclose(np.array(weights) / weights[-1], [256, 64, 16, 4, 1])
+    assert sum(weights) * crowson.style_weight == pytest.approx(1)
+    assert (crowson.statistic, crowson.padding, crowson.pooling) == (
+        "wasserstein",
+        "replicate",
+        "max",
+    )
+    # His 2.0 of squares in [0, 1], summed over both directions; squares of features 57.6^2 smaller.
+    assert crowson.tv_weight == pytest.approx(2.0 * 2 / 255**2 * (255 * 0.226) ** 2, rel=0.03)
     for name, preset in PRESETS.items():
         assert preset.preset == name
 

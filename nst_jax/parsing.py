@@ -1,0 +1,107 @@
+"""Values of options as they are written, in texts and in Python, brought into one form."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from numbers import Real
+from typing import Any
+
+from nst_jax.errors import InputError
+
+# Kind and range of a weight; the upper end is far within float32.
+WEIGHT = (Real, 0, 1e30)
+
+
+def is_number(value: Any, kind: type, low: int | float, high: int | float) -> bool:
+    """Whether a number of that kind (numpy's too, no bool), and in the range: NaN is in none."""
+    return isinstance(value, kind) and not isinstance(value, bool) and low <= value <= high
+
+
+def parse_layers(layers: Any, what: str) -> dict[str, float]:
+    """Layer names, `NAME[:WEIGHT],...`, or a mapping, as a dict from name to weight.
+
+    Raises:
+        InputError: no names, or a weight that is not a number, negative or not finite.
+    """
+    if isinstance(layers, str):
+        layers = [part for part in layers.replace(" ", "").split(",") if part]
+    if not isinstance(layers, Mapping):
+        if not isinstance(layers, Iterable):
+            raise InputError(f"{what} is {layers!r}, but must be names or a mapping to weights.")
+        layers = dict(_name_and_weight(item, what) for item in layers)
+    for name, weight in layers.items():
+        if not is_number(weight, *WEIGHT):
+            _, low, high = WEIGHT
+            raise InputError(
+                f"{what}: the weight of {name} is {weight!r}, but must be a number from {low} to "
+                f"{high}."
+            )
+    return {str(name): float(weight) for name, weight in layers.items()}
+
+
+def parse_numbers(
+    numbers: Any, what: str, kind: type, low: float, high: float
+) -> tuple[float, ...] | None:
+    """A number, `NUMBER,...`, or a sequence of numbers, as a tuple; None stays.
+
+    Raises:
+        InputError: no number, or one out of its range.
+    """
+    if numbers is None:
+        return None
+    if isinstance(numbers, str):
+        numbers = [_number_or_text(part) for part in numbers.split(",")]
+    elif not isinstance(numbers, Iterable):
+        numbers = [numbers]
+    numbers = list(numbers)
+    for number in numbers or [None]:
+        if not is_number(number, kind, low, high):
+            raise InputError(
+                f"{what} is {number!r}, but must be numbers from {low} to {high}, or None."
+            )
+    return tuple(float(number) for number in numbers)
+
+
+def parse_choices(choices: Any) -> dict[str, int] | None:
+    """`LABEL:NUMBER,...`, or a mapping, as a dict from label to whole number; None stays.
+
+    Raises:
+        InputError: nothing at all, or what is not of that form.
+    """
+    if choices is None:
+        return None
+    if isinstance(choices, str):
+        parts = [part.rpartition(":") for part in choices.split(",")]
+        choices = {label: number for label, _, number in parts}
+    if not isinstance(choices, Mapping) or not choices:
+        raise InputError(f"region_styles is {choices!r}, but must be a mapping to whole numbers.")
+    for label, number in choices.items():
+        text = number.strip() if isinstance(number, str) else str(number)
+        if not str(label).strip() or not text.isdecimal():
+            raise InputError(
+                f"region_styles: '{label}:{number}' is not LABEL:NUMBER, with the number of a "
+                "style from 1, or 0."
+            )
+    return {str(label).strip(): int(number) for label, number in choices.items()}
+
+
+def _number_or_text(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _name_and_weight(item: Any, what: str) -> tuple[str, float]:
+    name, colon, weight = str(item).partition(":")
+    try:
+        return name, float(weight) if colon else 1.0
+    except ValueError:
+        raise InputError(f"{what}: '{item}' is not NAME or NAME:WEIGHT.") from None
+
+
+def unknown(what: str, given: Any, known: Any) -> str:
+    """A sentence for a name that is none of the known ones, with the nearest of them."""
+    known = list(known)
+    near = difflib.get_close_matches(str(given), known, n=1)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    return f"There is no {what} '{given}'.{hint} There is {', '.join(known)}."
