@@ -9,6 +9,10 @@ from nst_jax.errors import InputError
 
 # Kind and range of a weight; the upper end is far within float32.
 WEIGHT = (Real, 0, 1e30)
+_NUMBERS: dict[str, tuple[type, float, float]] = {
+    "style_scale": (Real, 0.01, 100),
+    "style_blend": WEIGHT,
+}
 
 
 def is_number(value: Any, kind: type, low: int | float, high: int | float) -> bool:
@@ -38,9 +42,7 @@ def parse_layers(layers: Any, what: str) -> dict[str, float]:
     return {str(name): float(weight) for name, weight in layers.items()}
 
 
-def parse_numbers(
-    numbers: Any, what: str, kind: type, low: float, high: float
-) -> tuple[float, ...] | None:
+def parse_numbers(numbers: Any, what: str) -> tuple[float, ...] | None:
     """A number, `NUMBER,...`, or a sequence of numbers, as a tuple; None stays.
 
     Raises:
@@ -53,6 +55,7 @@ def parse_numbers(
     elif not isinstance(numbers, Iterable):
         numbers = [numbers]
     numbers = list(numbers)
+    kind, low, high = _NUMBERS[what]
     for number in numbers or [None]:
         if not is_number(number, kind, low, high):
             raise InputError(

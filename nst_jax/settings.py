@@ -151,9 +151,7 @@ class Settings:
         for name in ("content_layers", "style_layers"):
             object.__setattr__(self, name, parse_layers(getattr(self, name), name))
         for name in ("style_scale", "style_blend"):
-            object.__setattr__(
-                self, name, parse_numbers(getattr(self, name), name, *_NUMBERS[name])
-            )
+            object.__setattr__(self, name, parse_numbers(getattr(self, name), name))
         object.__setattr__(self, "region_styles", parse_choices(self.region_styles))
         for f in fields(self):
             object.__setattr__(self, f.name, self._checked(f.name))
@@ -267,10 +265,6 @@ CHOICES: dict[str, tuple[str, ...]] = {
     name: get_args(hint) for name, hint in _HINTS.items() if get_origin(hint) is Literal
 }
 _OPTIONAL = ("size", "style_size", "learning_rate", "seconds")
-_NUMBERS: dict[str, tuple[type, float, float]] = {
-    "style_scale": (Real, 0.01, 100),
-    "style_blend": WEIGHT,
-}
 _RANGES: dict[str, tuple[type, float, float]] = {
     "size": (Integral, 1, 100_000),
     "style_size": (Integral, 1, 100_000),

@@ -4,15 +4,8 @@ import argparse
 from dataclasses import fields
 from typing import Any, get_type_hints
 
-from nst_jax.settings import (
-    CHOICES,
-    LISTS,
-    PRESETS,
-    Settings,
-    parse_choices,
-    parse_layers,
-    parse_numbers,
-)
+from nst_jax.parsing import parse_choices, parse_layers, parse_numbers
+from nst_jax.settings import CHOICES, LISTS, PRESETS, Settings
 
 
 def add_settings(parser: Any, *, several: bool = False) -> None:
