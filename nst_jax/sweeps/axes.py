@@ -7,7 +7,8 @@ from typing import Any
 
 from nst_jax.errors import InputError
 from nst_jax.images import PictureSource
-from nst_jax.settings import LISTS, unknown
+from nst_jax.parsing import unknown
+from nst_jax.settings import LISTS
 
 _HOW = ("product", "zip")
 # A style, or several that are mixed.

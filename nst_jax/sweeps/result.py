@@ -11,8 +11,8 @@ from PIL import Image
 
 from nst_jax import images
 from nst_jax.errors import InputError
+from nst_jax.parsing import unknown
 from nst_jax.result import Stylization
-from nst_jax.settings import unknown
 from nst_jax.sheet import contact_sheet
 from nst_jax.sweeps.axes import described, shown
 
