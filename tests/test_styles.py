@@ -78,7 +78,7 @@ def test_blends_are_traced_and_vmap():
 def test_each_style_has_its_size(monkeypatch):
     seen = []
 
-    def prepare(settings, network, content, styles, start, regions):
+    def prepare(settings, network, content, styles, start, regions, **_):
         seen.append([style.shape[:2] for style in styles])
         raise nst.InputError("Enough.")
 
