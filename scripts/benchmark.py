@@ -22,6 +22,7 @@ from typing import Any
 # As bench_tools does for children: this checkout's package, whatever else is installed.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import bench_sweep
 from bench_sides import Ours, Theirs, measure_memory, pictures
 from bench_tools import (
     ROOT,
@@ -250,12 +251,20 @@ def traces_section(args: argparse.Namespace) -> list[Row]:
     return [Row("traces", "two pictures of one size, other weights", traces, limit=1)]
 
 
+def sweep_section(args: argparse.Namespace) -> list[Row]:
+    """Lanes side by side against single runs, with the embedded network."""
+    if not (weights := find_weights(args.sweep_weights)):
+        return [Row("sweep", "all", note=_absent(args.sweep_weights))]
+    return bench_sweep.sweep_section(args, weights, _on_cpu)
+
+
 SECTIONS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "start": start_section,
     "memory": memory_section,
     "eval": eval_section,
     "lite": lite_section,
     "traces": traces_section,
+    "sweep": sweep_section,
 }
 
 
@@ -283,6 +292,11 @@ def parse() -> argparse.Namespace:
     add("--start-size", type=int, default=512)
     add("--memory-size", type=int, default=512, help="of memory and lite, pixels a side")
     add("--memory-evaluations", type=numbers, default=[20, 110])
+    add("--sweep-weights", default=LITE, help="network of sweep")
+    add("--sweep-sizes", type=numbers, default=[64, 192], help="of sweep, pixels a side")
+    add("--sweep-evaluations", type=int, default=20, help="of each lane")
+    add("--sweep-rounds", type=int, default=3, help="turns of each side in sweep")
+    add("--sweep-memory-size", type=int, default=96, help="of sweep's memory and devices")
     add("--threads", type=int, default=cores, help="processors that each side may use")
     add("--json", type=Path, metavar="FILE", help="write the result there, single samples too")
     add("--markdown", type=Path, metavar="FILE", help="only print the tables of that result")
