@@ -42,10 +42,16 @@ def _sweep(args: argparse.Namespace, network: Any, size: int, lanes: int, **opti
     import nst_jax as nst
 
     content, style = pictures(args, size)
-    given = {"iterations": args.sweep_evaluations, "size": None, "preset": "gatys"} | options
+    given: dict[str, Any] = {"iterations": args.sweep_evaluations, "size": None, "preset": "gatys"}
     style_weights = np.geomspace(1e2, 1e4, lanes)
     return nst.sweep(
-        content, style, network=network, progress=False, style_weight=style_weights, **given
+        content,
+        style,
+        network=network,
+        progress=False,
+        style_weight=style_weights,
+        **given,
+        **options,
     )
 
 
@@ -56,7 +62,11 @@ def _beside_single_runs(
 
     network = nst.load_network(weights)
     content, style = pictures(args, size)
-    options = {"iterations": args.sweep_evaluations, "size": None, "preset": "gatys"}
+    options: dict[str, Any] = {
+        "iterations": args.sweep_evaluations,
+        "size": None,
+        "preset": "gatys",
+    }
 
     def single() -> None:
         nst.stylize(content, style, network=network, progress=False, **options)
@@ -148,14 +158,14 @@ def _measure(args: argparse.Namespace) -> dict[str, float]:
     options = json.loads(args.child)
     size, weights, lanes = (options.pop(k) for k in ("size", "weights", "lanes"))
     options["devices"] = jax.devices()[: options.pop("devices", 1)]
-    args.sweep_evaluations = options["iterations"]
+    args.sweep_evaluations = iterations = options.pop("iterations")
     began = time.perf_counter()
     found = _sweep(args, weights, size, lanes, **options)
     return {
         "peak": peak_rss(),
         "whole": time.perf_counter() - began,
         "compile": sum(r.compile_seconds for r in found),
-        "evaluation": sum(r.run_seconds for r in found) / lanes / options["iterations"],
+        "evaluation": sum(r.run_seconds for r in found) / lanes / iterations,
     }
 
 
