@@ -19,6 +19,7 @@ from .objectives import content_targets as content_targets
 from .objectives import objective as objective
 from .objectives import style_targets as style_targets
 from .problem import prepare as prepare
+from .repeat import repeat as repeat
 from .result import Stylization as Stylization
 from .settings import PRESETS as PRESETS
 from .settings import Settings as Settings

@@ -3,19 +3,21 @@
 import inspect
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from dataclasses import asdict, fields
 from typing import Any
 
 import jax
 from tqdm.auto import tqdm
 
-from nst_jax import loop
+from nst_jax import checkpoint, loop, pyramid
 from nst_jax.errors import InputError
 from nst_jax.images import PictureSource
 from nst_jax.inputs import Sources, read_pictures
 from nst_jax.maps import MapSource
 from nst_jax.networks.load import load_network
 from nst_jax.networks.vgg import Network
+from nst_jax.outputs import Outputs, split
+from nst_jax.recording import Recorder
 from nst_jax.request import Request, network_options, resolve_options, without_content
 from nst_jax.result import Stylization
 from nst_jax.settings import CHOICES, PRESETS, Settings
@@ -53,9 +55,10 @@ def stylize(
         offline: never fetch weights; None leaves it to the environment (`NST_JAX_OFFLINE`).
         progress: show a bar with loss and time left.
         callback: called with a `Progress` after each chunk of evaluations (about half a second),
-            its `x` the best picture so far, in [0, 1]; a true result stops the run.
-        **options: the fields of `Settings`, listed below; what is not given is the preset's. `init`
-            may also be a picture.
+            its `x` the best picture so far, in [0, 1] and as large as the scale that is being
+            drawn; a true result stops the run.
+        **options: the fields of `Settings` and of `Outputs`, listed below; what is not given is the
+            preset's. `init` may also be a picture.
 
     Returns:
         A `Stylization`; after Ctrl-C with the best picture so far.
@@ -64,6 +67,7 @@ def stylize(
         InputError: anything that cannot be used, in a sentence that says what to do.
         KeyboardInterrupt: Ctrl-C before there was a picture.
     """
+    outputs, options = split(options)
     if content is None:
         options = without_content(preset, options, keep)
     settings, start = resolve_options(preset, network, options)
@@ -78,27 +82,35 @@ def stylize(
             progress=progress,
         )
     request = Request(settings, network, pictures)
-    problem = request.problem()
-
-    bar = tqdm(total=settings.iterations, disable=not progress, unit="eval", desc="stylize")
+    recorder, found = Recorder(outputs, pictures.content), checkpoint.find(outputs, request)
+    asked = checkpoint.identity(request)
+    if found is None:
+        recorder.start()
+    else:
+        recorder.start(found.rows, found.more)
+    total = pyramid.total(request)
+    # With a delay it stays out of sight until there is something to show: refusals come before.
+    bar = tqdm(total=total, disable=not progress, unit="eval", desc="stylize", delay=1e-3)
 
     def report(now: loop.Progress) -> bool | None:
         bar.set_postfix(loss=f"{now.losses['total']:.4g}", refresh=False)
-        bar.update(min(now.evaluations, settings.iterations) - bar.n)
-        return callback and callback(replace(now, x=problem.picture(now.x)))
+        bar.update(min(now.evaluations, total) - bar.n)
+        recorder.report(now)
+        return callback and callback(now)
+
+    def save(position: pyramid.Position) -> None:
+        if outputs.checkpoint is not None:
+            checkpoint.save(outputs.checkpoint, asked, position, recorder.kept())
 
     try:
         with bar:
-            outcome = loop.run(
-                problem.fn,
-                problem.optimizer,
-                problem.x,
-                problem.args,
-                learning_rate=problem.learning_rate,
-                limits=loop.Limits(
-                    settings.iterations, settings.seconds, settings.tolerance, settings.patience
-                ),
+            drawn = pyramid.run(
+                request,
+                position=found and found.position,
                 report=report,
+                marks=recorder.marks,
+                keep=None if outputs.checkpoint is None else save,
+                keep_every=outputs.checkpoint_every,
             )
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
@@ -107,7 +119,9 @@ def stylize(
             "The device ran out of memory: lower size or history, set remat, or use optimizer "
             "'adam'."
         ) from error
-    return request.stylization(problem, outcome)
+    result = request.stylization(*drawn)
+    recorder.finish(result.image)
+    return result
 
 
 def _show_options(function: Callable) -> None:
@@ -115,12 +129,12 @@ def _show_options(function: Callable) -> None:
     signature = inspect.signature(function)
     own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
     options = [f for f in fields(Settings) if f.name not in signature.parameters]
+    defaults = {f.name: getattr(PRESETS["default"], f.name) for f in options}
+    options += fields(Outputs)
+    defaults |= asdict(Outputs())
     shown = [
         inspect.Parameter(
-            f.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=getattr(PRESETS["default"], f.name),
-            annotation=f.type,
+            f.name, inspect.Parameter.KEYWORD_ONLY, default=defaults[f.name], annotation=f.type
         )
         for f in options
     ]

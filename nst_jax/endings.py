@@ -1,6 +1,7 @@
 """What ends a run: evaluations, time, a plateau, blow-ups. Judged on the host, chunk by chunk."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -38,7 +39,7 @@ class Rows(NamedTuple):
     restarted: Bool[np.ndarray, " n"]
 
 
-def joined(parts: list[Rows]) -> Rows:
+def joined(parts: Sequence[Rows]) -> Rows:
     """The rows of several parts, one after the other."""
     return Rows(
         {name: np.concatenate([rows.terms[name] for rows in parts]) for name in parts[0].terms},

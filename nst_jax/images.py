@@ -28,6 +28,7 @@ from nst_jax.resample import fit as fit
 from nst_jax.resample import resize as resize
 from nst_jax.resample import resize_with_alpha
 from nst_jax.writing import check_output as check_output
+from nst_jax.writing import check_place as check_place
 from nst_jax.writing import encode_png as encode_png
 from nst_jax.writing import save as save
 

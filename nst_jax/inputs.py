@@ -50,6 +50,15 @@ class Pictures(NamedTuple):
     regions: Regions | None
     sources: Mapping[str, Any]
 
+    def at(self, height: int, width: int) -> "Pictures":
+        """The content at another size, and the styles in proportion; maps fit any size."""
+        h, w, _ = self.content.rgb.shape
+        if (h, w) == (height, width):
+            return self
+        share = max(height, width) / max(h, w)
+        content = Picture(images.resize(self.content.rgb, (height, width)))
+        return self._replace(content=content, styles=[_scaled(s, share) for s in self.styles])
+
 
 def read_pictures(settings: Settings, sources: Sources) -> Pictures:
     """Read everything, and check what can be checked before a network is there.
@@ -103,6 +112,12 @@ def _scales(settings: Settings, styles: int) -> Sequence[float | None]:
             "give one number, or one for each."
         )
     return scales if len(scales) == styles else scales * styles
+
+
+def _scaled(rgb: Float[np.ndarray, "h w 3"], share: float) -> Float[np.ndarray, "h2 w2 3"]:
+    height, width, _ = rgb.shape
+    size = images.fit(height, width, max(1, round(share * max(height, width))))
+    return images.resize(rgb, size)
 
 
 def _blank(masks: Masks | None, size: int | None) -> Picture:

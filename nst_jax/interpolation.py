@@ -9,6 +9,7 @@ from jaxtyping import Float
 from nst_jax.api import stylize
 from nst_jax.errors import InputError
 from nst_jax.images import PictureSource
+from nst_jax.outputs import OUTPUTS
 from nst_jax.result import Stylization
 
 
@@ -41,6 +42,9 @@ def interpolate(
     """
     if len(styles) < 2:
         raise InputError("To interpolate, give a list of two style pictures or more.")
+    written = [name for name in OUTPUTS if name in options]
+    if written:
+        raise InputError(f"Interpolation makes many pictures: leave out {' and '.join(written)}.")
     if options.get("style_blend") is not None:
         raise InputError("Interpolation sets style_blend itself, in steps: leave one of them out.")
     results: list[Stylization] = []

@@ -23,12 +23,14 @@ _CHUNK_SECONDS = 0.5
 class Progress:
     """What a callback sees after each chunk.
 
-    `x` is the best point so far (a device array), `losses` the terms at the last evaluation.
+    `x` is the best point so far (a device array), `losses` the terms at the last evaluation, `rows`
+    all that happened in the chunk.
     """
 
     evaluations: int
     losses: dict[str, float]
     x: Array
+    rows: Rows
 
 
 class Carried(NamedTuple):
@@ -42,20 +44,33 @@ class Carried(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcome:
-    """The best point found, and how it went; `losses[name][i]` belongs to `evaluations[i]`.
+    """The best point found, and how it went.
 
     `state` is the solver's, with all lanes: the last where the run ended at its limit or on a
     plateau.
     """
 
     x: Array
-    losses: dict[str, Float[np.ndarray, " n"]]
-    evaluations: Int[np.ndarray, " n"]
+    rows: Rows
     status: Status
-    restarts: int
     compile_seconds: float
     run_seconds: float
     state: solvers.State
+
+    @property
+    def losses(self) -> dict[str, Float[np.ndarray, " n"]]:
+        """Every term; `losses[name][i]` belongs to `evaluations[i]`."""
+        return self.rows.terms
+
+    @property
+    def evaluations(self) -> Int[np.ndarray, " n"]:
+        """The function evaluations used up to each row."""
+        return self.rows.evaluations
+
+    @property
+    def restarts(self) -> int:
+        """How often a blow-up made the optimiser start again."""
+        return int(self.rows.restarted.sum())
 
 
 class _Chunk(NamedTuple):
@@ -213,10 +228,10 @@ def _run(
         asked += evaluations
         # What a line search took beyond its chunk is missing from the next.
         state, trace = advance(state, asked - state.evaluations)
-        return _Chunk(trace, jnp.copy(state.best_x))
+        return _Chunk(trace, _point(state))
 
     for lane in running:
-        lane.best_x = jnp.copy(state.best_x)
+        lane.best_x = _point(state)
     length, done, seconds = 1, asked, start.run_seconds
     # No evaluations: this compiles, and leaves the state as it was.
     state, _ = advance(state, state.evaluations - state.evaluations)
@@ -263,6 +278,9 @@ def _run(
     return [lane.outcome(ending, *shares, state) for lane in running]
 
 
+_point = jax.jit(lambda state: jnp.copy(solvers.point(state)))
+
+
 class _Lane:
     """One of the minimisations that run side by side; `index` is None for one that runs alone."""
 
@@ -293,18 +311,15 @@ class _Lane:
 
     def progress(self) -> Progress:
         losses = {name: float(values[-1]) for name, values in self.last.terms.items()}
-        return Progress(int(self.last.evaluations[-1]), losses, self.x)
+        return Progress(int(self.last.evaluations[-1]), losses, self.x, self.last)
 
     def outcome(
         self, ending: Status, compile_seconds: float, run_seconds: float, state: solvers.State
     ) -> Outcome:
-        rows = cast(Rows, self.watch.rows)
         return Outcome(
             x=self.x,
-            losses=rows.terms,
-            evaluations=rows.evaluations,
+            rows=cast(Rows, self.watch.rows),
             status=self.status or ending,
-            restarts=int(rows.restarted.sum()),
             compile_seconds=compile_seconds,
             run_seconds=run_seconds,
             state=state,

@@ -168,13 +168,6 @@ def prepare(
         blend,
     )
     units = settings.units
-    first_order = not settings.optimizer.startswith("lbfgs")
-    optimizer = solvers.Optimizer(
-        method=settings.optimizer,
-        history=min(settings.history, settings.iterations),
-        momentum=settings.momentum,
-        bounds=(0.0, units) if first_order else None,
-    )
     rate = settings.learning_rate
     if rate is None:
         rate = _LEARNING_RATES.get(settings.optimizer, _SGD_RATE_PER_PIXEL * height * width)
@@ -189,7 +182,20 @@ def prepare(
     args = Arguments(network, targets, weights, _factors(settings))
     rate = _ramp(settings, "learning_rate", rate) or rate
     fn = ScaledObjective(spec, units)
-    return Problem(fn, optimizer, x * units, args, rate, content, choice, space)
+    return Problem(fn, optimizer_of(settings), x * units, args, rate, content, choice, space)
+
+
+def optimizer_of(settings: Settings) -> solvers.Optimizer:
+    """The static part of the solver that the settings ask for."""
+    first_order = not settings.optimizer.startswith("lbfgs")
+    return solvers.Optimizer(
+        method=settings.optimizer,
+        # Nothing that is of no use may make another program of it.
+        history=1 if first_order else min(settings.history, settings.iterations),
+        momentum=settings.momentum,
+        bounds=(0.0, settings.units) if first_order else None,
+        average=settings.average,
+    )
 
 
 def _factors(settings: Settings) -> Factors | None:

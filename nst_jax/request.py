@@ -1,20 +1,22 @@
 """What a stylization starts from, settings, network and pictures; and what it comes to."""
 
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+import jax
 import numpy as np
 
-from nst_jax import loop
+from nst_jax import images, loop, ramps
+from nst_jax.endings import Rows, joined
 from nst_jax.errors import InputError
 from nst_jax.images import PictureSource
 from nst_jax.inputs import Pictures
 from nst_jax.networks.vgg import Network, Options
 from nst_jax.objectives import Targets
 from nst_jax.problem import Problem, prepare
-from nst_jax.result import Stylization
+from nst_jax.result import Scale, Stylization
 from nst_jax.settings import INITS, PICTURE, Settings, resolve
 
 _TERMS = ("total", "content", "style", "tv")
@@ -28,6 +30,16 @@ class Request:
     network: Network
     pictures: Pictures
 
+    def at(self, scale: Scale, evaluations: int) -> "Request":
+        """The same at another size, styles in proportion, for a run of so many evaluations.
+
+        That all pictures shrink alike is what keeps the strokes as large as they are.
+        """
+        pictures = self.pictures.at(scale.height, scale.width)
+        return replace(
+            self, settings=replace(self.settings, iterations=evaluations), pictures=pictures
+        )
+
     def problem(self, targets: Targets | None = None) -> Problem:
         """The minimisation, with targets that are known already; see `prepare`."""
         content, styles, start, regions, _ = self.pictures
@@ -35,13 +47,20 @@ class Request:
             self.settings, self.network, content.rgb, styles, start, regions, targets=targets
         )
 
-    def stylization(self, problem: Problem, outcome: loop.Outcome) -> Stylization:
-        """The result, when the minimisation is done."""
-        content = self.pictures.content
+    def stylization(
+        self, problem: Problem, outcome: loop.Outcome, scales: Sequence[Scale] = ()
+    ) -> Stylization:
+        """The result, when the minimisation is done; a run that ended early is enlarged."""
+        content, rows = self.pictures.content, outcome.rows
+        if self.settings.average:
+            rows = joined([rows, _evaluated(problem, outcome)])
+        image = np.asarray(problem.picture(outcome.x))
+        if image.shape != content.rgb.shape:
+            image = images.resize(image, content.rgb.shape[:2])
         return Stylization(
-            image=np.asarray(problem.picture(outcome.x)),
-            losses={k: outcome.losses[k] for k in (*_TERMS, *problem.fn.spec.layers)},
-            evaluations=outcome.evaluations,
+            image=image,
+            losses={k: rows.terms[k] for k in (*_TERMS, *problem.fn.spec.layers)},
+            evaluations=rows.evaluations,
             status=outcome.status,
             restarts=outcome.restarts,
             compile_seconds=outcome.compile_seconds,
@@ -52,7 +71,23 @@ class Request:
             alpha=content.alpha,
             icc=content.icc,
             sources=self.pictures.sources,
+            scales=tuple(scales),
         )
+
+
+def _evaluated(problem: Problem, outcome: loop.Outcome) -> Rows:
+    """The losses of what an outcome comes to, which is no point that was evaluated."""
+    evaluations = int(outcome.evaluations[-1])
+    args = ramps.at(problem.args, evaluations)
+    terms = jax.device_get(_value(problem.fn, outcome.x, args)[1])
+    return Rows(
+        {name: np.asarray(value)[None] for name, value in terms.items()},
+        np.array([evaluations + 1], outcome.evaluations.dtype),
+        np.array([False]),
+    )
+
+
+_value = jax.jit(lambda fn, x, args: fn(x, args), static_argnums=0)
 
 
 def resolve_options(

@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -15,6 +15,14 @@ from nst_jax._version import __version__
 from nst_jax.endings import Status
 from nst_jax.errors import InputError
 from nst_jax.settings import Settings
+
+
+class Scale(NamedTuple):
+    """A size at which a picture is drawn, and for how many evaluations."""
+
+    height: int
+    width: int
+    evaluations: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +36,7 @@ class Stylization:
         evaluations: the function evaluations used up to each of those values.
         status: `"finished"`; ended by a `"plateau"` or because the `"time"` was up; `"interrupted"`
             by Ctrl-C, `"stopped"` by the callback or `"diverged"`; `image` is the best picture of
-            them all in every case.
+            them all in every case, or with `average` the average.
         restarts: how often a blow-up made the optimiser start again from the best picture.
         compile_seconds: tracing and compilation of the loop.
         run_seconds: the evaluations.
@@ -38,6 +46,8 @@ class Stylization:
         alpha: the content's transparency, (h, w) in [0, 1], or None.
         icc: the content's colour profile, or None for sRGB; `save` converts back to it.
         sources: names of the pictures that went in, where they have one.
+        scales: the sizes at which it was drawn, from coarse to fine, with the evaluations of each;
+            losses of different sizes are no two of a kind.
     """
 
     image: Float[np.ndarray, "h w 3"]
@@ -53,12 +63,16 @@ class Stylization:
     alpha: Float[np.ndarray, "h w"] | None = None
     icc: bytes | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
+    scales: tuple[Scale, ...] = ()
 
     @property
     def best(self) -> int:
         """The row of `losses` and `evaluations` that belongs to `image`."""
         total = self.losses["total"]
-        return int(np.argmin(np.where(np.isfinite(total), total, np.inf)))
+        if self.settings.average:
+            return total.size - 1  # the average is evaluated last
+        here = self.evaluations > sum(scale.evaluations for scale in self.scales[:-1])
+        return int(np.argmin(np.where(here & np.isfinite(total), total, np.inf)))
 
     def record(self) -> dict[str, Any]:
         """What `save` embeds in the picture: settings, network, its losses, times; plain values.
@@ -76,6 +90,7 @@ class Stylization:
             "network_digest": self.network_digest,
             "status": self.status,
             "evaluations": int(self.evaluations[-1]),
+            "scales": [list(scale) for scale in self.scales],
             "losses": {k: v if math.isfinite(v) else None for k, v in values.items()},
             "compile_seconds": round(self.compile_seconds, 3),
             "run_seconds": round(self.run_seconds, 3),

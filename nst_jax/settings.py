@@ -96,6 +96,10 @@ class Settings:
     )
     iterations: int = _option(500, "function evaluations, as in every peer")
     seconds: float | None = _option(None, "end the run after so many seconds, compilation included")
+    min_size: int | None = _option(
+        None, "coarse to fine: long side of the smallest scale; 'none' draws at the end size alone"
+    )
+    coarse_iterations: int = _option(200, "function evaluations at each scale below the end size")
     tolerance: float = _option(
         0.0,
         "end the run when the best loss falls by less than this share in 'patience' evaluations",
@@ -132,6 +136,9 @@ class Settings:
     learning_rate_schedule: str = _schedule("learning_rate")
     history: int = _option(100, "curvature pairs that L-BFGS keeps")
     momentum: float = _option(0.9, "of sgd")
+    average: float = _option(
+        0.0, "adam, sgd: the result is an average of all pictures, with weights that fall by this"
+    )
     units: float = _option(255.0, "the optimiser sees pictures in 0..units")
     init: str = _option("content", "start: content, noise, blend, style, or a picture file")
     init_noise: float = _option(0.5, "share of white noise when init is 'blend'")
@@ -185,6 +192,11 @@ class Settings:
             raise InputError(
                 "optimizer 'lbfgs-zoom' searches its own step lengths: leave out learning_rate and "
                 "learning_rate_schedule, or use optimizer 'lbfgs'."
+            )
+        if self.average and self.optimizer.startswith("lbfgs"):
+            raise InputError(
+                f"average is of no use to optimizer '{self.optimizer}', which does not wander "
+                "about its minimum: leave it out, or use optimizer 'adam'."
             )
         schedules = [self.scheduled(f"{term}_weight") for term in ("content", "style", "tv")]
         if self.tolerance and any(schedules):
@@ -264,13 +276,15 @@ LISTS = tuple(
 CHOICES: dict[str, tuple[str, ...]] = {
     name: get_args(hint) for name, hint in _HINTS.items() if get_origin(hint) is Literal
 }
-_OPTIONAL = ("size", "style_size", "learning_rate", "seconds")
+_OPTIONAL = ("size", "style_size", "learning_rate", "seconds", "min_size")
 _RANGES: dict[str, tuple[type, float, float]] = {
     "size": (Integral, 1, 100_000),
     "style_size": (Integral, 1, 100_000),
     "iterations": (Integral, 1, 10_000_000),
     "seconds": (Real, 0, 10**9),
     "tolerance": (Real, 0, 1),
+    "min_size": (Integral, 1, 100_000),
+    "coarse_iterations": (Integral, 1, 10_000_000),
     "patience": (Integral, 1, 10_000_000),
     "content_weight": WEIGHT,
     "style_weight": WEIGHT,
@@ -278,6 +292,7 @@ _RANGES: dict[str, tuple[type, float, float]] = {
     "learning_rate": (Real, 1e-30, 1e30),
     "history": (Integral, 1, 10_000),
     "momentum": (Real, 0, 1),
+    "average": (Real, 0, 0.999999),
     "units": (Real, 1e-3, 1e6),
     "init_noise": (Real, 0, 1),
     "noise_scale": (Real, 0, 1),

@@ -37,12 +37,21 @@ class Optimizer:
         momentum: of gradient descent.
         bounds: the unknown is clipped to these after each update; None for L-BFGS, whose stored
             gradients belong to the unclipped points.
+        average: decay of an average of the points, which is then what `point` gives; 0 for none.
     """
 
     method: Method = "lbfgs"
     history: int = 100
     momentum: float = 0.9
     bounds: tuple[float, float] | None = None
+    average: float = 0.0
+
+
+class Mean(NamedTuple):
+    """An average with exponentially falling weights: the weighted sum, and the sum of weights."""
+
+    sum: Array
+    weight: Float[Array, "..."]
 
 
 class State(NamedTuple):
@@ -50,7 +59,7 @@ class State(NamedTuple):
 
     `x` is the next point to evaluate, `best_x` the best one evaluated, with total `best`; `first`
     and `first_value` are total and value at the start (`advance` tells them apart); `restarts`
-    counts blow-ups.
+    counts blow-ups; `mean` averages the points if that is wanted.
     """
 
     x: Array
@@ -61,6 +70,7 @@ class State(NamedTuple):
     first_value: Float[Array, ""]
     evaluations: Int[Array, ""]
     restarts: Int[Array, ""]
+    mean: Mean | None = None
 
 
 class Trace(NamedTuple):
@@ -100,7 +110,19 @@ def start(optimizer: Optimizer, x: Float[Array, "..."]) -> State:
     opt_state = _transformation(optimizer, 1.0).init(x)
     # optax leaves Python numbers here and there, whose weak types would compile `advance` twice.
     opt_state = jax.tree.map(lambda a: jnp.asarray(a, jnp.result_type(a)), opt_state)
-    return State(x, opt_state, x, infinity, infinity, infinity, zero, zero)
+    mean = Mean(jnp.zeros_like(x), jnp.zeros((), x.dtype)) if optimizer.average else None
+    return State(x, opt_state, x, infinity, infinity, infinity, zero, zero, mean)
+
+
+def point(state: State) -> Array:
+    """What a minimisation has come to after an evaluation: the average, or the best point.
+
+    States may have a leading axis of lanes.
+    """
+    if state.mean is None:
+        return state.best_x
+    total, weight = state.mean
+    return total / weight.reshape(weight.shape + (1,) * (total.ndim - weight.ndim))
 
 
 def advance(
@@ -169,8 +191,9 @@ def advance(
             restarted=trace.restarted.at[trace.steps].set(blown),
             steps=trace.steps + 1,
         )
+        x = jnp.where(blown, best_x, x)
         return State(
-            x=jnp.where(blown, best_x, x),
+            x=x,
             optimizer=_restart_where(blown, optimizer, opt_state),
             best_x=best_x,
             best=jnp.where(better, total, state.best),
@@ -178,6 +201,7 @@ def advance(
             first_value=jnp.where(jnp.isinf(state.first), value, state.first_value),
             evaluations=used,
             restarts=state.restarts + blown,
+            mean=_averaged(optimizer, state.mean, x),
         ), row
 
     def unfinished(carry: tuple[State, Trace]) -> Bool[Array, ""]:
@@ -242,6 +266,13 @@ def _restart_where(blown: Bool[Array, ""], optimizer: Optimizer, opt_state):
         return zeroed(opt_state)
     memory, *rest = opt_state
     return (memory._replace(pairs=zeroed(memory.pairs), steps=zeroed(memory.steps)), *rest)
+
+
+def _averaged(optimizer: Optimizer, mean: Mean | None, x: Array) -> Mean | None:
+    if mean is None:
+        return None
+    new = 1 - optimizer.average
+    return Mean(optimizer.average * mean.sum + new * x, optimizer.average * mean.weight + new)
 
 
 def _linesearch_evaluations(optimizer: Optimizer, opt_state) -> Int[Array, ""] | int:

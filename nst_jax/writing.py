@@ -96,6 +96,18 @@ def check_output(path: str | os.PathLike, *, overwrite: bool = False) -> Path:
             f"The output {str(path)!r} must end in one of {', '.join(_FORMATS)}: the suffix "
             "chooses the format."
         )
+    return check_place(path, overwrite=overwrite)
+
+
+def check_place(path: str | os.PathLike, *, overwrite: bool = False) -> Path:
+    """The path where a file could be written now; ask before a long run.
+
+    Raises:
+        InputError: a folder that is missing or cannot be written, or a file that is there already
+            and `overwrite` is false.
+
+    """
+    path = Path(path)
     if not os.path.isdir(path.parent):
         raise InputError(
             f"The folder {str(path.parent)!r} for the output does not exist: create it first."

@@ -1,4 +1,4 @@
-"""Write the README's table of options from the settings that the library reads.
+"""Write the README's table of options from the settings and outputs that the library reads.
 
 python scripts/make_readme.py
 """
@@ -6,6 +6,7 @@ python scripts/make_readme.py
 from dataclasses import fields
 from pathlib import Path
 
+from nst_jax.outputs import Outputs
 from nst_jax.settings import CHOICES, PRESETS, Settings
 
 README = Path(__file__).resolve().parents[1] / "README.md"
@@ -13,10 +14,11 @@ BEGIN, END = "<!-- options: made by scripts/make_readme.py -->\n", "<!-- /option
 
 
 def options_table() -> str:
-    """One row per field of `Settings`: name, default, what it means, choices."""
+    """One row per field of `Settings` and `Outputs`: name, default, what it means, choices."""
     rows = ["| option | default | meaning |", "|---|---|---|"]
-    for f in fields(Settings):
-        default = getattr(PRESETS["default"], f.name)
+    defaults = {**vars(PRESETS["default"]), **vars(Outputs())}
+    for f in (*fields(Settings), *fields(Outputs)):
+        default = defaults[f.name]
         if isinstance(default, dict):
             default = ",".join(default)
         meaning = f.metadata["help"]

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import jaxtyping
 
-# Settings check their own values, whatever these are: before the hook.
+# Settings and outputs check their own values, whatever these are: before the hook.
+import nst_jax.outputs
 import nst_jax.settings  # noqa: F401
 
 jaxtyping.install_import_hook("nst_jax", "beartype.beartype")

@@ -117,7 +117,7 @@ def test_a_signal_at_any_moment_keeps_the_best():
         return value + 1e-9 * rows.sum(), terms
 
     run(slow, iterations=1)
-    for delay in np.linspace(0.05, 0.3, 6):
+    for delay in np.linspace(0.2, 0.5, 6):
         timer = threading.Timer(delay, signal.raise_signal, [signal.SIGINT])
         timer.start()
         try:

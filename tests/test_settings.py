@@ -139,6 +139,8 @@ def test_plain_values_make_the_same_settings_again():
         ),
         ({"seconds": -1}, "seconds is -1, but must be a number from 0 to 1000000000, or None."),
         ({"tolerance": 2}, "tolerance is 2, but must be a number from 0 to 1."),
+        ({"average": 1}, "average is 1, but must be a number from 0 to 0.999999."),
+        ({"average": 0.9}, "average is of no use to optimizer 'lbfgs'"),
         ({"patience": 0}, "patience is 0, but must be a whole number from 1"),
         ({"style_weight_schedule": None}, "style_weight_schedule is None, but must be a text."),
         ({"style_weight_schedule": "linear"}, "but must be 'constant' or KIND:START:END[:PART]"),

@@ -250,3 +250,34 @@ def test_the_first_state_has_the_types_of_the_later_ones(method):
     # A weakly typed leaf would compile the loop a second time.
     state = solvers.start(Optimizer(method, history=3), jnp.zeros(4))
     assert not [leaf for leaf in jax.tree.leaves(state) if leaf.weak_type]
+
+
+@pytest.mark.parametrize("method", ["adam", "sgd"])
+def test_averages_are_those_of_numpy(rng, method):
+    matrix, b = spd(rng, 5, 10.0), jnp.asarray(rng.normal(size=5), jnp.float32)
+    optimizer, points = Optimizer(method, average=0.8), []
+    state = solvers.start(optimizer, jnp.zeros(5))
+    for n in range(1, 8):
+        state, _ = solvers.advance(quadratic, optimizer, state, (matrix, b), 0.05, 1, capacity=1)
+        points.append(np.asarray(state.x))
+        weights = 0.8 ** np.arange(n)[::-1]
+        expected = np.average(points, axis=0, weights=weights)
+        np.testing.assert_allclose(solvers.point(state), expected, rtol=1e-5)
+    lanes = jax.tree.map(lambda a: jnp.stack([a, 2 * a]), state)
+    np.testing.assert_allclose(solvers.point(lanes), np.stack([expected] * 2), rtol=1e-5)
+
+
+def test_averages_calm_a_restless_optimizer(rng):
+    # Gradients of a random point beside x: the points never come to rest, their average does.
+    def noisy(x, args):
+        seed = jnp.sum(jnp.abs(x) * 1e4).astype(jnp.int32)
+        off = jax.random.normal(jax.random.key(seed), x.shape)
+        return 0.5 * jnp.sum(x**2) + jax.lax.stop_gradient(off) @ x, {}
+
+    options = {"learning_rate": 0.05, "evaluations": 600}
+    plain, _ = minimize(noisy, jnp.ones(20), optimizer=Optimizer("sgd", momentum=0.0), **options)
+    calm, _ = minimize(
+        noisy, jnp.ones(20), optimizer=Optimizer("sgd", momentum=0.0, average=0.99), **options
+    )
+    np.testing.assert_array_equal(plain.x, calm.x)
+    assert np.linalg.norm(solvers.point(calm)) < 0.7 * np.linalg.norm(plain.x)

@@ -4,6 +4,7 @@ import argparse
 from dataclasses import fields
 from typing import Any, get_type_hints
 
+from nst_jax.outputs import OUTPUTS, Outputs
 from nst_jax.parsing import parse_choices, parse_layers, parse_numbers
 from nst_jax.settings import CHOICES, LISTS, PRESETS, Settings
 
@@ -13,9 +14,18 @@ def add_settings(parser: Any, *, several: bool = False) -> None:
 
     With `several`, flags take values in a list, `A,B,...`, or are given again for each value.
     """
-    group, hints = parser.add_argument_group("settings"), get_type_hints(Settings)
-    for f in fields(Settings):
-        default, choices = getattr(PRESETS["default"], f.name), CHOICES.get(f.name)
+    _add(parser.add_argument_group("settings"), PRESETS["default"], several=several)
+
+
+def add_outputs(parser: Any) -> None:
+    """Add one flag for each field of `Outputs`; those not given are absent from the result."""
+    _add(parser.add_argument_group("written while it goes"), Outputs())
+
+
+def _add(group: Any, defaults: Settings | Outputs, *, several: bool = False) -> None:
+    hints = get_type_hints(type(defaults))
+    for f in fields(defaults):
+        default, choices = getattr(defaults, f.name), CHOICES.get(f.name)
         options: dict[str, Any] = {"default": argparse.SUPPRESS, "dest": f.name}
         if isinstance(default, bool):
             options["action"] = argparse.BooleanOptionalAction
@@ -40,6 +50,11 @@ def given_settings(args: argparse.Namespace) -> dict[str, Any]:
     """The settings that stand on the command line."""
     names = {f.name for f in fields(Settings)}
     return {k: v for k, v in vars(args).items() if k in names}
+
+
+def given_outputs(args: argparse.Namespace) -> dict[str, Any]:
+    """The outputs that stand on the command line."""
+    return {k: v for k, v in vars(args).items() if k in OUTPUTS}
 
 
 def given_axes(args: argparse.Namespace) -> dict[str, Any]:

@@ -18,11 +18,25 @@ def add(commands: Any) -> None:
         description=f"Presets: {', '.join(PRESETS)}. Options that are not given are the preset's; "
         "the defaults shown are those of 'default'.",
     )
+    pictures = [
+        parser.add_argument(
+            "content", metavar="CONTENT", help="picture file; 'none' with --content-regions alone"
+        ),
+        parser.add_argument(
+            "style",
+            metavar="STYLE",
+            nargs="+",
+            help="picture file; several are mixed (--style-blend)",
+        ),
+    ]
     parser.add_argument(
-        "content", metavar="CONTENT", help="picture file; 'none' with --content-regions alone"
-    )
-    parser.add_argument(
-        "style", metavar="STYLE", nargs="+", help="picture file; several are mixed (--style-blend)"
+        "--from",
+        dest="result",
+        metavar="RESULT",
+        action=_From,
+        pictures=pictures,
+        help="take all settings from a result, to repeat or vary it; CONTENT and STYLE may be left "
+        "out where the files that it names are beside it, or in the current folder",
     )
     parser.add_argument(
         "-o", "--output", required=True, metavar="OUT", help="PNG, JPEG, WebP or TIFF, by suffix"
@@ -41,7 +55,22 @@ def add(commands: Any) -> None:
     parser.add_argument("--offline", action="store_true", help="never fetch weights")
     parser.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
     flags.add_settings(parser)
+    flags.add_outputs(parser)
     parser.set_defaults(handler=_run)
+
+
+class _From(argparse.Action):
+    """A result to repeat: then the pictures need not be given."""
+
+    def __init__(self, *args: Any, pictures: list[argparse.Action], **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self._pictures = pictures
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None):
+        """Take the result's name."""
+        setattr(namespace, self.dest, values)
+        for picture in self._pictures:
+            picture.required = False
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -52,10 +81,14 @@ def _run(args: argparse.Namespace) -> int:
     outputs = _numbered(Path(args.output), args.steps) if series else [Path(args.output)]
     for output in outputs:
         images.check_output(output, overwrite=args.force)
+    for name in {"animation", "trace"} & vars(args).keys():
+        over = args.force or getattr(args, "resume", False)
+        images.check_place(getattr(args, name), overwrite=over)
     cache.enable()
 
     from nst_jax.api import stylize
     from nst_jax.interpolation import interpolate
+    from nst_jax.repeat import recall
 
     left = iter(outputs)
 
@@ -69,14 +102,25 @@ def _run(args: argparse.Namespace) -> int:
         "style_regions": _files(args.style_regions),
         "keep": args.keep,
     }
-    options = flags.given_settings(args) | {k: v for k, v in given.items() if v is not None}
-    options |= {"offline": args.offline or None, "progress": not args.quiet}
-    content = None if args.content.lower() == "none" else args.content
+    options = {k: v for k, v in given.items() if v is not None}
+    options |= (
+        flags.given_settings(args)
+        | flags.given_outputs(args)
+        | {"offline": args.offline or None, "progress": not args.quiet}
+    )
+    content, style = args.content, args.style
+    if args.result is not None:
+        options = recall(args.result, content, style, **options)
+        content, style = options.pop("content"), options.pop("style")
+    if isinstance(content, str) and content.lower() == "none":
+        content = None
+    if isinstance(style, list) and len(style) == 1 and not series:
+        style = style[0]
     if series:
-        results = interpolate(content, args.style, steps=args.steps, each=save, **options)
+        results = interpolate(content, style, steps=args.steps, each=save, **options)
         whole = len(results) == args.steps and results[-1].status != "interrupted"
         return 0 if whole else 130
-    result = stylize(content, args.style if len(args.style) > 1 else args.style[0], **options)
+    result = stylize(content, style, **options)
     save(result)
     return 130 if result.status == "interrupted" else 0
 

@@ -22,7 +22,7 @@ import numpy as np
 from nst_jax import images
 from nst_jax._version import __version__
 from nst_jax.errors import InputError
-from nst_jax.result import Stylization
+from nst_jax.result import Scale, Stylization
 from nst_jax.settings import Settings
 from nst_jax.sweeps.axes import shown
 from nst_jax.sweeps.result import Sweep
@@ -84,6 +84,7 @@ class Folder:
         plain["losses"] = {k: np.array(v, np.float32) for k, v in plain["losses"].items()}
         plain["evaluations"] = np.array(plain["evaluations"], np.int32)
         plain["settings"] = Settings(**plain["settings"])
+        plain["scales"] = tuple(Scale(*scale) for scale in plain["scales"])
         return Stylization(image=picture.rgb, alpha=picture.alpha, icc=picture.icc, **plain)
 
     def finish(self, sweep: Sweep) -> None:

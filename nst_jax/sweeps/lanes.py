@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from nst_jax import images
+from nst_jax.errors import InputError
 from nst_jax.images import PictureSource
 from nst_jax.inputs import Sources, read_pictures
 from nst_jax.networks.load import load_network
@@ -73,6 +74,11 @@ def lanes_of(
         options = {**fixed, **{k: v for k, v in point.items() if k not in ("content", "style")}}
         preset, named = options.pop("preset", "default"), options.pop("network", network)
         settings, start = resolve_options(preset, named, options)
+        if settings.min_size is not None:
+            raise InputError(
+                "min_size draws from coarse to fine, but sweeps draw at the end size alone: leave "
+                "it out, or call stylize for each."
+            )
         values = {k: getattr(settings, k, v) for k, v in point.items()}
         if values.get("init") == PICTURE:
             values["init"] = f"{PICTURE} {_digest(start, 'init')[:6]}"

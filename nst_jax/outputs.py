@@ -1,0 +1,59 @@
+"""What a run writes while it goes: options that change no result. No JAX."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from nst_jax.errors import InputError
+
+
+def _option(default: Any, help: str) -> Any:
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outputs:
+    """What is written while a run goes. Checked on construction.
+
+    Raises:
+        InputError: counts that are no whole numbers from 1; resume without a checkpoint.
+    """
+
+    checkpoint: str | os.PathLike | None = _option(
+        None, "file that keeps the run, so that it can go on after a kill"
+    )
+    checkpoint_every: int = _option(100, "evaluations from one checkpoint to the next")
+    resume: bool = _option(False, "go on from the checkpoint, if it is there")
+    frames: str | os.PathLike | None = _option(
+        None, "folder for intermediate pictures, named by their evaluation"
+    )
+    animation: str | os.PathLike | None = _option(
+        None, "film of the intermediate pictures: .gif, .webp, or .mp4 if ffmpeg is there"
+    )
+    frames_every: int = _option(20, "evaluations from one intermediate picture to the next")
+    trace: str | os.PathLike | None = _option(
+        None, "file for every term at every evaluation, one line of JSON each"
+    )
+
+    def __post_init__(self):
+        """Check every value."""
+        for name in ("checkpoint_every", "frames_every"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise InputError(f"{name} is {value!r}, but must be a whole number from 1.")
+        for name in ("checkpoint", "frames", "animation", "trace"):
+            value = getattr(self, name)
+            if not (value is None or (isinstance(value, str | os.PathLike) and os.fspath(value))):
+                raise InputError(f"{name} is {value!r}, but must be a path.")
+        if self.resume and self.checkpoint is None:
+            raise InputError("There is nothing to resume from: give checkpoint, a file, too.")
+
+
+OUTPUTS = tuple(f.name for f in fields(Outputs))
+
+
+def split(options: Mapping[str, Any]) -> tuple[Outputs, dict[str, Any]]:
+    """The outputs among options, and the others."""
+    own = {name: value for name, value in options.items() if name in OUTPUTS}
+    return Outputs(**own), {k: v for k, v in options.items() if k not in own}

@@ -1,0 +1,186 @@
+"""Coarse to fine: which sizes, how many evaluations at each, what goes from one to the next.
+
+Large shapes settle at the small sizes, where an evaluation costs little and the network sees much
+of the picture at once; so a large picture comes to look like its small preview. A run at a single
+size is a pyramid of one scale.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple, cast
+
+import jax
+import optax
+
+from nst_jax import loop, memory, solvers
+from nst_jax.endings import Limits, Rows, joined
+from nst_jax.problem import Problem
+from nst_jax.request import Request
+from nst_jax.resample import fit
+from nst_jax.result import Scale
+
+
+class Position(NamedTuple):
+    """Where a run stands: after what at earlier scales, with what it goes on at this one."""
+
+    earlier: tuple[Rows, ...]
+    carried: loop.Carried
+
+
+class Drawn(NamedTuple):
+    """Problem and outcome of the last scale, with the rows of all; the scales as they were used."""
+
+    problem: Problem
+    outcome: loop.Outcome
+    scales: tuple[Scale, ...]
+
+
+def total(request: Request) -> int:
+    """Evaluations at all scales together."""
+    return sum(scale.evaluations for scale in scales(request))
+
+
+def scales(request: Request) -> tuple[Scale, ...]:
+    """The sizes from coarse to fine, each the next by sqrt(2), none below `min_size`."""
+    settings, (height, width, _) = request.settings, request.pictures.content.rgb.shape
+    long = max(height, width)
+    sizes = []
+    while settings.min_size and round(long / 2 ** ((len(sizes) + 1) / 2)) >= settings.min_size:
+        sizes.insert(0, round(long / 2 ** ((len(sizes) + 1) / 2)))
+    coarse = [Scale(*fit(height, width, size), settings.coarse_iterations) for size in sizes]
+    return (*coarse, Scale(height, width, settings.iterations))
+
+
+def run(
+    request: Request,
+    *,
+    position: Position | None = None,
+    report: Callable[[loop.Progress], bool | None] | None = None,
+    marks: Sequence[int] = (),
+    keep: Callable[[Position], None] | None = None,
+    keep_every: int = 100,
+) -> Drawn:
+    """Draw a picture at one scale after the other, from the best of the one before.
+
+    Adam's moments go on, resized; L-BFGS starts anew, since its curvature belongs to the old grid.
+    A plateau ends a scale, everything else the run. Evaluations are counted through all scales.
+    After Ctrl-C before a scale's first evaluation there is what the scale before came to.
+
+    Args:
+        request: what is to be drawn, at its last size.
+        position: where an earlier run stood.
+        report: as in `loop.run`; `x` is a picture in [0, 1] of the scale's size.
+        marks: as in `loop.run`.
+        keep: as in `loop.run`, but gets the position.
+        keep_every: as in `loop.run`.
+
+    Raises:
+        InputError: what `prepare` raises; too little memory for the last scale.
+    """
+    plan, drawn = scales(request), None
+    earlier, carried = position or ((), None)
+    while True:
+        try:
+            problem, outcome = _draw(
+                request,
+                plan,
+                earlier,
+                carried,
+                report=report,
+                marks=marks,
+                keep=keep and _with_position(keep, earlier),
+                keep_every=keep_every,
+            )
+        except KeyboardInterrupt:
+            if drawn is None:
+                raise
+            return drawn._replace(outcome=replace(drawn.outcome, status="interrupted"))
+        earlier = (*earlier, outcome.rows)
+        drawn = Drawn(problem, replace(outcome, rows=joined(earlier)), _used(plan, earlier))
+        if len(earlier) == len(plan) or outcome.status not in ("finished", "plateau"):
+            return drawn
+        carried = _handed_on(outcome, problem.optimizer, plan[len(earlier)])
+
+
+def _draw(
+    request: Request,
+    plan: Sequence[Scale],
+    earlier: Sequence[Rows],
+    carried: loop.Carried | None,
+    *,
+    report: Callable | None,
+    **options: Any,
+) -> tuple[Problem, loop.Outcome]:
+    """One scale, after `earlier` ones."""
+    settings, scale = request.settings, plan[len(earlier)]
+    problem = request.at(scale, total(request)).problem()
+    if len(plan) > 1:
+        # Not to find out when everything below the last scale is done.
+        height, width, _ = plan[-1]
+        memory.require(settings, request.network, problem.fn.spec.layers, height, width)
+    done = int(earlier[-1].evaluations[-1]) if earlier else 0
+    reports = _Reports(report, problem)
+    outcome = loop.run(
+        problem.fn,
+        problem.optimizer,
+        problem.x if carried is None else carried,
+        problem.args,
+        learning_rate=problem.learning_rate,
+        limits=Limits(
+            done + scale.evaluations, settings.seconds, settings.tolerance, settings.patience
+        ),
+        report=report and reports,
+        **options,
+    )
+    if reports.stop and len(earlier) < len(plan) - 1:
+        outcome = replace(outcome, status="stopped")
+    return problem, outcome
+
+
+def _used(plan: Sequence[Scale], rows: Sequence[Rows]) -> tuple[Scale, ...]:
+    """The scales that there were, with the evaluations that each took."""
+    ends = [0, *(int(part.evaluations[-1]) for part in rows)]
+    return tuple(
+        scale._replace(evaluations=end - begin)
+        for scale, begin, end in zip(plan, ends, ends[1:], strict=False)
+    )
+
+
+class _Reports:
+    """Passes reports on, with pictures; `stop` also where a scale was over anyway."""
+
+    def __init__(self, report: Callable | None, problem: Problem):
+        self._report, self._problem, self.stop = report, problem, False
+
+    def __call__(self, now: loop.Progress) -> bool:
+        found = self._report and self._report(replace(now, x=self._problem.picture(now.x)))
+        self.stop = bool(found)
+        return self.stop
+
+
+def _with_position(keep: Callable, earlier: tuple[Rows, ...]) -> Callable:
+    return lambda carried: keep(Position(earlier, carried))
+
+
+def _handed_on(outcome: loop.Outcome, optimizer: solvers.Optimizer, scale: Scale) -> loop.Carried:
+    """The best point, the count and what the optimiser may keep, on the next scale's grid."""
+    shape = (scale.height, scale.width, *outcome.x.shape[2:])
+    x = jax.image.resize(outcome.x, shape, "cubic")
+    state = solvers.start_jit(optimizer, x)._replace(evaluations=outcome.state.evaluations)
+    if optimizer.method == "adam":
+        state = state._replace(optimizer=_resized_moments(outcome.state.optimizer, x.shape))
+    return loop.Carried(state, None, outcome.compile_seconds, outcome.run_seconds)
+
+
+def _resized_moments(state: optax.OptState, shape: tuple[int, ...]) -> optax.OptState:
+    """Adam's moments on another grid; each pixel's gradient is smaller as there are more."""
+    moments, *rest = cast(tuple, state)
+    share = moments.mu.size / math.prod(shape)
+    return (
+        moments._replace(
+            mu=share * jax.image.resize(moments.mu, shape, "linear"),
+            nu=share**2 * jax.image.resize(moments.nu, shape, "linear"),
+        ),
+        *rest,
+    )
