@@ -360,3 +360,16 @@ def test_pictures_without_colour_are_stylized(choice):
         assert np.isfinite(result.losses["total"]).all()
         if choice.startswith("luminance") and (content == content[..., :1]).all():
             np.testing.assert_allclose(np.ptp(result.image, axis=-1), 0, atol=1e-5)
+
+
+@pytest.mark.parametrize("choice", ["luminance", "luminance-after"])
+def test_kept_pixels_stay_and_the_others_have_the_contents_hues(choice):
+    content, style = picture(1), picture(2)
+    keep = np.zeros(content.shape[:2], np.float32)
+    keep[:, :10] = 1
+    image = stylize(content, style, color=choice, keep=keep).image
+    np.testing.assert_allclose(image[:, :10], content[:, :10], atol=1e-6)
+    assert np.abs(image[:, 10:] - content[:, 10:]).max() > 0.005
+    chroma, wanted = (colorspace.split(p, "rgb")[1] for p in (image, content))
+    share = (chroma * wanted).sum(-1, keepdims=True) / (wanted**2).sum(-1, keepdims=True)
+    np.testing.assert_allclose(chroma, share * wanted, atol=1e-4)
