@@ -66,7 +66,7 @@ def stylize(*options, content="content.png", style="style.png", output="out.png"
 
 
 def test_stylize_writes_the_picture_and_show_tells_how(folder, capfd):
-    assert run(*stylize("--style-weight=7", "--seed", "3")) == 0
+    assert run(*stylize("--style-weight=7", "--seed", "3", "--history=7")) == 0
     out, err = capfd.readouterr()
     assert re.fullmatch(r"Stylization\(40x32, finished after 8 .*\)\nout.png\n", out)
     assert "100%" in err
