@@ -57,9 +57,12 @@ def plain(tensors, picture):
     return found
 
 
-def test_features_are_what_the_file_says(file, network, picture):
-    found = jax.jit(Lite.__call__, static_argnums=2)(network, picture, LAYERS)
-    for layer, expected in plain(file.tensors, picture).items():
+@pytest.mark.parametrize("layers", [LAYERS, ("relu3_1", "relu5_1")])
+def test_features_are_what_the_file_says(file, network, picture, layers):
+    found = jax.jit(Lite.__call__, static_argnums=2)(network, picture, layers)
+    assert found.keys() == set(layers)
+    everything = plain(file.tensors, picture)
+    for layer, expected in ((k, everything[k]) for k in layers):
         assert found[layer].shape == expected.shape
         error = np.linalg.norm(found[layer] - expected) / np.linalg.norm(expected)
         assert error < 1e-5, layer

@@ -16,7 +16,6 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import lax
@@ -27,6 +26,7 @@ from nst_jax.networks.layers import (
     FrozenConv,
     activation_dtype,
     pool2x2,
+    relu,
     rematerialized,
     with_padding,
 )
@@ -165,20 +165,22 @@ def _run_block(
     options: Options,
     wanted: frozenset[str],
 ) -> tuple[Array, dict[str, Array]]:
-    """One block, from pooling to the last convolution needed for the layers `wanted`."""
+    """One block and the pooling after it, or up to the last convolution needed for `wanted`."""
     (convs, heads), found = parts, {}
-    if "conv1_1" not in convs:
-        x = pool2x2(x, "max")
+    *_, last = convs
     for name, conv in convs.items():
-        padding = options.padding if name == "conv1_1" else "zero"
-        x = jax.nn.relu(with_padding(conv, x, padding))
+        x = with_padding(conv, x, options.padding if name == "conv1_1" else "zero")
         layer = _relu(name)
+        if name == last and layer not in heads:
+            # Max pooling and ReLU change places, as in VGG19: the same numbers, less memory.
+            return relu(pool2x2(x, "max")), found
+        x = relu(x)
         if layer in heads:
             head = heads[layer].astype(x.dtype)
             found[layer] = jnp.dot(x, head, precision=lax.Precision.HIGHEST)
             if found.keys() == wanted:
-                break
-    return x, found
+                return x, found
+    return pool2x2(x, "max"), found
 
 
 def _require_shapes(weights: Mapping[str, AnyArray], name: str) -> None:
