@@ -1,0 +1,131 @@
+"""Model files: a trained network with its architecture, styles and training in one `.safetensors`.
+
+A weight file (`networks.weightfile`) like any other, with its digest and version, whose metadata
+has one entry more, `model`, in JSON.
+"""
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nst_jax.errors import InputError
+from nst_jax.feedforward.transformer import VARIANTS, Architecture
+from nst_jax.networks import weightfile
+from nst_jax.networks.weightfile import Preprocessing, Tensors
+
+TRANSFORMER = "feedforward-transformer"
+
+
+@dataclass(frozen=True, eq=False)
+class ModelFile:
+    """A model as it is kept.
+
+    Attributes:
+        kind: `TRANSFORMER`, or another kind of model.
+        architecture: its static description, in plain values.
+        tensors: float16 or float32, by name.
+        styles: names, in the order of the parameters.
+        training: settings and sources of its training, in plain values.
+        digest: over the tensors.
+    """
+
+    kind: str
+    architecture: Mapping[str, Any]
+    tensors: Tensors
+    styles: tuple[str, ...] = ()
+    training: Mapping[str, Any] = field(default_factory=dict)
+    digest: str = ""
+
+
+def save(path: str | os.PathLike, model: ModelFile, *, licence: str = "MIT") -> str:
+    """Write a model file in float16, whole or not at all; return the digest of its tensors.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    named = {
+        "architecture": dict(model.architecture),
+        "styles": list(model.styles),
+        "training": dict(model.training),
+    }
+    return weightfile.save(
+        Path(path),
+        {name: np.asarray(value, np.float16) for name, value in model.tensors.items()},
+        architecture=model.kind,
+        preprocessing=Preprocessing("RGB", model.architecture.get("units", 1.0), (0.0, 0.0, 0.0)),
+        source="trained by nst_jax",
+        source_digest="",
+        licence=licence,
+        extra={"model": json.dumps(named)},
+    )
+
+
+def load(path: str | os.PathLike) -> ModelFile:
+    """Read a model file and check it against its own digest; tensors come as float32.
+
+    Raises:
+        InputError: missing, truncated, altered, of another kind, or of another version.
+    """
+    file = weightfile.load(path)
+    if "model" not in file.metadata:
+        raise InputError(
+            f"The file {str(path)!r} holds the network {file.architecture}, not a model that draws "
+            "in one pass: `nst-jax train` makes such models."
+        )
+    try:
+        named = json.loads(file.metadata["model"])
+        styles = tuple(str(style) for style in named["styles"])
+        architecture, training = dict(named["architecture"]), dict(named["training"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"The model file {str(path)!r} says nothing of its network.") from error
+    tensors = {name: value.astype(np.float32) for name, value in file.tensors.items()}
+    return ModelFile(file.architecture, architecture, tensors, styles, training, file.digest)
+
+
+def architecture_of(model: ModelFile, path: str | os.PathLike) -> Architecture:
+    """The architecture of a transformer.
+
+    Raises:
+        InputError: one that is not known here, or does not fit the tensors or the styles.
+    """
+    try:
+        found = Architecture(**model.architecture)
+        if found.variant not in VARIANTS or found.styles != len(model.styles):
+            raise ValueError
+        shapes = found.shapes
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"The model file {str(path)!r} holds a transformer that this nst_jax does not know: "
+            f"{dict(model.architecture)}."
+        ) from error
+    require_shapes(shapes, model.tensors, path)
+    return found
+
+
+def require_shapes(
+    shapes: Mapping[str, tuple[int, ...]], tensors: Tensors, path: str | os.PathLike
+) -> None:
+    """Raise one `InputError` that lists every missing, misshapen or non-finite tensor."""
+    problems = []
+    for name, shape in shapes.items():
+        if name not in tensors:
+            problems.append(f"{name} is missing")
+        elif tensors[name].shape != shape:
+            problems.append(f"{name} is {tensors[name].shape}, expected {shape}")
+        elif not np.isfinite(tensors[name]).all():
+            problems.append(f"{name} holds NaN or infinite values")
+    if problems:
+        raise InputError(
+            f"The model file {str(path)!r} does not hold what it says: {'; '.join(problems)}."
+        )
+
+
+def plain(architecture: Architecture) -> dict[str, Any]:
+    """An architecture in plain values."""
+    return dataclasses.asdict(architecture)

@@ -1,0 +1,166 @@
+"""What is trained: parameters to begin with, a loss of a step's crops, and the data it needs."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from nst_jax.errors import InputError
+from nst_jax.feedforward import transformer
+from nst_jax.feedforward.recipe import Recipe
+from nst_jax.feedforward.transformer import Architecture, Parameters
+from nst_jax.networks.vgg import Network, require_layers
+from nst_jax.objectives import (
+    Objective,
+    Targets,
+    Weights,
+    content_targets,
+    objective,
+    style_targets,
+)
+
+Crops = Float[np.ndarray, "b s s 3"]
+
+
+class Task(NamedTuple):
+    """One training.
+
+    Attributes:
+        loss: of (parameters, frozen, batch), to a mean over the batch and its terms; static.
+        parameters: to begin with, float32.
+        masks: 1 where parameters are trained, 0 where they stay.
+        frozen: what else the loss needs.
+        batch: of a step's number and its crops, what the loss gets; each leaf's first axis is the
+            batch's.
+    """
+
+    loss: Callable[..., tuple[Array, dict[str, Array]]]
+    parameters: dict[str, Array]
+    masks: dict[str, Array]
+    frozen: Any
+    batch: Callable[[int, Crops], Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The static part of a loss."""
+
+    objective: Objective
+    architecture: Any
+    precision: str
+
+
+class Frozen(NamedTuple):
+    """The data of a transformer's loss."""
+
+    network: Network
+    style: dict[str, Array]
+    weights: Weights
+
+
+def stylizers(
+    recipe: Recipe,
+    architecture: Architecture,
+    network: Network,
+    styles: Sequence[Float[np.ndarray, "_ _ 3"]],
+    trained: Parameters | None = None,
+) -> Task:
+    """Train a transformer on some styles (Johnson et al. 2016; Dumoulin et al. 2017).
+
+    The loss is the very `objective` that `stylize` lowers, for each crop with one style's Gram
+    matrices. With the parameters of a `trained` network, which has the first of its
+    `architecture.styles`, only scales and shifts of the others are trained, on `styles`.
+
+    Raises:
+        InputError: layers that the network does not have.
+    """
+    plan = Plan(_objective(recipe, network), architecture, recipe.precision)
+    begin = transformer.initial(architecture, jax.random.key(recipe.seed))
+    masks = {name: jnp.ones((1,) * value.ndim) for name, value in begin.items()}
+    first = 0
+    if trained is not None:
+        first = architecture.styles - len(styles)
+        begin, masks = _extended(begin, trained)
+    matrices = [style_targets(plan.objective, network, jnp.asarray(style)) for style in styles]
+    frozen = Frozen(
+        network,
+        jax.tree.map(lambda *grams: jnp.stack(grams), *matrices),
+        _weights(recipe),
+    )
+
+    def batch(step: int, crops: Crops) -> Any:
+        """Which style each crop gets, each equally often."""
+        rng = np.random.default_rng([recipe.seed, step, 1])
+        rounds = -(-len(crops) // len(styles))
+        chosen = np.concatenate([rng.permutation(len(styles)) for _ in range(rounds)])
+        chosen = chosen[: len(crops)]
+        blend = np.zeros((len(crops), architecture.styles), np.float32)
+        blend[np.arange(len(crops)), first + chosen] = 1
+        return jnp.asarray(crops), jnp.asarray(blend), jnp.asarray(blend[:, first:])
+
+    return Task(partial(stylizers_loss, plan), begin, masks, frozen, batch)
+
+
+def stylizers_loss(
+    plan: Plan, parameters: Parameters, frozen: Frozen, batch: Any
+) -> tuple[Array, dict[str, Array]]:
+    """The mean objective of the transformed crops, and its terms."""
+    crops, blend, among = batch
+    dtype = jnp.dtype(plan.precision)
+    cast = {name: jnp.asarray(value, dtype) for name, value in parameters.items()}
+    drawn = transformer.transform(plan.architecture, cast, crops, blend)
+
+    def one(image: Array, crop: Array, shares: Array) -> tuple[Array, dict[str, Array]]:
+        content = jax.lax.stop_gradient(content_targets(plan.objective, frozen.network, crop))
+        weights = frozen.weights._replace(blend=shares)
+        targets = Targets(content, frozen.style)
+        return objective(plan.objective, image, frozen.network, targets, weights)
+
+    totals, terms = jax.vmap(one)(drawn, crops, among)
+    return totals.mean(), jax.tree.map(jnp.mean, terms)
+
+
+def _objective(recipe: Recipe, network: Network, **more: Any) -> Objective:
+    content, style = (
+        tuple(k for k, w in (layers or {}).items() if w)
+        for layers in (recipe.content_layers, recipe.style_layers)
+    )
+    require_layers(network, (*content, *style))
+    if not style:
+        raise InputError("All style layers weigh nothing: give at least one a weight above 0.")
+    return Objective(content_layers=content, style_layers=style, **more)
+
+
+def _weights(recipe: Recipe) -> Weights:
+    content, style = (
+        {k: jnp.float32(w) for k, w in (layers or {}).items() if w}
+        for layers in (recipe.content_layers, recipe.style_layers)
+    )
+    return Weights(
+        content=jnp.float32(recipe.content_weight),
+        style=jnp.float32(recipe.style_weight or 0.0),
+        tv=jnp.float32(recipe.tv_weight),
+        content_layers=content,
+        style_layers=style,
+    )
+
+
+def _extended(
+    begin: Mapping[str, Array], trained: Parameters
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Parameters of a network with more styles, the new ones like the mean of the old; masks."""
+    found, masks = {}, {}
+    for name, value in begin.items():
+        old = jnp.asarray(trained[name], jnp.float32)
+        if transformer.is_conditional(name):
+            new = value.shape[0] - old.shape[0]
+            found[name] = jnp.concatenate([old, jnp.repeat(old.mean(0, keepdims=True), new, 0)])
+            masks[name] = (jnp.arange(value.shape[0]) >= old.shape[0])[:, None] * jnp.ones(1)
+        else:
+            found[name], masks[name] = old, jnp.zeros((1,) * value.ndim)
+    return found, masks

@@ -1,0 +1,171 @@
+"""The training loop: Adam over a task's steps, resumable with the same bits."""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import safetensors.numpy
+from jaxtyping import Array, Int
+from safetensors import SafetensorError, safe_open
+
+from nst_jax import lanes
+from nst_jax.errors import InputError
+from nst_jax.feedforward.recipe import Recipe
+from nst_jax.feedforward.tasks import Task
+from nst_jax.writing import write
+
+_FORMAT = "nst_jax training 1"
+# May differ between a run and its continuation.
+_FREE = ("steps",)
+
+
+class State(NamedTuple):
+    """Where a training stands; `average` is the model that it would give now."""
+
+    step: Int[Array, ""]
+    parameters: dict[str, Array]
+    average: dict[str, Array]
+    optimizer: Any
+
+
+class Now(NamedTuple):
+    """What is reported after a step: its number from 1, its terms, the state."""
+
+    step: int
+    terms: dict[str, float]
+    state: State
+
+
+def start(task: Task) -> State:
+    """The state before the first step."""
+    optimizer = jax.jit(_optimizer(1e-3, 1).init)(task.parameters)
+    # A copy: each step gives up the state before it.
+    average = jax.tree.map(jnp.copy, task.parameters)
+    return State(jnp.int32(0), jax.tree.map(jnp.copy, task.parameters), average, optimizer)
+
+
+def run(
+    task: Task,
+    recipe: Recipe,
+    crops: Callable[[int, int, int], Iterator[np.ndarray]],
+    state: State,
+    report: Callable[[Now], Any] = lambda now: None,
+    devices: list[Any] | None = None,
+) -> State:
+    """All steps that are left; a true answer of `report` ends the run after its step.
+
+    Args:
+        task: what is trained.
+        recipe: steps, batch, learning rate, average.
+        crops: `data.Crops.stream`.
+        state: from `start` or `load`; given up.
+        report: called after each step.
+        devices: over which the batch is spread; its size is a multiple of their number.
+
+    Raises:
+        InputError: a batch that cannot be spread; a loss that is not finite.
+    """
+    devices = devices or jax.local_devices()[:1]
+    if recipe.batch % len(devices):
+        raise InputError(
+            f"batch is {recipe.batch}, but must be a multiple of {len(devices)}, the number of "
+            "devices."
+        )
+    mesh = lanes.mesh_of(devices)
+    state, frozen, masks = lanes.place(mesh, None, (state, task.frozen, task.masks))
+    rates = (recipe.learning_rate, recipe.steps)
+    first = int(state.step)
+    for step, pictures in enumerate(crops(first, recipe.steps, recipe.batch), first):
+        batch = lanes.place(mesh, 0, task.batch(step, pictures))
+        state, terms = advance(
+            task.loss, rates, state, frozen, masks, batch, jnp.float32(recipe.average)
+        )
+        found = {name: float(value) for name, value in jax.device_get(terms).items()}
+        if not np.isfinite(found["total"]):
+            raise InputError(
+                f"The training's loss is not finite at step {step + 1}: lower learning_rate, or go "
+                "on from the last checkpoint with another seed."
+            )
+        if report(Now(step + 1, found, state)):
+            break
+    return state
+
+
+@partial(jax.jit, static_argnames=("loss", "rates"), donate_argnames="state")
+def advance(
+    loss: Callable[..., Any],
+    rates: tuple[float, int],
+    state: State,
+    frozen: Any,
+    masks: Mapping[str, Array],
+    batch: Any,
+    average: Array,
+) -> tuple[State, dict[str, Array]]:
+    """One step of Adam, compiled once; the new state, and the terms of the loss before it."""
+    gradient = jax.grad(loss, has_aux=True)
+    found, terms = gradient(state.parameters, frozen, batch)
+    found = jax.tree.map(jnp.multiply, found, dict(masks))
+    updates, optimizer = _optimizer(*rates).update(found, state.optimizer)
+    parameters: Any = optax.apply_updates(state.parameters, updates)
+    # Early on the average is over the steps that there are.
+    share = jnp.maximum(1 - average, 1 / (1 + state.step.astype(jnp.float32)))
+    mean = jax.tree.map(lambda a, p: a + share * (p - a), state.average, parameters)
+    return State(state.step + 1, parameters, mean, optimizer), terms
+
+
+def _optimizer(rate: float, steps: int) -> optax.GradientTransformation:
+    down = steps // 3
+    falling = optax.linear_schedule(rate, 0.0, max(down, 1), steps - down)
+    return optax.adam(falling)
+
+
+def save(path: str | os.PathLike, state: State, asked: Mapping[str, Any]) -> None:
+    """Write a checkpoint, whole or not at all.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    leaves = jax.tree_util.tree_flatten_with_path(jax.device_get(state))[0]
+    tensors = {_name(place): np.asarray(leaf, order="C") for place, leaf in leaves}
+    metadata = {"format": _FORMAT, "asked": json.dumps(dict(asked))}
+    write(Path(path), safetensors.numpy.save(tensors, metadata))
+
+
+def load(path: str | os.PathLike, like: State, asked: Mapping[str, Any]) -> State:
+    """Read a checkpoint of the training that is asked for.
+
+    Raises:
+        InputError: no checkpoint, a damaged one, or another training's.
+    """
+    try:
+        with safe_open(path, framework="np") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != _FORMAT:
+                raise InputError(f"The file {str(path)!r} is no checkpoint of a training.")
+            there, here = json.loads(metadata["asked"]), json.loads(json.dumps(dict(asked)))
+            for name in {**there, **here}:
+                if name not in _FREE and there.get(name) != here.get(name):
+                    raise InputError(
+                        f"The checkpoint {str(path)!r} is of a training with {name} "
+                        f"{there.get(name)!r}, not {here.get(name)!r}: ask for the same again, or "
+                        "give another file to start anew."
+                    )
+            return jax.tree_util.tree_map_with_path(
+                lambda place, _: jnp.asarray(file.get_tensor(_name(place))), like
+            )
+    except (SafetensorError, OSError) as error:
+        raise InputError(
+            f"The checkpoint {str(path)!r} is damaged or cannot be read: delete it to start from "
+            "the beginning."
+        ) from error
+
+
+def _name(place: tuple[Any, ...]) -> str:
+    return jax.tree_util.keystr(place, simple=True, separator=".")

@@ -1,0 +1,244 @@
+"""train(): a folder of pictures and some styles in, a model file out. Side effects live here."""
+
+import dataclasses
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+from tqdm.auto import tqdm
+
+from nst_jax import images
+from nst_jax._version import __version__
+from nst_jax.errors import InputError
+from nst_jax.feedforward import modelfile, tasks, train, transformer
+from nst_jax.feedforward.data import Crops
+from nst_jax.feedforward.modelfile import ModelFile
+from nst_jax.feedforward.recipe import Recipe
+from nst_jax.feedforward.transformer import Architecture
+from nst_jax.images import PictureSource
+from nst_jax.networks.load import load_network
+from nst_jax.networks.vgg import Network, Options
+from nst_jax.writing import check_place
+
+_SEEN = 3  # training pictures in a preview
+
+
+class Files(NamedTuple):
+    """What a training writes while it goes: paths, and how often, in steps."""
+
+    checkpoint: str | os.PathLike | None = None
+    checkpoint_every: int = 500
+    resume: bool = False
+    trace: str | os.PathLike | None = None
+    previews: str | os.PathLike | None = None
+    previews_every: int = 500
+
+
+class _Made(NamedTuple):
+    """A training that is ready: the task, what draws a preview, what makes the model."""
+
+    task: tasks.Task
+    preview: Callable[[Mapping[str, Any], Float[np.ndarray, "b h w 3"]], np.ndarray]
+    model: Callable[[Mapping[str, Any]], ModelFile]
+
+
+def train_model(
+    content: str | os.PathLike,
+    styles: Mapping[str, PictureSource] | Sequence[PictureSource],
+    output: str | os.PathLike,
+    *,
+    base: str | os.PathLike | None = None,
+    files: Files | None = None,
+    offline: bool | None = None,
+    progress: bool = True,
+    devices: Sequence[Any] | None = None,
+    **options: Any,
+) -> Path:
+    """Train a network that draws in one pass, and write it as a model file.
+
+    Args:
+        content: folder of training pictures.
+        styles: style pictures by name; or files, named after themselves.
+        output: the `.safetensors` to write.
+        base: a trained transformer, to which the styles are added: only their own parameters are
+            trained.
+        files: what to write while it goes.
+        offline: never fetch weights.
+        progress: show a bar.
+        devices: over which each batch is spread; all that this process has, if not given.
+        **options: the fields of `Recipe`.
+
+    Returns:
+        `output`. After Ctrl-C it holds the model as it was then.
+
+    Raises:
+        InputError: anything that cannot be used, in a sentence that says what to do.
+    """
+    files = files or Files()
+    output = Path(output)
+    if output.suffix != ".safetensors":
+        raise InputError(f"Model files are .safetensors; {str(output)!r} is not.")
+    for place in (output, files.checkpoint, files.trace):
+        if place is not None:
+            check_place(place, overwrite=True)
+    recipe = Recipe(**options)
+    named = _named(styles)
+    crops = Crops(content, recipe.crop, recipe.seed)
+    network = load_network(
+        recipe.network,
+        Options(precision=recipe.precision),
+        layers=(*(recipe.content_layers or {}), *(recipe.style_layers or {})),
+        offline=offline,
+        progress=progress,
+    )
+    made = _transformer(recipe, network, named, base)
+    asked = recipe.to_dict() | {
+        "network": network.digest,
+        "styles": list(named),
+        "pictures": len(crops.paths),
+        "base": str(base and os.path.basename(base)),
+    }
+    state = train.start(made.task)
+    if files.resume and files.checkpoint is not None and Path(files.checkpoint).exists():
+        state = train.load(files.checkpoint, state, asked)
+    recorder = _Recorder(files, made, crops, asked, int(state.step))
+    bar = tqdm(
+        total=recipe.steps, initial=int(state.step), disable=not progress, unit="step", desc="train"
+    )
+    last = [state]
+
+    def report(now: train.Now) -> None:
+        last[0] = now.state
+        recorder.report(now)
+        bar.set_postfix(loss=f"{now.terms['total']:.4g}", refresh=False)
+        bar.update()
+
+    with bar:
+        try:
+            state = train.run(
+                made.task, recipe, crops.stream, state, report, list(devices or jax.local_devices())
+            )
+        except KeyboardInterrupt:
+            state = last[0]
+    recorder.keep(state)
+    model = made.model(jax.device_get(state.average))
+    training = asked | {
+        "version": __version__,
+        "steps": int(state.step),
+        "skipped": len(crops.skipped),
+        "seconds": round(recorder.seconds),
+        "loss": recorder.recent(),
+    }
+    modelfile.save(output, dataclasses.replace(model, training=training))
+    return output
+
+
+def _named(styles: Any) -> dict[str, PictureSource]:
+    if isinstance(styles, Mapping):
+        return dict(styles)
+    names = [
+        Path(os.fsdecode(s)).stem if isinstance(s, str | os.PathLike) else f"style {n}"
+        for n, s in enumerate(styles, 1)
+    ]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"Two styles are called '{name}': give their files other names.")
+    return dict(zip(names, styles, strict=True))
+
+
+def _transformer(
+    recipe: Recipe,
+    network: Network,
+    named: Mapping[str, PictureSource],
+    base: str | os.PathLike | None,
+) -> _Made:
+    if not named:
+        raise InputError("There is no style picture: give at least one.")
+    pictures = [
+        images.read(s, size=recipe.style_size, what="style picture").rgb for s in named.values()
+    ]
+    trained, before = None, ()
+    architecture = Architecture(recipe.variant, len(named))
+    if base is not None:
+        found = modelfile.load(base)
+        old = modelfile.architecture_of(found, base)
+        trained, before = found.tensors, found.styles
+        twice = set(before) & set(named)
+        if twice:
+            raise InputError(f"The model {str(base)!r} has a style '{twice.pop()}' already.")
+        architecture = Architecture(
+            old.variant, old.styles + len(named), old.output, old.units, old.blocks
+        )
+    task = tasks.stylizers(recipe, architecture, network, pictures, trained)
+    names = (*before, *named)
+
+    def preview(
+        parameters: Mapping[str, Any], crops: Float[np.ndarray, "b h w 3"]
+    ) -> Float[np.ndarray, "h2 w2 3"]:
+        drawn = [crops]
+        for i in range(len(before), len(names)):
+            blend = jnp.zeros((len(crops), len(names))).at[:, i].set(1.0)
+            drawn.append(np.asarray(_draw(architecture, parameters, crops, blend)))
+        # Rows are pictures, columns styles.
+        return np.concatenate(np.concatenate(drawn, axis=2), axis=0)
+
+    def model(parameters: Mapping[str, Any]) -> ModelFile:
+        return ModelFile(
+            modelfile.TRANSFORMER, modelfile.plain(architecture), dict(parameters), names
+        )
+
+    return _Made(task, preview, model)
+
+
+_draw = jax.jit(transformer.transform, static_argnums=0)
+
+
+class _Recorder:
+    """Writes what was asked for while a training goes."""
+
+    def __init__(
+        self, files: Files, made: _Made, crops: Crops, asked: Mapping[str, Any], step: int
+    ):
+        self.files, self.made, self.asked = files, made, asked
+        self.began, self.totals = time.monotonic(), list[float]()
+        self.seen = crops.batch(0, _SEEN)
+        if files.previews is not None:
+            Path(files.previews).mkdir(parents=True, exist_ok=True)
+        if files.trace is not None:
+            path = Path(files.trace)
+            # What a killed run wrote after its last checkpoint comes again.
+            lines = (
+                path.read_text("utf-8").splitlines(True)[:step] if step and path.exists() else []
+            )
+            path.write_text("".join(lines), "utf-8")
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.began
+
+    def recent(self) -> float | None:
+        """The mean loss of the last hundred steps."""
+        return float(np.mean(self.totals[-100:])) if self.totals else None
+
+    def report(self, now: train.Now) -> None:
+        """What is due after a step."""
+        self.totals.append(now.terms["total"])
+        if self.files.trace is not None:
+            with open(self.files.trace, "a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": now.step} | now.terms) + "\n")
+        if self.files.previews is not None and now.step % self.files.previews_every == 0:
+            sheet = self.made.preview(now.state.average, self.seen)
+            images.save(Path(self.files.previews) / f"{now.step:07}.png", sheet)
+        if now.step % self.files.checkpoint_every == 0:
+            self.keep(now.state)
+
+    def keep(self, state: train.State) -> None:
+        if self.files.checkpoint is not None:
+            train.save(self.files.checkpoint, state, self.asked)
