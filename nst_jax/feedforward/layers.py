@@ -202,6 +202,7 @@ def normalize(
         scale: of each picture, (b, c), or of each position, (b, h, w, c).
         shift: likewise.
     """
+    x = jnp.asarray(x)
     mean, variance = (m[:, None, None] for m in moments)
     if scale.ndim == 2:
         scale, shift = scale[:, None, None], shift[:, None, None]
