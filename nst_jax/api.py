@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from typing import Any
@@ -84,11 +85,16 @@ def stylize(
     request = Request(settings, network, pictures)
     recorder, found = Recorder(outputs, pictures.content), checkpoint.find(outputs, request)
     asked = checkpoint.identity(request)
+    total = pyramid.total(request)
     if found is None:
+        request = request.fitted(total)
         recorder.start()
     else:
+        request = found.continued(request)
         recorder.start(found.rows, found.more)
-    total = pyramid.total(request)
+    outlook = request.outlook(total)
+    if progress and outlook:
+        print(outlook, file=sys.stderr)
     # With a delay it stays out of sight until there is something to show: refusals come before.
     bar = tqdm(total=total, disable=not progress, unit="eval", desc="stylize", delay=1e-3)
 
@@ -100,7 +106,7 @@ def stylize(
 
     def save(position: pyramid.Position) -> None:
         if outputs.checkpoint is not None:
-            checkpoint.save(outputs.checkpoint, asked, position, recorder.kept())
+            checkpoint.save(outputs.checkpoint, asked, request.settings, position, recorder.kept())
 
     try:
         with bar:
@@ -116,8 +122,8 @@ def stylize(
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
         raise InputError(
-            "The device ran out of memory: lower size or history, set remat, or use optimizer "
-            "'adam'."
+            "The device ran out of memory: lower size or history, set tile or remat, or use "
+            "optimizer 'adam'."
         ) from error
     result = request.stylization(*drawn)
     recorder.finish(result.image)

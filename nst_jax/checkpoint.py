@@ -29,10 +29,10 @@ from nst_jax.problem import optimizer_of
 from nst_jax.pyramid import Position, total
 from nst_jax.request import Request
 from nst_jax.schedules import CONSTANT
-from nst_jax.settings import INITS, PICTURE
+from nst_jax.settings import HISTORY, INITS, PICTURE, Settings
 from nst_jax.writing import check_place
 
-_FORMAT = "nst_jax checkpoint 1"
+_FORMAT = "nst_jax checkpoint 2"
 # A name, a name whose network's digest is compared, a budget.
 _FREE = ("preset", "network", "seconds")
 _CALLED = {"content": "content picture", "styles": "style picture", "start": "init picture"}
@@ -43,12 +43,19 @@ class Checkpoint(NamedTuple):
 
     position: Position
     more: dict[str, np.ndarray]
+    fitted: dict[str, int]
 
     @property
     def rows(self) -> list[Rows]:
         """All that happened before."""
         now = self.position.carried.rows
         return [*self.position.earlier, *([] if now is None else [now])]
+
+    def continued(self, request: Request) -> Request:
+        """The request with the tile and history that there was memory for: the same program."""
+        return dataclasses.replace(
+            request, settings=dataclasses.replace(request.settings, **self.fitted)
+        )
 
 
 def find(outputs: Outputs, request: Request) -> Checkpoint | None:
@@ -82,7 +89,7 @@ def identity(request: Request) -> dict[str, Any]:
     evaluations = total(request)
     if all(v == CONSTANT for k, v in settings.items() if k.endswith("_schedule")):
         # Nothing depends on how long the run is to be, but the memory of a very short one.
-        settings["history"] = min(settings["history"], evaluations)
+        settings["history"] = dataclasses.replace(request.settings, iterations=evaluations).pairs
         del settings["iterations"]
     pictures = request.pictures._asdict()
     del pictures["sources"]
@@ -120,6 +127,7 @@ def digest(data: Any) -> str:
 def save(
     path: str | os.PathLike,
     asked: Mapping[str, Any],
+    used: Settings,
     position: Position,
     more: Mapping[str, np.ndarray],
 ) -> None:
@@ -128,6 +136,7 @@ def save(
     Args:
         path: the file.
         asked: the run's `identity`.
+        used: its settings, with what memory had room for.
         position: where it stands.
         more: other arrays to keep, by name.
     """
@@ -139,7 +148,8 @@ def save(
         _name(path): np.asarray(leaf, order="C")
         for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]
     }
-    header = {"asked": asked, "parts": len(parts), "seconds": seconds}
+    fitted = {"tile": used.tile or 0, "history": used.history or HISTORY}
+    header = {"asked": asked, "fitted": fitted, "parts": len(parts), "seconds": seconds}
     # Always the same name: what a kill in the middle leaves is written over by the next.
     unfinished = path.with_name(f".{path.name}.part")
     try:
@@ -183,7 +193,8 @@ def load(path: Path, request: Request) -> Checkpoint:
     )["state"]
     parts = [_rows(f"rows.{i}.", tensors) for i in range(header["parts"])]
     carried = loop.Carried(state, parts[-1], *header["seconds"])
-    return Checkpoint(Position(tuple(parts[:-1]), carried), _under("more.", tensors))
+    position = Position(tuple(parts[:-1]), carried)
+    return Checkpoint(position, _under("more.", tensors), header["fitted"])
 
 
 def _name(place: tuple[Any, ...]) -> str:

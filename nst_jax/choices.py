@@ -6,6 +6,8 @@ Pooling = Literal["max", "average", "average-rescaled"]
 Padding = Literal["zero", "reflect", "replicate"]
 Precision = Literal["float32", "tf32", "bfloat16"]
 Statistic = Literal["gram", "moments", "wasserstein", "sliced", "histogram"]
+# Of these the parts of a picture add up to the whole's.
+ADDITIVE: tuple[Statistic, ...] = ("gram", "moments", "wasserstein")
 Normalization = Literal["gatys", "paper", "neural-style"]
 Method = Literal["lbfgs", "lbfgs-zoom", "adam", "sgd"]
 Course = Literal["linear", "cosine", "exponential"]

@@ -56,8 +56,24 @@ def content_loss(
         A float32 scalar.
     """
     h, w, c = features.shape
-    total = jnp.square(features.astype(jnp.float32) - target.astype(jnp.float32)).sum()
-    return total / 2 if normalization == "paper" else total / (h * w * (width or c))
+    return scaled_error(squared_error(features, target), h * w, width or c, normalization)
+
+
+def squared_error(
+    features: Float[AnyArray, "h w c"],
+    target: Float[AnyArray, "h w c"],
+    weights: Float[AnyArray, "h w"] | None = None,
+) -> Float[Array, ""]:
+    """The sum of squared differences, in float32; by weights of the positions."""
+    squares = jnp.square(features.astype(jnp.float32) - target.astype(jnp.float32))
+    return (squares if weights is None else squares * weights[..., None]).sum()
+
+
+def scaled_error(
+    total: Float[Array, ""], positions: int, width: int, normalization: Normalization
+) -> Float[Array, ""]:
+    """The content loss of a picture whose squared differences sum to `total`."""
+    return total / 2 if normalization == "paper" else total / (positions * width)
 
 
 def style_loss(

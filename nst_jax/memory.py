@@ -1,63 +1,169 @@
-"""How much memory a stylization needs, told before it starts."""
+"""How much memory a stylization needs, told before it starts; what to do where that is too much."""
 
 import ctypes
+import math
 import os
+import warnings
 from collections import defaultdict
+from dataclasses import replace
+from typing import NamedTuple
 
 import jax
 import psutil
 
+from nst_jax import tiling
+from nst_jax.choices import ADDITIVE
 from nst_jax.errors import InputError
 from nst_jax.networks.vgg import Network
 from nst_jax.settings import Settings
 
-# Copies of the kept activations, and pictures beside the history, at the peak: measured.
-_COPIES = 1.4
-_OTHER_PICTURES = 8
+# At the peak, as measured: copies of the convolutions' activations, or of the named layers' in a
+# network that names no convolutions; more of the style layers' where a statistic sorts; pictures
+# beside the history. XLA's CPU backend has many of the bfloat16 activations in float32 too.
+_COPIES = 0.9
+_COPIES_OF_NAMED = 1.7
+_COPIES_SORTED = 3.5
+_PICTURES = 18
+_BFLOAT16_BYTES = {"cpu": 3.3}
+# At the peak of the forward pass alone, which a style picture sees: copies of the first layer's.
+_FORWARD = 3
 # Pixels in flight beyond which another lane saves no time. Two CPU cores: measured, beyond 64x64
 # pixels a lane beside others takes longer than alone. Accelerators: an estimate.
 _BUSY_PIXELS = {"cpu": 4 * 64**2}
 _BUSY_PIXELS_ELSEWHERE = 16 * 512**2
 # Of the memory that is free; the estimate is good to a quarter.
 _SHARE = 0.7
+# How much of it a single stylization may take (others live on the machine), and with how many of
+# its curvature pairs at least. With 20, 300 evaluations come as far as 273 with 100: measured.
+_ALL = 10_000
+_STEPS = ((0.5, _ALL), (0.7, _ALL), (0.5, 20), (0.7, 20), (1.0, _ALL), (1.0, 5), (1.0, 1))
+_WORTH_TELLING = 0.1
+_TILES = (2048, 1024, 512, 256, 128)
 
 
-def estimate(
-    settings: Settings, network: Network, layers: tuple[str, ...], height: int, width: int
-) -> int:
-    """Bytes at the peak of a stylization of `height` x `width` pixels, within about a quarter.
+class Size(NamedTuple):
+    """What memory depends on, of the pictures: pixels, and how many regions there are."""
 
-    Activations kept for the backward pass, the optimiser's history, the network's weights.
+    height: int
+    width: int
+    styles: tuple[tuple[int, int], ...] = ()
+    regions: int = 0
+
+
+def estimate(settings: Settings, network: Network, layers: tuple[str, ...], size: Size) -> int:
+    """Bytes at the peak of a stylization, within about a quarter.
+
+    Activations kept for the backward pass, or of the styles if those are larger, of one tile if
+    there are several; the optimiser's history, the content's features, regions' guides, the
+    network's weights.
     """
+    return sum(leaf.nbytes for leaf in jax.tree.leaves(network)) + _of_pictures(
+        settings, network, layers, size
+    )
+
+
+def _of_pictures(settings: Settings, network: Network, layers: tuple[str, ...], size: Size) -> int:
+    element = 4
+    if settings.precision == "bfloat16":
+        element = _BFLOAT16_BYTES.get(jax.default_backend(), 2)
+
+    def at_once(height: int, width: int) -> int:
+        cut = tiling.layout(settings.tile or 0, network, layers, height, width)
+        return height * width if cut is None else cut.rows.length * cut.columns.length
+
+    widest = max((at_once(*style) for style in size.styles), default=0)
+    drawn = at_once(size.height, size.width) * _kept(settings, network, layers)
+    measured = _FORWARD * next(iter(network.widths.values())) * widest
+    positions = {k: 1 / network.strides[k] ** 2 for k in layers}
+    content = sum(network.widths[k] * positions[k] for k in layers if k in settings.content_layers)
+    guides = size.regions * sum(positions[k] for k in layers if k in settings.style_layers)
+    pictures = 3 * (_PICTURES + 2 * settings.pairs)
+    whole = size.height * size.width * (pictures + guides) * 4
+    return int(whole + element * (size.height * size.width * content + max(drawn, measured)))
+
+
+def _kept(settings: Settings, network: Network, layers: tuple[str, ...]) -> float:
+    """Numbers for each pixel that the backward pass needs, and its own."""
     known = list(network.widths)
     used = known[: max((known.index(k) for k in layers), default=-1) + 1]
     per_pixel = {k: network.widths[k] / network.strides[k] ** 2 for k in used}
-    # A network that names no convolutions is counted by the layers that it names.
-    convolutions = {k: v for k, v in per_pixel.items() if k.startswith("conv")} or per_pixel
-    kept = _COPIES * sum(convolutions.values())
-    if settings.remat:
-        blocks: dict[int, float] = defaultdict(float)
-        for k, v in convolutions.items():
-            blocks[network.strides[k]] += v
-        kept = _COPIES * max(blocks.values(), default=0) + sum(per_pixel[k] for k in layers)
-    element = 2 if settings.precision == "bfloat16" else 4
-    pictures = _OTHER_PICTURES
-    if settings.optimizer.startswith("lbfgs"):
-        pictures += 2 * min(settings.history, settings.iterations)
-    pixels = height * width
-    weights = sum(leaf.nbytes for leaf in jax.tree.leaves(network))
-    return int(pixels * (kept * element + pictures * 3 * 4)) + weights
+    convolutions = {k: v for k, v in per_pixel.items() if k.startswith("conv")}
+    if not settings.remat:
+        kept = _COPIES * sum(convolutions.values()) or _COPIES_OF_NAMED * sum(per_pixel.values())
+        if settings.statistic in ADDITIVE:
+            return kept
+        return kept + _COPIES_SORTED * sum(per_pixel[k] for k in settings.style_layers if k in used)
+    blocks: dict[int, float] = defaultdict(float)
+    for k, v in (convolutions or per_pixel).items():
+        blocks[network.strides[k]] += v
+    return max(blocks.values(), default=0) + sum(per_pixel[k] for k in layers)
+
+
+def fitted(settings: Settings, network: Network, layers: tuple[str, ...], size: Size) -> Settings:
+    """The settings with a tile and a history that memory has room for, where it lacks that.
+
+    What comes first: the whole picture at once, then tiles as large as there is room for, since
+    these change no result, and last fewer curvature pairs, which is told in a warning.
+
+    Raises:
+        InputError: nothing fits, of what the settings leave open.
+    """
+    free, wanted = available(), settings.pairs
+    pair = 2 * 3 * 4 * size.height * size.width
+    for share, fewest in _STEPS:
+        for choice in _tiled(settings):
+            missing = estimate(choice, network, layers, size) - share * free
+            pairs = wanted - max(math.ceil(missing / pair), 0)
+            shorter = settings.history is None and pairs >= min(fewest, wanted)
+            if missing <= 0 or (wanted and shorter):
+                if pairs < wanted:
+                    warnings.warn(
+                        f"Memory has no room for {wanted} curvature pairs of {size.width}x"
+                        f"{size.height} pixels: L-BFGS keeps {pairs}.",
+                        stacklevel=2,
+                    )
+                    choice = replace(choice, history=pairs)
+                return choice if choice.tile else replace(choice, tile=settings.tile)
+    least = [replace(one, history=settings.history or 1) for one in _tiled(settings)]
+    needed = min(estimate(one, network, layers, size) for one in least)
+    raise InputError(
+        f"A picture of {size.width}x{size.height} pixels needs about {needed / 1e9:.1f} GB of "
+        f"memory, but {free / 1e9:.1f} GB are free: lower size or history, set tile or remat, or "
+        "use optimizer 'adam'."
+    )
+
+
+def outlook(
+    settings: Settings, network: Network, layers: tuple[str, ...], size: Size
+) -> str | None:
+    """The estimate in a line, with what is done about it; None where it is not worth telling."""
+    needed, free = estimate(settings, network, layers, size), available()
+    cut = tiling.layout(settings.tile or 0, network, layers, size.height, size.width)
+    if cut is None and needed < _WORTH_TELLING * free:
+        return None
+    line = f"About {needed / 1e9:.1f} GB of memory, of {free / 1e9:.1f} GB that are free"
+    if cut is not None:
+        line += f"; in {len(cut.table())} tiles of about {settings.tile} pixels a side"
+    return line + "."
+
+
+def _tiled(settings: Settings) -> list[Settings]:
+    """The settings as they are, if they say what tile; else without and with tiles."""
+    if settings.tile is not None:
+        return [settings]
+    parts = settings.statistic in ADDITIVE and not settings.normalize_gradients
+    return [replace(settings, tile=tile) for tile in (0, *_TILES) if parts or not tile]
 
 
 def lanes_in_flight(
-    settings: Settings, network: Network, layers: tuple[str, ...], height: int, width: int
+    settings: Settings, network: Network, layers: tuple[str, ...], size: Size
 ) -> int:
     """How many stylizations to run side by side on one device: what fits, and what pays."""
     weights = sum(leaf.nbytes for leaf in jax.tree.leaves(network))
-    each = estimate(settings, network, layers, height, width) - weights
+    each = _of_pictures(settings, network, layers, size)
     fit = int((_SHARE * available() - weights) // each)
     busy = _BUSY_PIXELS.get(jax.default_backend(), _BUSY_PIXELS_ELSEWHERE)
-    return max(1, min(fit, busy // (height * width)))
+    return max(1, min(fit, busy // (size.height * size.width)))
 
 
 def available() -> int:
@@ -76,16 +182,3 @@ def release() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
     if trim:
         trim(0)
-
-
-def require(
-    settings: Settings, network: Network, layers: tuple[str, ...], height: int, width: int
-) -> None:
-    """Raise `InputError` where the estimate exceeds the memory available."""
-    needed, free = estimate(settings, network, layers, height, width), available()
-    if needed > free:
-        raise InputError(
-            f"A picture of {width}x{height} pixels needs about {needed / 1e9:.1f} GB of memory, "
-            f"but {free / 1e9:.1f} GB are free: lower size or history, set remat, or use "
-            "optimizer 'adam'."
-        )

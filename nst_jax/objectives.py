@@ -1,6 +1,6 @@
 """The objective: one pure scalar function of (picture, network, targets, weights)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -10,8 +10,8 @@ from jax import lax
 from jax.tree_util import Partial
 from jaxtyping import Array, Float
 
-from nst_jax import losses, regions, statistics
-from nst_jax.choices import Normalization, Statistic
+from nst_jax import losses, regions, statistics, tiling
+from nst_jax.choices import ADDITIVE, Normalization, Statistic
 from nst_jax.networks.vgg import Network
 from nst_jax.ordering import beside, unit_branch, unit_pull
 from nst_jax.regions import Kept
@@ -25,6 +25,8 @@ class Objective:
 
     `unit_gradients` gives each layer's loss a gradient of absolute sum 1, times its weights, with
     respect to the layer's features, as neural-style's `-normalize_gradients`; the loss stays.
+    `tile` is the side in pixels of the tiles of larger pictures (`tiling`), 0 for none; it changes
+    no value, and is for statistics of `choices.ADDITIVE`, without `unit_gradients`.
 
     Hashable, so that jit compiles once for each. Everything that may change without recompiling
     (network weights, targets, loss weights) is an argument of the functions below.
@@ -35,6 +37,7 @@ class Objective:
     normalization: Normalization = "gatys"
     statistic: Statistic = "gram"
     unit_gradients: bool = False
+    tile: int = 0
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -81,6 +84,10 @@ def content_targets(
     spec: Objective, network: Network, content: Float[AnyArray, "h w 3"]
 ) -> dict[str, Array]:
     """Features of the content picture, (h, w, 3) in [0, 1], at the content layers."""
+    height, width, _ = content.shape
+    layout = tiling.layout(spec.tile, network, spec.content_layers, height, width)
+    if layout is not None:
+        return tiling.gathered(layout, jnp.asarray(content), network)
     return network(content, spec.content_layers) if spec.content_layers else {}
 
 
@@ -98,6 +105,12 @@ def style_targets(
     """
     if not spec.style_layers:
         return {}
+    height, width, _ = style.shape
+    layout = tiling.layout(spec.tile, network, spec.style_layers, height, width)
+    if layout is not None:
+        spec = replace(spec, content_layers=())
+        parts = _tiled(spec, layout, jnp.asarray(style), network, {}, guides)
+        return {k: part.style for k, part in parts.items()}
     given = Targets({}, {}, guides, None, directions).given
     found = network(style, spec.style_layers)
     return {k: statistics.measure(spec.statistic, f, given(k)) for k, f in found.items()}
@@ -151,20 +164,23 @@ def objective(
         each layer by name (a layer used for both content and style has the sum of the two).
     """
     image = regions.composed(image, targets.kept)
-    given = {layer: targets.given(layer) for layer in spec.style_layers}
-    tap = Partial(partial(_tap, spec), given)
-    found = network(image, spec.layers, tap) if spec.layers else {}
+    height, width, _ = image.shape
+    layout = tiling.layout(spec.tile, network, spec.layers, height, width)
+    if layout is None:
+        found = _whole(spec, image, network, targets)
+    else:
+        found = _tiled(spec, layout, image, network, targets.content, targets.guides)
     content = {
         layer: weights.content
         * weights.content_layers[layer]
         * _pulled(
-            losses.content_loss(
-                found[layer].content,
-                targets.content[layer],
+            losses.scaled_error(
+                found[layer].error,
+                _positions(network, layer, height, width),
+                network.widths[layer],
                 spec.normalization,
-                width=network.widths[layer],
             ),
-            found[layer].content_handle,
+            found[layer].error_handle,
         )
         for layer in spec.content_layers
     }
@@ -176,7 +192,7 @@ def objective(
                 spec,
                 found[layer].style,
                 blended(targets.style[layer], weights.blend),
-                given[layer].guides,
+                targets.given(layer).guides,
                 network.widths[layer],
             ),
             found[layer].style_handle,
@@ -195,31 +211,88 @@ def objective(
 
 
 class _Found(NamedTuple):
-    """What a layer has for the losses; handles are there if gradients are normalised."""
+    """What a layer has for the losses.
 
-    content: Array | None
-    content_handle: Array | None
-    style: Any
-    style_handle: Array | None
+    `error` is the sum of squared differences to the content's features, `style` the statistic; the
+    handles are there if gradients are normalised.
+    """
+
+    error: Any = None
+    style: Any = None
+    error_handle: Array | None = None
+    style_handle: Array | None = None
+
+
+def _whole(spec: Objective, image: Array, network: Network, targets: Targets) -> dict[str, _Found]:
+    """What each layer has, of all positions at once."""
+    given = {layer: (targets.content.get(layer), targets.given(layer)) for layer in spec.layers}
+    tap = Partial(partial(_tap, spec), given)
+    return network(image, spec.layers, tap) if spec.layers else {}
 
 
 def _tap(
-    spec: Objective, given: dict[str, Given], layer: str, features: Array
+    spec: Objective, given: dict[str, tuple[Any, Given]], layer: str, features: Array
 ) -> tuple[Array, _Found]:
     """Of a layer's features: those to go on with, and what the losses need."""
-    content = content_handle = style = style_handle = None
+    error = error_handle = style = style_handle = None
+    target, more = given[layer]
     if layer in spec.content_layers:
-        features, content, content_handle = _branch(spec, features)
+        features, own, error_handle = _branch(spec, features)
+        error = losses.squared_error(own, target)
     if layer in spec.style_layers:
         measure = partial(statistics.measure, spec.statistic)
         further, own, style_handle = _branch(spec, features)
-        if spec.statistic in ("sliced", "histogram"):
+        if spec.statistic not in ADDITIVE:
             # Sorting is dear: rather keep the order than make it again.
-            features, style = further, measure(own, given[layer])
+            features, style = further, measure(own, more)
         else:
-            both: Any = beside(measure, own, given[layer])
+            both: Any = beside(measure, own, more)
             features, style = further if spec.unit_gradients else both[0], both[1]
-    return features, _Found(content, content_handle, style, style_handle)
+    return features, _Found(error, style, error_handle, style_handle)
+
+
+def _tiled(
+    spec: Objective,
+    layout: tiling.Layout,
+    image: Array,
+    network: Network,
+    content: dict[str, Array],
+    guides: dict[str, Array] | None,
+) -> dict[str, _Found]:
+    """What each layer has, summed over the tiles."""
+    targets = {k: content[k] for k in spec.content_layers}
+    maps = {k: tiling.Maps(targets.get(k), (guides or {}).get(k)) for k in spec.layers}
+    sums: dict[str, _Found] = tiling.summed(layout, partial(_measure, spec), image, network, maps)
+    height, width, _ = image.shape
+    found = {}
+    for layer, part in sums.items():
+        whole = maps[layer].guides
+        if whole is None:
+            mass = _positions(network, layer, height, width)
+            mean = jax.tree.map(lambda s, mass=mass: s[0] / mass, part.style)
+        else:
+            mass = whole.sum((1, 2))
+            mean = jax.tree.map(lambda s, mass=mass: jax.vmap(jnp.divide)(s, mass), part.style)
+        found[layer] = part._replace(style=mean)
+    return found
+
+
+def _measure(
+    spec: Objective, layer: str, features: Array, maps: tiling.Maps, own: Float[Array, "h w"]
+) -> _Found:
+    """A tile's part of these sums."""
+    error = style = None
+    if maps.target is not None:
+        error = losses.squared_error(features, maps.target, own)
+    if layer in spec.style_layers:
+        weights = [own] if maps.guides is None else [own * guide for guide in maps.guides]
+        style = statistics.weighted(spec.statistic, features, weights)
+    return _Found(error, style)
+
+
+def _positions(network: Network, layer: str, height: int, width: int) -> int:
+    stride = network.strides[layer]
+    return (height // stride) * (width // stride)
 
 
 def _branch(spec: Objective, features: Array) -> tuple[Array, Array, Array | None]:

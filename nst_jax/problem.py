@@ -1,7 +1,7 @@
 """A stylization as a minimisation: settings, network and pictures in, a pure problem out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -147,7 +147,8 @@ def prepare(
     for one in styles:
         require_size(network, one, spec.style_layers, "style picture")
     height, width, _ = content.shape
-    memory.require(settings, network, spec.layers, height, width)
+    settings = memory.fitted(settings, network, spec.layers, size_of(content, styles, regions))
+    spec = replace(spec, tile=settings.tile or 0)
     choice, space = settings.color, settings.color_space
     styles = [_prepared_style(one, content, choice, space) for one in styles]
     seen: Array = _prepared_content(content, choice, space)
@@ -185,13 +186,20 @@ def prepare(
     return Problem(fn, optimizer_of(settings), x * units, args, rate, content, choice, space)
 
 
+def size_of(content: AnyArray, styles: Sequence[AnyArray], regions: Regions | None) -> memory.Size:
+    """What memory depends on, of these pictures."""
+    height, width, _ = content.shape
+    shapes = tuple((style.shape[0], style.shape[1]) for style in styles)
+    return memory.Size(height, width, shapes, 0 if regions is None else len(regions.labels))
+
+
 def optimizer_of(settings: Settings) -> solvers.Optimizer:
     """The static part of the solver that the settings ask for."""
     first_order = not settings.optimizer.startswith("lbfgs")
     return solvers.Optimizer(
         method=settings.optimizer,
         # Nothing that is of no use may make another program of it.
-        history=1 if first_order else min(settings.history, settings.iterations),
+        history=settings.pairs or 1,
         momentum=settings.momentum,
         bounds=(0.0, settings.units) if first_order else None,
         average=settings.average,

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, cast
 import jax
 import optax
 
-from nst_jax import loop, memory, solvers
+from nst_jax import loop, solvers
 from nst_jax.endings import Limits, Rows, joined
 from nst_jax.problem import Problem
 from nst_jax.request import Request
@@ -76,7 +76,7 @@ def run(
         keep_every: as in `loop.run`.
 
     Raises:
-        InputError: what `prepare` raises; too little memory for the last scale.
+        InputError: what `prepare` raises.
     """
     plan, drawn = scales(request), None
     earlier, carried = position or ((), None)
@@ -115,10 +115,6 @@ def _draw(
     """One scale, after `earlier` ones."""
     settings, scale = request.settings, plan[len(earlier)]
     problem = request.at(scale, total(request)).problem()
-    if len(plan) > 1:
-        # Not to find out when everything below the last scale is done.
-        height, width, _ = plan[-1]
-        memory.require(settings, request.network, problem.fn.spec.layers, height, width)
     done = int(earlier[-1].evaluations[-1]) if earlier else 0
     reports = _Reports(report, problem)
     outcome = loop.run(

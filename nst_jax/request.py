@@ -8,14 +8,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from nst_jax import images, loop, ramps
+from nst_jax import images, loop, memory, ramps
 from nst_jax.endings import Rows, joined
 from nst_jax.errors import InputError
 from nst_jax.images import PictureSource
 from nst_jax.inputs import Pictures
-from nst_jax.networks.vgg import Network, Options
+from nst_jax.networks.vgg import Network, Options, require_layers
 from nst_jax.objectives import Targets
-from nst_jax.problem import Problem, prepare
+from nst_jax.problem import Problem, prepare, size_of
 from nst_jax.result import Scale, Stylization
 from nst_jax.settings import INITS, PICTURE, Settings, resolve
 
@@ -39,6 +39,30 @@ class Request:
         return replace(
             self, settings=replace(self.settings, iterations=evaluations), pictures=pictures
         )
+
+    def fitted(self, evaluations: int) -> "Request":
+        """The same with what memory has room for, for so many evaluations: see `memory.fitted`.
+
+        Raises:
+            InputError: a layer that the network lacks, too little memory.
+        """
+        require_layers(self.network, self.settings.layers)
+        found = memory.fitted(*self._needs(evaluations))
+        return replace(self, settings=replace(found, iterations=self.settings.iterations))
+
+    def outlook(self, evaluations: int) -> str | None:
+        """What it needs of memory, in a line, if it is much."""
+        return memory.outlook(*self._needs(evaluations))
+
+    def _needs(self, evaluations: int) -> tuple[Settings, Network, tuple[str, ...], memory.Size]:
+        settings = replace(self.settings, iterations=evaluations)
+        return settings, self.network, settings.layers, self.size
+
+    @property
+    def size(self) -> memory.Size:
+        """What memory depends on, of the pictures."""
+        content, styles, _, regions, _ = self.pictures
+        return size_of(content.rgb, styles, regions)
 
     def problem(self, targets: Targets | None = None) -> Problem:
         """The minimisation, with targets that are known already; see `prepare`."""

@@ -8,6 +8,7 @@ from numbers import Integral, Real
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from nst_jax.choices import (
+    ADDITIVE,
     Color,
     ColorSpace,
     Init,
@@ -30,6 +31,7 @@ from nst_jax.parsing import (
 from nst_jax.schedules import Schedule, parse_schedule
 
 GATYS_STYLE_LAYERS = {f"relu{block}_1": 1.0 for block in range(1, 6)}
+HISTORY = 100
 INITS: tuple[str, ...] = get_args(Init)
 PICTURE = "picture"  # what `init` says when the start was given as a picture without a name
 
@@ -134,7 +136,9 @@ class Settings:
         "for pictures in [0, 1]; 'none' is 1 for lbfgs, 0.02 for adam, 1e-12 a pixel for sgd",
     )
     learning_rate_schedule: str = _schedule("learning_rate")
-    history: int = _option(100, "curvature pairs that L-BFGS keeps")
+    history: int | None = _option(
+        None, f"curvature pairs that L-BFGS keeps; 'none' is {HISTORY}, or what memory has room for"
+    )
     momentum: float = _option(0.9, "of sgd")
     average: float = _option(
         0.0, "adam, sgd: the result is an average of all pictures, with weights that fall by this"
@@ -152,6 +156,11 @@ class Settings:
     color_space: ColorSpace = _option("rgb", "where lightness is taken, or colours are matched")
     precision: Precision = _option("float32", "of the network's activations")
     remat: bool = _option(False, "recompute activations in the backward pass to save memory")
+    tile: int | None = _option(
+        None,
+        "compute in tiles of about so many pixels a side, with the same result in less memory; "
+        "0 never does, 'none' where memory is short",
+    )
 
     def __post_init__(self):
         """Bring layers into one form and check every value."""
@@ -181,6 +190,17 @@ class Settings:
                 "precision 'bfloat16' is too coarse for L-BFGS's curvature pairs: use optimizer "
                 "'adam', or precision 'float32' or 'tf32'."
             )
+        if self.tile:
+            if self.statistic not in ADDITIVE:
+                raise InputError(
+                    f"tile computes in parts, but statistic '{self.statistic}' sorts the whole "
+                    f"picture: leave out tile, or use statistic {', '.join(ADDITIVE)}."
+                )
+            if self.normalize_gradients:
+                raise InputError(
+                    "tile computes in parts, but normalize_gradients needs the whole gradient: "
+                    "leave out one of them."
+                )
         if self.optimizer == "lbfgs-zoom" and self.normalize_gradients:
             raise InputError(
                 "optimizer 'lbfgs-zoom' searches along the loss, which normalized gradients do not "
@@ -251,6 +271,13 @@ class Settings:
         weights = (*self.content_layers.items(), *self.style_layers.items())
         return tuple(dict.fromkeys(layer for layer, weight in weights if weight))
 
+    @property
+    def pairs(self) -> int:
+        """Curvature pairs that L-BFGS comes to keep, memory permitting; 0 for other optimizers."""
+        if not self.optimizer.startswith("lbfgs"):
+            return 0
+        return min(self.history or HISTORY, self.iterations)
+
     def program(self) -> tuple[Any, ...]:
         """What a compiled program depends on, as one hashable value: all but `TRACED`."""
         layers = (
@@ -276,7 +303,7 @@ LISTS = tuple(
 CHOICES: dict[str, tuple[str, ...]] = {
     name: get_args(hint) for name, hint in _HINTS.items() if get_origin(hint) is Literal
 }
-_OPTIONAL = ("size", "style_size", "learning_rate", "seconds", "min_size")
+_OPTIONAL = ("size", "style_size", "learning_rate", "seconds", "min_size", "history", "tile")
 _RANGES: dict[str, tuple[type, float, float]] = {
     "size": (Integral, 1, 100_000),
     "style_size": (Integral, 1, 100_000),
@@ -291,6 +318,7 @@ _RANGES: dict[str, tuple[type, float, float]] = {
     "tv_weight": WEIGHT,
     "learning_rate": (Real, 1e-30, 1e30),
     "history": (Integral, 1, 10_000),
+    "tile": (Integral, 0, 100_000),
     "momentum": (Real, 0, 1),
     "average": (Real, 0, 0.999999),
     "units": (Real, 1e-3, 1e6),

@@ -1,5 +1,6 @@
 """Statistics of feature maps: arrays in, arrays out."""
 
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -136,19 +137,38 @@ def measure(statistic: Statistic, features: Float[AnyArray, "h w c"], given: Giv
         features: F.
         given: guides and directions.
     """
+    if given.guides is None:
+        return _function(statistic, given.directions)(features, None)
+    weights = [guide / guide.sum() for guide in given.guides]
+    return weighted(statistic, features, weights, given.directions)
+
+
+def weighted(
+    statistic: Statistic,
+    features: Float[AnyArray, "h w c"],
+    weights: Iterable[Float[AnyArray, "h w"]],
+    directions: Float[AnyArray, "c d"] | None = None,
+) -> Any:
+    """A statistic by each of several weights of the positions, with a leading axis.
+
+    Those of `choices.ADDITIVE` are linear in the weights: those of a picture's parts add up to the
+    whole's.
+    """
+    function = _function(statistic, directions)
+    each = [function(features, one) for one in weights]
+    return jax.tree.map(lambda *values: jnp.stack(values), *each)
+
+
+def _function(statistic: Statistic, directions: AnyArray | None) -> Callable[..., Any]:
     match statistic:
         case "gram":
-            function = gram
+            return gram
         case "moments":
-            function = moments
+            return moments
         case "wasserstein":
-            function = products
+            return products
         case "histogram" | "sliced":
-            function = partial(quantiles, directions=given.directions)
-    if given.guides is None:
-        return function(features, None)
-    each = [function(features, guide / guide.sum()) for guide in given.guides]
-    return jax.tree.map(lambda *values: jnp.stack(values), *each)
+            return partial(quantiles, directions=directions)
 
 
 def _product(indices: str, a: AnyArray, b: AnyArray) -> Array:

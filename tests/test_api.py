@@ -302,7 +302,7 @@ class Brittle:
     """Features that turn NaN over a range of brightness; counts how often it is traced."""
 
     name, digest, traced = "brittle", "sha256:0", 0
-    widths, strides = {"relu1_1": 3, "relu2_1": 3}, {"relu1_1": 1, "relu2_1": 1}
+    widths, strides, margins = ({"relu1_1": n, "relu2_1": n} for n in (3, 1, 0))
 
     def __init__(self, limit):
         self.limit = limit

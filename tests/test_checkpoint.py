@@ -204,7 +204,7 @@ def test_a_checkpoint_says_what_it_is_of(kept):
 
     with safe_open(kept, framework="np") as file:
         metadata = file.metadata()
-    assert metadata["format"] == "nst_jax checkpoint 1"
+    assert metadata["format"] == "nst_jax checkpoint 2"
     asked = json.loads(metadata["run"])["asked"]
     assert (asked["style_weight"], asked["network"]) == (1000.0, NETWORK.digest)
     assert asked["version"] == nst.__version__

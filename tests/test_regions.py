@@ -118,7 +118,7 @@ class Pixels:
     """Features that are the picture itself."""
 
     name, digest = "pixels", "sha256:0"
-    widths, strides = {"relu1_1": 3}, {"relu1_1": 1}
+    widths, strides, margins = {"relu1_1": 3}, {"relu1_1": 1}, {"relu1_1": 0}
 
     def __call__(self, image, layers, tap=keep):
         return {"relu1_1": tap("relu1_1", jnp.asarray(image))[1]}

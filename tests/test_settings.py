@@ -25,7 +25,7 @@ def test_presets_are_what_they_are_named_after():
     # leongatys/PyTorchNeuralStyleTransfer: content 1, style 1e3/n^2, L-BFGS on 0..255, max pooling.
     assert (gatys.content_weight, gatys.style_weight, gatys.tv_weight) == (1, 1e3, 0)
     assert (gatys.normalization, gatys.pooling, gatys.init) == ("gatys", "max", "content")
-    assert (gatys.optimizer, gatys.history, gatys.units) == ("lbfgs", 100, 255)
+    assert (gatys.optimizer, gatys.pairs, gatys.units) == ("lbfgs", 100, 255)
     assert (gatys.content_layers, gatys.style_layers) == ({"relu4_2": 1}, layers)
     # The paper: alpha/beta 1e-3, w_l = 1/5, average pooling, from white noise.
     paper = PRESETS["paper"]

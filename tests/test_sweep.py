@@ -159,7 +159,8 @@ def test_zip_goes_side_by_side():
 def test_lanes_in_flight_follow_memory_and_pixels(monkeypatch):
     def chosen(pixels, free):
         monkeypatch.setattr(memory, "available", lambda: free)
-        return memory.lanes_in_flight(nst.Settings(), NETWORK, ("relu5_1",), pixels, pixels)
+        size = memory.Size(pixels, pixels)
+        return memory.lanes_in_flight(nst.Settings(), NETWORK, ("relu5_1",), size)
 
     assert chosen(512, 10**12) == 1
     assert chosen(32, 10**12) > 4
@@ -167,7 +168,7 @@ def test_lanes_in_flight_follow_memory_and_pixels(monkeypatch):
     assert chosen(16, 10**6) == 1
     monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
     assert chosen(512, 10**12) == 16
-    one = memory.estimate(nst.Settings(), NETWORK, ("relu5_1",), 512, 512)
+    one = memory.estimate(nst.Settings(), NETWORK, ("relu5_1",), memory.Size(512, 512))
     assert chosen(512, 6 * one) == 4
 
 

@@ -119,6 +119,14 @@ class Lite(nnx.Module):
         """Picture pixels from one position to the next, per layer."""
         return dict(STRIDES)
 
+    @property
+    def margins(self) -> dict[str, int]:
+        """Picture pixels that a position sees beyond its own, on every side, per layer."""
+        strides = [2**number for number, block in enumerate(BLOCKS) for _ in block]
+        convs = itertools.chain(*BLOCKS)
+        found = dict(zip(map(_relu, convs), itertools.accumulate(strides), strict=True))
+        return {layer: found[layer] for layer in WIDTHS}
+
     def __call__(
         self, image: Float[AnyArray, "h w 3"], layers: tuple[str, ...], tap: Tap = keep
     ) -> dict[str, Any]:

@@ -39,7 +39,8 @@ class Network(Protocol):
     """What objectives need of a feature extractor; any pytree of this shape will do.
 
     `widths` maps each available layer, in order of depth, to N_l, its number of feature maps in
-    the normalisations of the losses. `strides` maps it to the picture's pixels per position.
+    the normalisations of the losses. `strides` maps it to the picture's pixels per position,
+    `margins` to how many pixels a position sees beyond its own block of these, on every side.
     """
 
     name: str
@@ -53,6 +54,11 @@ class Network(Protocol):
     @property
     def strides(self) -> Mapping[str, int]:
         """Picture pixels per position of each layer."""
+        ...
+
+    @property
+    def margins(self) -> Mapping[str, int]:
+        """Picture pixels that a position of each layer sees beyond its own."""
         ...
 
     def __call__(
@@ -140,6 +146,16 @@ class VGG(nnx.Module):
             layer: 2 ** (int(layer[4]) if layer.startswith("pool") else int(layer[4]) - 1)
             for layer in self.layers
         }
+
+    @property
+    def margins(self) -> dict[str, int]:
+        """Picture pixels that a position sees beyond its own, on every side, per layer."""
+        found, margin = {}, 0
+        for layer, stride in self.strides.items():
+            # A 3x3 convolution sees one position more; pooling stays within blocks.
+            margin += stride if layer.startswith("conv") else 0
+            found[layer] = margin
+        return found
 
     def __call__(
         self, image: Float[AnyArray, "h w 3"], layers: tuple[str, ...], tap: Tap = keep

@@ -57,18 +57,19 @@ def groups(every: Sequence[Lane], in_flight: int | None) -> list[Group]:
     for lane in every:
         known = repr(lane.settings.program()), id(lane.network), lane.pair
         if known not in programs:
-            problem = lane.request().problem()
+            request = lane.request()
+            problem = request.problem()
             shapes = jax.tree.map(jnp.shape, (problem.x, problem.args[1:], problem.learning_rate))
             programs[known] = (*known[:2], repr(shapes))
-            fitting.setdefault(programs[known], in_flight or _fitting(lane, problem))
+            fitting.setdefault(programs[known], in_flight or _fitting(request, problem))
         found.setdefault(programs[known], []).append(lane)
     return [Group(tuple(some), fitting[program]) for program, some in found.items()]
 
 
-def _fitting(lane: Lane, problem: Problem) -> int:
-    height, width, _ = problem.x.shape
-    layers = problem.fn.spec.layers
-    return memory.lanes_in_flight(lane.settings, lane.network, layers, height, width)
+def _fitting(request: Request, problem: Problem) -> int:
+    spec, history = problem.fn.spec, problem.optimizer.history
+    settings = replace(request.settings, tile=spec.tile, history=history)
+    return memory.lanes_in_flight(settings, request.network, spec.layers, request.size)
 
 
 def run(group: Group, devices: Sequence[Any], report: Report) -> Iterator[tuple[int, Stylization]]:
@@ -99,7 +100,7 @@ def run(group: Group, devices: Sequence[Any], report: Report) -> Iterator[tuple[
             if in_flight == 1:
                 raise InputError(
                     "The device ran out of memory with a single lane: lower size or history, set "
-                    "remat, or use optimizer 'adam'."
+                    "tile or remat, or use optimizer 'adam'."
                 ) from error
             in_flight //= 2
             warnings.warn(
