@@ -21,7 +21,7 @@ from nst_jax.settings import Settings
 # network that names no convolutions; more of the style layers' where a statistic sorts; pictures
 # beside the history. XLA's CPU backend has many of the bfloat16 activations in float32 too.
 _COPIES = 0.9
-_COPIES_OF_NAMED = 1.7
+_COPIES_OF_NAMED = 1.4
 _COPIES_SORTED = 3.5
 _PICTURES = 18
 _BFLOAT16_BYTES = {"cpu": 3.3}

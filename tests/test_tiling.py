@@ -171,7 +171,7 @@ def test_memory_decides_on_tiles(monkeypatch):
     assert (tile, pairs) == (2048, 100)
     assert share < 0.5
     assert fitted(20, monkeypatch, history=20)[:2] == (None, 20)
-    sides = [fitted(g, monkeypatch, optimizer="adam")[0] for g in (30, 12, 7, 4)]
+    sides = [fitted(g, monkeypatch, optimizer="adam")[0] for g in (30, 9, 6, 4)]
     assert sides == [None, 2048, 1024, 512]
     assert fitted(30, monkeypatch, tile=256)[:2] == (256, 100)
 
