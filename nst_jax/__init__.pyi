@@ -3,6 +3,8 @@ from .api import stylize as stylize
 from .color import match_colors as match_colors
 from .color import with_lightness as with_lightness
 from .errors import InputError as InputError
+from .feedforward.model import load as load
+from .feedforward.training import train_model as train_model
 from .interpolation import interpolate as interpolate
 from .losses import content_loss as content_loss
 from .losses import style_loss as style_loss

@@ -10,7 +10,7 @@ from absl import app, flags
 from absl.flags import argparse_flags
 
 from nst_jax._version import __version__
-from nst_jax.commands import show, stylize, sweep, weights
+from nst_jax.commands import apply, show, stylize, sweep, train, weights
 from nst_jax.errors import InputError
 
 
@@ -36,7 +36,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = _Parser(prog="nst-jax", description="Neural style transfer in JAX.")
     parser.add_argument("--version", action="version", version=f"nst-jax {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (stylize, sweep, show, weights):
+    for command in (stylize, sweep, train, apply, show, weights):
         command.add(commands)
     return parser.parse_args(argv[1:])
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import jaxtyping
 
 # Settings and outputs check their own values, whatever these are: before the hook.
+import nst_jax.feedforward.recipe
 import nst_jax.outputs
 import nst_jax.settings  # noqa: F401
 

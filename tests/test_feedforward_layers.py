@@ -131,7 +131,7 @@ def johnson(parameters, style, x, blocks):
 
 def perturbed(architecture, rng):
     """Parameters with scales and shifts that tell styles apart."""
-    begin = transformer.initial(architecture, jax.random.key(1))
+    begin = transformer.initial(architecture, 1)
     return {
         k: np.asarray(v) + 0.3 * rng.normal(size=v.shape).astype(np.float32)
         if transformer.is_conditional(k)

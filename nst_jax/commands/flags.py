@@ -1,6 +1,7 @@
 """Flags that several subcommands share: the settings."""
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, get_type_hints
 
@@ -14,18 +15,25 @@ def add_settings(parser: Any, *, several: bool = False) -> None:
 
     With `several`, flags take values in a list, `A,B,...`, or are given again for each value.
     """
-    _add(parser.add_argument_group("settings"), PRESETS["default"], several=several)
+    add_fields(parser.add_argument_group("settings"), PRESETS["default"], several=several)
 
 
 def add_outputs(parser: Any) -> None:
     """Add one flag for each field of `Outputs`; those not given are absent from the result."""
-    _add(parser.add_argument_group("written while it goes"), Outputs())
+    add_fields(parser.add_argument_group("written while it goes"), Outputs())
 
 
-def _add(group: Any, defaults: Settings | Outputs, *, several: bool = False) -> None:
+def add_fields(
+    group: Any,
+    defaults: Any,
+    named: Mapping[str, tuple[str, ...]] = CHOICES,
+    *,
+    several: bool = False,
+) -> None:
+    """Add one flag for each field of a dataclass, with its help; `named` has the choices."""
     hints = get_type_hints(type(defaults))
     for f in fields(defaults):
-        default, choices = getattr(defaults, f.name), CHOICES.get(f.name)
+        default, choices = getattr(defaults, f.name), named.get(f.name)
         options: dict[str, Any] = {"default": argparse.SUPPRESS, "dest": f.name}
         if isinstance(default, bool):
             options["action"] = argparse.BooleanOptionalAction

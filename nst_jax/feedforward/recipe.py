@@ -35,15 +35,13 @@ class Recipe:
     crop: int = _option(256, "side of a crop in pixels, a multiple of 16")
     style_size: int = _option(512, "long side of the style pictures in pixels")
     content_weight: float = _option(1.0, "weight of the content loss")
-    style_weight: float | None = _option(
-        None, "weight of the style loss; 'none' is 1e3 for transformers, else 1"
-    )
+    style_weight: float | None = _option(None, "weight of the style loss; of adain and wct 1")
     tv_weight: float = _option(0.0, "weight of the total variation")
     content_layers: Mapping[str, float] | None = _option(
-        None, "content layers: NAME[:WEIGHT],...; 'none' is relu4_2, of adain and wct relu4_1"
+        None, "content layers: NAME[:WEIGHT],...; of adain and wct relu4_1"
     )
     style_layers: Mapping[str, float] | None = _option(
-        None, "style layers: NAME[:WEIGHT],...; 'none' is relu1_1 to relu5_1, of adain to relu4_1"
+        None, "style layers: NAME[:WEIGHT],...; of adain and wct to relu4_1"
     )
     learning_rate: float = _option(1e-3, "of Adam; the last third of the steps lowers it to zero")
     average: float = _option(0.999, "the model is an average of all steps' parameters")

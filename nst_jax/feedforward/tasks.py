@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -31,7 +30,8 @@ class Task(NamedTuple):
     """One training.
 
     Attributes:
-        loss: of (parameters, frozen, batch), to a mean over the batch and its terms; static.
+        loss: of (parameters, frozen, batch), to a mean over the batch and its terms; static, equal
+            to others that compute the same.
         parameters: to begin with, float32.
         masks: 1 where parameters are trained, 0 where they stay.
         frozen: what else the loss needs.
@@ -46,21 +46,39 @@ class Task(NamedTuple):
     batch: Callable[[int, Crops], Any]
 
 
-@dataclass(frozen=True)
-class Plan:
-    """The static part of a loss."""
-
-    objective: Objective
-    architecture: Any
-    precision: str
-
-
 class Frozen(NamedTuple):
     """The data of a transformer's loss."""
 
     network: Network
     style: dict[str, Array]
     weights: Weights
+
+
+@dataclass(frozen=True)
+class StylizersLoss:
+    """The mean objective of transformed crops, and its terms."""
+
+    objective: Objective
+    architecture: Architecture
+    precision: str
+
+    def __call__(
+        self, parameters: Parameters, frozen: Frozen, batch: Any
+    ) -> tuple[Array, dict[str, Array]]:
+        """Of crops (b, s, s, 3), their blends of all styles, and of those in `frozen`."""
+        crops, blend, among = batch
+        dtype = jnp.dtype(self.precision)
+        cast = {name: jnp.asarray(value, dtype) for name, value in parameters.items()}
+        drawn = transformer.transform(self.architecture, cast, crops, blend)
+
+        def one(image: Array, crop: Array, shares: Array) -> tuple[Array, dict[str, Array]]:
+            content = content_targets(self.objective, frozen.network, crop)
+            weights = frozen.weights._replace(blend=shares)
+            targets = Targets(content, frozen.style)
+            return objective(self.objective, image, frozen.network, targets, weights)
+
+        totals, terms = jax.vmap(one)(drawn, crops, among)
+        return totals.mean(), jax.tree.map(jnp.mean, terms)
 
 
 def stylizers(
@@ -79,14 +97,14 @@ def stylizers(
     Raises:
         InputError: layers that the network does not have.
     """
-    plan = Plan(_objective(recipe, network), architecture, recipe.precision)
-    begin = transformer.initial(architecture, jax.random.key(recipe.seed))
+    loss = StylizersLoss(_objective(recipe, network), architecture, recipe.precision)
+    begin = jax.tree.map(jnp.asarray, transformer.initial(architecture, recipe.seed))
     masks = {name: jnp.ones((1,) * value.ndim) for name, value in begin.items()}
     first = 0
     if trained is not None:
         first = architecture.styles - len(styles)
         begin, masks = _extended(begin, trained)
-    matrices = [style_targets(plan.objective, network, jnp.asarray(style)) for style in styles]
+    matrices = [style_targets(loss.objective, network, jnp.asarray(style)) for style in styles]
     frozen = Frozen(
         network,
         jax.tree.map(lambda *grams: jnp.stack(grams), *matrices),
@@ -103,26 +121,7 @@ def stylizers(
         blend[np.arange(len(crops)), first + chosen] = 1
         return jnp.asarray(crops), jnp.asarray(blend), jnp.asarray(blend[:, first:])
 
-    return Task(partial(stylizers_loss, plan), begin, masks, frozen, batch)
-
-
-def stylizers_loss(
-    plan: Plan, parameters: Parameters, frozen: Frozen, batch: Any
-) -> tuple[Array, dict[str, Array]]:
-    """The mean objective of the transformed crops, and its terms."""
-    crops, blend, among = batch
-    dtype = jnp.dtype(plan.precision)
-    cast = {name: jnp.asarray(value, dtype) for name, value in parameters.items()}
-    drawn = transformer.transform(plan.architecture, cast, crops, blend)
-
-    def one(image: Array, crop: Array, shares: Array) -> tuple[Array, dict[str, Array]]:
-        content = jax.lax.stop_gradient(content_targets(plan.objective, frozen.network, crop))
-        weights = frozen.weights._replace(blend=shares)
-        targets = Targets(content, frozen.style)
-        return objective(plan.objective, image, frozen.network, targets, weights)
-
-    totals, terms = jax.vmap(one)(drawn, crops, among)
-    return totals.mean(), jax.tree.map(jnp.mean, terms)
+    return Task(loss, begin, masks, frozen, batch)
 
 
 def _objective(recipe: Recipe, network: Network, **more: Any) -> Objective:
@@ -160,7 +159,7 @@ def _extended(
         if transformer.is_conditional(name):
             new = value.shape[0] - old.shape[0]
             found[name] = jnp.concatenate([old, jnp.repeat(old.mean(0, keepdims=True), new, 0)])
-            masks[name] = (jnp.arange(value.shape[0]) >= old.shape[0])[:, None] * jnp.ones(1)
+            masks[name] = jnp.float32(jnp.arange(value.shape[0]) >= old.shape[0])[:, None]
         else:
             found[name], masks[name] = old, jnp.zeros((1,) * value.ndim)
     return found, masks

@@ -24,6 +24,7 @@ from nst_jax.writing import write
 _FORMAT = "nst_jax training 1"
 # May differ between a run and its continuation.
 _FREE = ("steps",)
+_ADAM = optax.scale_by_adam()
 
 
 class State(NamedTuple):
@@ -45,7 +46,7 @@ class Now(NamedTuple):
 
 def start(task: Task) -> State:
     """The state before the first step."""
-    optimizer = jax.jit(_optimizer(1e-3, 1).init)(task.parameters)
+    optimizer = jax.jit(_ADAM.init)(task.parameters)
     # A copy: each step gives up the state before it.
     average = jax.tree.map(jnp.copy, task.parameters)
     return State(jnp.int32(0), jax.tree.map(jnp.copy, task.parameters), average, optimizer)
@@ -80,13 +81,11 @@ def run(
         )
     mesh = lanes.mesh_of(devices)
     state, frozen, masks = lanes.place(mesh, None, (state, task.frozen, task.masks))
-    rates = (recipe.learning_rate, recipe.steps)
     first = int(state.step)
     for step, pictures in enumerate(crops(first, recipe.steps, recipe.batch), first):
         batch = lanes.place(mesh, 0, task.batch(step, pictures))
-        state, terms = advance(
-            task.loss, rates, state, frozen, masks, batch, jnp.float32(recipe.average)
-        )
+        rates = jnp.float32(learning_rate(recipe, step)), jnp.float32(recipe.average)
+        state, terms = advance(task.loss, state, frozen, masks, batch, *rates)
         found = {name: float(value) for name, value in jax.device_get(terms).items()}
         if not np.isfinite(found["total"]):
             raise InputError(
@@ -98,32 +97,31 @@ def run(
     return state
 
 
-@partial(jax.jit, static_argnames=("loss", "rates"), donate_argnames="state")
+@partial(jax.jit, static_argnames="loss", donate_argnames="state")
 def advance(
     loss: Callable[..., Any],
-    rates: tuple[float, int],
     state: State,
     frozen: Any,
     masks: Mapping[str, Array],
     batch: Any,
+    rate: Array,
     average: Array,
 ) -> tuple[State, dict[str, Array]]:
     """One step of Adam, compiled once; the new state, and the terms of the loss before it."""
     gradient = jax.grad(loss, has_aux=True)
     found, terms = gradient(state.parameters, frozen, batch)
     found = jax.tree.map(jnp.multiply, found, dict(masks))
-    updates, optimizer = _optimizer(*rates).update(found, state.optimizer)
-    parameters: Any = optax.apply_updates(state.parameters, updates)
+    updates, optimizer = _ADAM.update(found, state.optimizer)
+    parameters = jax.tree.map(lambda p, u: p - rate * u, state.parameters, updates)
     # Early on the average is over the steps that there are.
     share = jnp.maximum(1 - average, 1 / (1 + state.step.astype(jnp.float32)))
     mean = jax.tree.map(lambda a, p: a + share * (p - a), state.average, parameters)
     return State(state.step + 1, parameters, mean, optimizer), terms
 
 
-def _optimizer(rate: float, steps: int) -> optax.GradientTransformation:
-    down = steps // 3
-    falling = optax.linear_schedule(rate, 0.0, max(down, 1), steps - down)
-    return optax.adam(falling)
+def learning_rate(recipe: Recipe, step: int) -> float:
+    """Constant, and in the last third of the steps falling to zero."""
+    return recipe.learning_rate * min(1.0, (recipe.steps - step) / max(1, recipe.steps // 3))
 
 
 def save(path: str | os.PathLike, state: State, asked: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ et al. 2017). A `blend` says how much of each style there is: `(b, n)` for each 
 `(b, h, w, n)` for each pixel, summing to 1.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -163,20 +163,19 @@ def is_conditional(name: str) -> bool:
     return name.endswith((".scale", ".shift"))
 
 
-def initial(architecture: Architecture, key: Array) -> dict[str, Array]:
-    """Parameters to train from: He's normal distribution; the result is near mid grey."""
+def initial(architecture: Architecture, seed: int = 0) -> dict[str, Float[np.ndarray, "..."]]:
+    """Parameters to train from, float32: He's normal distribution; the result is near mid grey."""
     found = {}
     for number, (name, shape) in enumerate(architecture.shapes.items()):
         if name.endswith(".scale"):
-            found[name] = jnp.ones(shape)
+            found[name] = np.ones(shape, np.float32)
         elif name.endswith((".shift", ".bias")):
-            found[name] = jnp.zeros(shape)
+            found[name] = np.zeros(shape, np.float32)
         else:
-            taps = shape[:-1]
-            fan = int(np.prod(taps[:2] if name.endswith("depthwise") else taps))
+            fan = np.prod(shape[:2] if name.endswith("depthwise") else shape[:-1])
             gain = 1.0 if name.endswith(("depthwise", "out.kernel")) else 2.0
-            noise = jax.random.normal(jax.random.fold_in(key, number), shape)
-            found[name] = noise * np.float32(np.sqrt(gain / fan))
+            noise = np.random.default_rng([seed, number]).normal(size=shape)
+            found[name] = (noise * np.sqrt(gain / fan)).astype(np.float32)
     return found
 
 
@@ -219,7 +218,7 @@ def run(
     parameters: Parameters,
     x: Float[AnyArray, "b h w c"],
     blend: Float[AnyArray, "b *hw n"],
-    moments: list[Moments | None],
+    moments: Sequence[Moments | None],
 ) -> tuple[Float[Array, "b h2 w2 c2"], Float[Array, "b h2 w2 c2"]]:
     """Some stages; the result, and what the last of them convolved, before its normalisation.
 

@@ -1,0 +1,282 @@
+"""Training: what a step sees, one step by hand, resumption with the same bits, the command line."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+from PIL import Image
+from test_cli import refusal, run
+
+import nst_jax as nst
+from nst_jax import lanes
+from nst_jax.commands import cache
+from nst_jax.feedforward import modelfile, tasks, train, training, transformer
+from nst_jax.feedforward.data import Crops
+from nst_jax.feedforward.recipe import Recipe
+from nst_jax.feedforward.training import Files, train_model
+from nst_jax.feedforward.transformer import Architecture
+from nst_jax.networks.vgg import Options
+
+NETWORK = tiny.network()
+ARCHITECTURE = Architecture("small", 2, blocks=0)
+FAST = {"crop": 16, "batch": 2, "style_size": 32, "network": "vgg19-lite"} | {
+    "content_layers": "relu2_1",
+    "style_layers": "relu1_1,relu2_1",
+}
+
+
+@pytest.fixture(autouse=True)
+def light(monkeypatch):
+    """A narrow loss network, a short transformer, one program for every test."""
+    monkeypatch.setattr(training, "load_network", lambda *_, **__: NETWORK)
+    monkeypatch.setattr(
+        training,
+        "Architecture",
+        lambda *a: Architecture(*a, blocks=0) if len(a) == 2 else Architecture(*a),
+    )
+    monkeypatch.setattr(cache, "enable", lambda: None)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos" / "more").mkdir(parents=True)
+    for n in range(3):
+        Image.fromarray(tiny.picture(24, 40, n)).save(f"photos/{n}.png")
+    Image.fromarray(tiny.picture(60, 70, 4)).save("photos/more/4.jpg")
+    Image.fromarray(tiny.picture(12, 40, 4)).save("photos/small.png")
+    (tmp_path / "photos" / "bad.jpg").write_bytes(b"no picture")
+    (tmp_path / "photos" / "notes.txt").write_text("no picture either")
+    for n, name in enumerate(("night", "ink")):
+        Image.fromarray(tiny.picture(32, 32, 10 + n)).save(f"{name}.png")
+    return tmp_path
+
+
+def test_crops_are_parts_of_the_pictures_and_the_same_on_every_run(folder):
+    crops = Crops("photos", 16, seed=3)
+    batch = crops.batch(5, 40)
+    assert batch.shape == (40, 16, 16, 3)
+    assert 0 <= batch.min() < batch.max() <= 1
+    np.testing.assert_array_equal(Crops("photos", 16, seed=3).batch(5, 40), batch)
+    assert np.abs(crops.batch(6, 40) - batch).max() > 0
+    assert sorted(crops.skipped.values()) == ["cannot be read", "smaller than the crop"]
+    streamed = list(crops.stream(5, 7, 40))
+    assert len(streamed) == 2
+    np.testing.assert_array_equal(streamed[0], batch)
+
+
+def test_a_crop_of_a_flat_picture_is_flat(tmp_path):
+    Image.new("RGB", (50, 40), (10, 200, 30)).save(tmp_path / "flat.png")
+    batch = Crops(tmp_path, 32).batch(0, 3)
+    np.testing.assert_allclose(batch, np.full_like(batch, 1) * np.float32([10, 200, 30]) / 255)
+
+
+@pytest.fixture(scope="module")
+def task():
+    recipe = Recipe(**FAST)
+    styles = [tiny.picture(32, 32, n) / np.float32(255) for n in (10, 11)]
+    return tasks.stylizers(recipe, ARCHITECTURE, NETWORK, styles), styles
+
+
+@pytest.fixture(scope="module")
+def stepped(task):
+    """The state after a step, its terms, its batch."""
+    task, _ = task
+    crops = np.stack([tiny.picture(16, 16, n) for n in (1, 2)]) / np.float32(255)
+    batch = task.batch(0, crops)
+    rates = jnp.float32(1e-2), jnp.float32(0.9)
+    state = train.start(task)
+    state, terms = train.advance(task.loss, state, task.frozen, task.masks, batch, *rates)
+    return state, terms, batch
+
+
+def test_the_loss_is_the_objective_of_each_crop(stepped, task):
+    _, terms, batch = stepped
+    task, styles = task
+    spec = nst.Objective(content_layers=("relu2_1",), style_layers=("relu1_1", "relu2_1"))
+    drawn = jax.jit(transformer.transform, static_argnums=0)(
+        ARCHITECTURE, task.parameters, *batch[:2]
+    )
+    weights = nst.Weights(1.0, 1e3, 0.0, {"relu2_1": 1.0}, {"relu1_1": 1.0, "relu2_1": 1.0})
+    expected = []
+    for image, crop, blend in zip(drawn, *batch[:2], strict=True):
+        style = styles[int(np.argmax(blend))]
+        targets = nst.Targets(
+            nst.content_targets(spec, NETWORK, crop), nst.style_targets(spec, NETWORK, style)
+        )
+        expected.append(nst.objective(spec, image, NETWORK, targets, weights)[0])
+    np.testing.assert_allclose(terms["total"], np.mean(expected), rtol=1e-4)
+    assert {"total", "content", "style", "tv", "relu1_1", "relu2_1"} == terms.keys()
+
+
+def test_every_style_comes_equally_often(task):
+    task, _ = task
+    crops = np.zeros((3, 16, 16, 3), np.float32)
+    blends = np.concatenate([task.batch(step, crops)[1] for step in range(400)])
+    assert (blends.sum(1) == 1).all()
+    np.testing.assert_allclose(blends.mean(0), 0.5, atol=0.05)
+
+
+def test_a_step_is_adams_and_moves_every_parameter(stepped, task):
+    state, *_ = stepped
+    for name, before in task[0].parameters.items():
+        # Adam's first step is as long as the learning rate, whatever the gradient.
+        moved = np.abs(state.parameters[name] - before)
+        assert np.median(moved) == pytest.approx(1e-2, rel=1e-2), name
+        # The average of one step is that step.
+        np.testing.assert_allclose(state.average[name], state.parameters[name], atol=1e-6)
+
+
+def test_the_learning_rate_falls_in_the_last_third():
+    recipe = Recipe(**FAST | {"steps": 9, "learning_rate": 1.0})
+    rates = [train.learning_rate(recipe, step) for step in range(9)]
+    np.testing.assert_allclose(rates, [1, 1, 1, 1, 1, 1, 1, 2 / 3, 1 / 3])
+
+
+def test_devices_share_a_batch(task, folder):
+    task, _ = task
+    crops = Crops("photos", 16)
+    recipe = Recipe(**FAST | {"steps": 2})
+    with pytest.raises(nst.InputError, match="multiple of 3"):
+        train.run(task, recipe, crops.stream, train.start(task), devices=[None] * 3)
+    mesh = lanes.mesh_of(jax.devices()[:1])
+    assert mesh is None
+
+
+def trained(steps, output="model.safetensors", **more):
+    files = Files(
+        checkpoint="run.ckpt",
+        checkpoint_every=2,
+        resume=True,
+        trace="t.jsonl",
+        previews="seen",
+        previews_every=3,
+    )
+    return train_model(
+        "photos",
+        ["night.png", "ink.png"],
+        output,
+        files=files,
+        progress=False,
+        steps=steps,
+        **FAST | more,
+    )
+
+
+def test_a_training_that_was_killed_goes_on_with_the_same_bits(folder, monkeypatch):
+    whole = modelfile.load(trained(6))
+    trace = (folder / "t.jsonl").read_text()
+    assert [json.loads(line)["step"] for line in trace.splitlines()] == [1, 2, 3, 4, 5, 6]
+    assert sorted(p.name for p in (folder / "seen").iterdir()) == ["0000003.png", "0000006.png"]
+    assert whole.styles == ("night", "ink")
+    assert whole.training["steps"] == 6
+    assert whole.training["skipped"] == 2
+    (folder / "run.ckpt").unlink()
+
+    class KilledError(Exception):
+        pass
+
+    keep = train.save
+
+    def killed(path, state, asked):
+        keep(path, state, asked)
+        if int(state.step) == 4:
+            raise KilledError
+
+    monkeypatch.setattr(train, "save", killed)
+    with pytest.raises(KilledError):
+        trained(6)
+    with (folder / "t.jsonl").open("a") as file:
+        file.write("what came after the checkpoint\n")
+    monkeypatch.setattr(train, "save", keep)
+    again = modelfile.load(trained(6, "again.safetensors"))
+    assert again.digest == whole.digest
+    assert (folder / "t.jsonl").read_text() == trace
+    with pytest.raises(nst.InputError, match=r"training with style_weight 1000.0, not 5.0"):
+        trained(8, style_weight=5)
+
+
+def test_a_style_is_added_without_touching_the_others(folder):
+    before = modelfile.load(trained(2))
+    (folder / "run.ckpt").unlink()
+    Image.fromarray(tiny.picture(32, 32, 30)).save("new.png")
+    path = train_model(
+        "photos",
+        ["new.png"],
+        "three.safetensors",
+        base="model.safetensors",
+        progress=False,
+        steps=3,
+        **FAST,
+    )
+    after = modelfile.load(path)
+    assert after.styles == ("night", "ink", "new")
+    for name, value in before.tensors.items():
+        if transformer.is_conditional(name):
+            np.testing.assert_array_equal(after.tensors[name][:2], value)
+            assert np.abs(after.tensors[name][2] - value.mean(0)).max() > 1e-4
+        else:
+            np.testing.assert_array_equal(after.tensors[name], value)
+    with pytest.raises(nst.InputError, match="has a style 'ink' already"):
+        train_model("photos", ["ink.png"], "x.safetensors", base=path, progress=False, **FAST)
+
+
+def test_bfloat16_is_near_float32(task):
+    task, styles = task
+    crops = np.stack([tiny.picture(16, 16, n) for n in (1, 2)]) / np.float32(255)
+    coarse = tasks.stylizers(
+        Recipe(**FAST | {"precision": "bfloat16"}),
+        ARCHITECTURE,
+        tiny.network(Options(precision="bfloat16")),
+        styles,
+    )
+    losses = [
+        float(jax.jit(t.loss)(t.parameters, t.frozen, t.batch(0, crops))[0]) for t in (task, coarse)
+    ]
+    assert abs(losses[1] / losses[0] - 1) < 0.1
+
+
+def flags(**more):
+    return [f"--{k.replace('_', '-')}={v}" for k, v in (FAST | more).items()]
+
+
+def test_train_writes_a_model_that_apply_takes(folder, capfd):
+    styles = ["--style=night.png", "--style=ink.png", "--output=m.safetensors"]
+    assert run("train", "photos", *styles, *flags(steps=2)) == 0
+    out, err = capfd.readouterr()
+    assert out.startswith("m.safetensors (0.")
+    assert "2/2" in err
+    assert run("apply", "m.safetensors", "night.png", "--style=ink", "-o", "out", "--quiet") == 0
+
+
+@pytest.mark.parametrize(
+    ("folder_", "more", "said"),
+    [
+        ("nowhere", {}, "no folder 'nowhere'"),
+        ("empty", {}, "holds no pictures"),
+        ("broken", {}, r"of 2 files 1 cannot be read and 1 are smaller than the crop of 16"),
+        ("photos", {"crop": 64}, "smaller than the crop of 64 pixels"),
+        ("photos", {"crop": 20}, "multiple of 16"),
+        ("photos", {"variant": "smal"}, "Did you mean 'small'"),
+        ("photos", {"steps": 0}, "whole number from 1"),
+        ("photos", {"style_layers": "relu9_1"}, "no layer 'relu9_1'"),
+        ("photos", {"style": "none.png"}, "does not exist"),
+        ("photos", {"output": "m.pth"}, "Model files are .safetensors"),
+        ("photos", {"base": "night.png"}, "cannot be read"),
+        ("photos", {"checkpoint": "night.png", "resume": None}, "damaged or cannot be read"),
+    ],
+)
+def test_bad_input_gets_one_sentence(folder, capfd, folder_, more, said):
+    (folder / "empty").mkdir()
+    (folder / "broken").mkdir()
+    (folder / "broken" / "a.jpg").write_bytes(b"x")
+    Image.fromarray(tiny.picture(12, 12)).save("broken/b.png")
+    if folder_ == "photos" and more.get("crop") == 64:
+        (folder / "photos" / "more" / "4.jpg").unlink()
+    more = {"style": "ink.png", "output": "m.safetensors"} | more
+    given = [flag.removesuffix("=None") for flag in flags(**more)]
+    assert said in refusal(capfd, "train", folder_, *given, "--quiet")
+    assert not (folder / "m.safetensors").exists()
