@@ -38,7 +38,6 @@ def add(commands: Any) -> None:
         metavar="NAME=FILE",
         help="where a style holds: a grey picture, white where it does; for several styles at once",
     )
-    parser.add_argument("--strength", type=float, help="of adain and wct: 0 draws the content")
     parser.add_argument("--size", type=int, help="long side of the results in pixels")
     parser.add_argument("--keep-colors", action="store_true", help="draw lightness alone")
     parser.add_argument("--tile", type=int, metavar="PIXELS", help="draw in tiles of that side")
@@ -61,7 +60,7 @@ def _run(args: argparse.Namespace) -> int:
     styles = _styles(args)
     options = {"keep_colors": args.keep_colors} | {
         name: getattr(args, name)
-        for name in ("size", "tile", "strength")
+        for name in ("size", "tile")
         if getattr(args, name) is not None
     }
     cache.enable()
