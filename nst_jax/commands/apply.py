@@ -59,9 +59,7 @@ def _run(args: argparse.Namespace) -> int:
         return 0
     styles = _styles(args)
     options = {"keep_colors": args.keep_colors} | {
-        name: getattr(args, name)
-        for name in ("size", "tile")
-        if getattr(args, name) is not None
+        name: getattr(args, name) for name in ("size", "tile") if getattr(args, name) is not None
     }
     cache.enable()
     if args.video:
