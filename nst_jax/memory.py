@@ -18,15 +18,17 @@ from nst_jax.networks.vgg import Network
 from nst_jax.settings import Settings
 
 # At the peak, as measured: copies of the convolutions' activations, or of the named layers' in a
-# network that names no convolutions; more of the style layers' where a statistic sorts; pictures
-# beside the history. XLA's CPU backend has many of the bfloat16 activations in float32 too.
+# network that names no convolutions; more of the style layers' where a statistic sorts; of the
+# first layer's in the forward pass alone, which a style picture sees; pictures beside the history.
 _COPIES = 0.9
 _COPIES_OF_NAMED = 1.4
 _COPIES_SORTED = 3.5
+_COPIES_FORWARD = 3
 _PICTURES = 18
+# XLA's CPU backend has many of the bfloat16 activations in float32 too.
 _BFLOAT16_BYTES = {"cpu": 3.3}
-# At the peak of the forward pass alone, which a style picture sees: copies of the first layer's.
-_FORWARD = 3
+# Compiler and programs, where they live in the same memory.
+_PROGRAMS = {"cpu": 200_000_000}
 # Pixels in flight beyond which another lane saves no time. Two CPU cores: measured, beyond 64x64
 # pixels a lane beside others takes longer than alone. Accelerators: an estimate.
 _BUSY_PIXELS = {"cpu": 4 * 64**2}
@@ -57,9 +59,12 @@ def estimate(settings: Settings, network: Network, layers: tuple[str, ...], size
     there are several; the optimiser's history, the content's features, regions' guides, the
     network's weights.
     """
-    return sum(leaf.nbytes for leaf in jax.tree.leaves(network)) + _of_pictures(
-        settings, network, layers, size
-    )
+    return _shared(network) + _of_pictures(settings, network, layers, size)
+
+
+def _shared(network: Network) -> int:
+    programs = _PROGRAMS.get(jax.default_backend(), 0)
+    return programs + sum(leaf.nbytes for leaf in jax.tree.leaves(network))
 
 
 def _of_pictures(settings: Settings, network: Network, layers: tuple[str, ...], size: Size) -> int:
@@ -73,7 +78,7 @@ def _of_pictures(settings: Settings, network: Network, layers: tuple[str, ...], 
 
     widest = max((at_once(*style) for style in size.styles), default=0)
     drawn = at_once(size.height, size.width) * _kept(settings, network, layers)
-    measured = _FORWARD * next(iter(network.widths.values())) * widest
+    measured = _COPIES_FORWARD * next(iter(network.widths.values())) * widest
     positions = {k: 1 / network.strides[k] ** 2 for k in layers}
     content = sum(network.widths[k] * positions[k] for k in layers if k in settings.content_layers)
     guides = size.regions * sum(positions[k] for k in layers if k in settings.style_layers)
@@ -159,9 +164,8 @@ def lanes_in_flight(
     settings: Settings, network: Network, layers: tuple[str, ...], size: Size
 ) -> int:
     """How many stylizations to run side by side on one device: what fits, and what pays."""
-    weights = sum(leaf.nbytes for leaf in jax.tree.leaves(network))
     each = _of_pictures(settings, network, layers, size)
-    fit = int((_SHARE * available() - weights) // each)
+    fit = int((_SHARE * available() - _shared(network)) // each)
     busy = _BUSY_PIXELS.get(jax.default_backend(), _BUSY_PIXELS_ELSEWHERE)
     return max(1, min(fit, busy // (size.height * size.width)))
 

@@ -22,6 +22,7 @@ from typing import Any
 # As bench_tools does for children: this checkout's package, whatever else is installed.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import bench_large
 import bench_sweep
 from bench_sides import Ours, Theirs, measure_memory, pictures
 from bench_tools import (
@@ -258,6 +259,13 @@ def sweep_section(args: argparse.Namespace) -> list[Row]:
     return bench_sweep.sweep_section(args, weights, _on_cpu)
 
 
+def large_section(args: argparse.Namespace) -> list[Row]:
+    """Peak memory by size, and the estimate of it."""
+    if not (weights := find_weights(args.weights)):
+        return [Row("large", "all", note=_absent(args.weights))]
+    return bench_large.large_section(args, weights)
+
+
 SECTIONS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "start": start_section,
     "memory": memory_section,
@@ -265,6 +273,7 @@ SECTIONS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "lite": lite_section,
     "traces": traces_section,
     "sweep": sweep_section,
+    "large": large_section,
 }
 
 
@@ -297,6 +306,9 @@ def parse() -> argparse.Namespace:
     add("--sweep-evaluations", type=int, default=20, help="of each lane")
     add("--sweep-rounds", type=int, default=3, help="turns of each side in sweep")
     add("--sweep-memory-size", type=int, default=96, help="of sweep's memory and devices")
+    add("--large-sizes", type=partial(_list_of, str), default=["512", "1024", "2048", "3840x2160"])
+    add("--large-evaluations", type=int, default=2)
+    add("--large-tile", type=int, help="side of the tiles of large; chosen if not given")
     add("--threads", type=int, default=cores, help="processors that each side may use")
     add("--json", type=Path, metavar="FILE", help="write the result there, single samples too")
     add("--markdown", type=Path, metavar="FILE", help="only print the tables of that result")

@@ -213,13 +213,10 @@ def test_sorted_statistics_are_never_cut(monkeypatch):
 
 def test_a_run_that_was_cut_goes_on_cut(monkeypatch, tmp_path):
     """Whatever memory is free when it does."""
-    needed = memory.estimate(
-        nst.Settings(**tiny.SHALLOW, optimizer="adam"),
-        NETWORK,
-        ("relu1_1", "relu2_1"),
-        memory.Size(45, 75),
-    )
     monkeypatch.setattr(memory, "_TILES", (16,))
+    monkeypatch.setattr(memory, "_PROGRAMS", {})
+    settings = nst.Settings(**tiny.SHALLOW, optimizer="adam")
+    needed = memory.estimate(settings, NETWORK, settings.layers, memory.Size(45, 75))
     monkeypatch.setattr(memory, "available", lambda: 1.9 * needed)
     path = tmp_path / "run"
     whole = stylize(optimizer="adam")
