@@ -10,10 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from nst_jax import images
+from nst_jax import images, plots
 from nst_jax._version import __version__
 from nst_jax.endings import Status
-from nst_jax.errors import InputError
 from nst_jax.settings import Settings
 
 
@@ -118,14 +117,7 @@ class Stylization:
         Raises:
             InputError: matplotlib is not installed.
         """
-        if ax is None:
-            try:
-                from matplotlib import pyplot
-            except ImportError:
-                raise InputError(
-                    "plot() needs matplotlib, which is not installed: pip install matplotlib."
-                ) from None
-            ax = pyplot.figure().add_subplot()
+        ax = plots.axes(ax)
         for name, values in self.losses.items():
             if np.any(values > 0):
                 ax.plot(self.evaluations, values, label=name, lw=2 if name == "total" else 1)

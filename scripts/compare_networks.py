@@ -16,13 +16,13 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from PIL import Image, ImageDraw
 
 from nst_jax import images, loop
 from nst_jax.networks.load import load_network
 from nst_jax.networks.vgg import Network
 from nst_jax.problem import Problem, prepare
 from nst_jax.settings import PRESETS
+from nst_jax.sheet import contact_sheet
 
 
 class Drawn(NamedTuple):
@@ -65,21 +65,6 @@ def cached(path: Path, task: Problem, iterations: int) -> Drawn:
 def value(task: Problem, picture: np.ndarray) -> float:
     """The objective of `task` at a picture."""
     return float(task.fn(jnp.asarray(picture) * task.fn.units, task.args)[0])
-
-
-def sheet(rows: list[tuple[str, list[np.ndarray]]], titles: list[str]) -> Image.Image:
-    """Rows of pictures, each under a line of text."""
-    width = max(p.shape[1] for _, pictures in rows for p in pictures)
-    height = sum(max(p.shape[0] for p in pictures) + 20 for _, pictures in rows)
-    result = Image.new("RGB", (len(titles) * (width + 4), height), "white")
-    pen, top = ImageDraw.Draw(result), 0
-    for label, pictures in rows:
-        for i, (title, picture) in enumerate(zip(titles, pictures, strict=True)):
-            pen.text((i * (width + 4) + 2, top + 4), f"{title}   {label}", fill="black")
-            pixels = (np.clip(picture, 0, 1) * 255).round().astype(np.uint8)
-            result.paste(Image.fromarray(pixels), (i * (width + 4), top + 20))
-        top += max(p.shape[0] for p in pictures) + 20
-    return result
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -129,8 +114,10 @@ def main(argv: list[str] | None = None) -> None:
             }
             print(json.dumps(line), flush=True)
             figures.append(line)
-            rows.append((f"{name}, share {share:.2f}", [best.picture, own.picture]))
-            sheet(rows, [teacher.name, student.name]).save(args.output / "sheet.png")
+            rows.append((f"{name.replace('-', ', ')}, share {share:.2f}", [best.picture, own.picture]))
+            names, pictures = zip(*rows, strict=True)
+            sheet = contact_sheet(pictures, columns=[teacher.name, student.name], beside=names)
+            sheet.save(args.output / "sheet.png")
     shares = [line["share"] for line in figures]
     summary = {"median": float(np.median(shares)), "worst": min(shares), "pairs": figures}
     (args.output / "figures.json").write_text(json.dumps(summary, indent=1))

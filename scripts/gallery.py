@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
 import nst_jax as nst
 from nst_jax import images, samples
+from nst_jax.sheet import contact_sheet
 
-GAP = 8
 _QUALITY = 88  # of JPEG: sheets are for looking at
 
 SUBJECT = "the content's mask"
@@ -56,36 +55,15 @@ CONTROLS: dict[str, dict[str, dict[str, Any]]] = {
     "style-blend": {
         f"style_blend={a:g},{1 - a:g}": {"style_blend": (a, 1 - a)} for a in (1, 0.75, 0.5, 0.25, 0)
     },
+    "statistics": {
+        "gram": {},
+        "moments": {"statistic": "moments"},
+        "wasserstein": {"statistic": "wasserstein"},
+        "sliced": {"statistic": "sliced"},
+        "histogram": {"statistic": "histogram"},
+    },
     "style-scale": {f"style_scale={s:g}": {"style_scale": s} for s in (0.6, 1, 1.6, 2.5)},
 }
-
-
-def sheet(rows: list[list[np.ndarray]]) -> np.ndarray:
-    """Pictures of one height per row, with white gaps between them."""
-    lines = []
-    for row in rows:
-        height = row[0].shape[0]
-        parts = [np.ones((height, GAP, 3), np.float32)] * (2 * len(row) - 1)
-        parts[::2] = row
-        lines += [np.concatenate(parts, axis=1), None]
-    width = max(line.shape[1] for line in lines if line is not None)
-    gap = np.ones((GAP, width, 3), np.float32)
-    return np.concatenate([gap if line is None else _pad(line, width) for line in lines[:-1]])
-
-
-def _pad(line: np.ndarray, width: int) -> np.ndarray:
-    return np.pad(line, ((0, 0), (0, width - line.shape[1]), (0, 0)), constant_values=1)
-
-
-def captions(texts: list[str], width: int) -> list[np.ndarray]:
-    """A row of texts above pictures of this width."""
-    found = []
-    for text in texts:
-        image = Image.new("RGB", (width, 16), "white")
-        font = ImageFont.load_default(12)
-        ImageDraw.Draw(image).text((width / 2, 8), text, "black", font, anchor="mm")
-        found.append(np.asarray(image) / np.float32(255))
-    return found
 
 
 def mask(content: str, height: int, width: int) -> np.ndarray:
@@ -138,16 +116,14 @@ def main() -> None:
         if not variants:
             rows.append([shown, *(_stylized(args, content, [s]) for s in args.styles)])
             continue
-        if not rows:
-            rows.append(captions(["content", "style", *variants], width))
         for styles in combinations(args.styles, together):
             parts = [
                 images.cover(samples.style(name), (height, width // together)) for name in styles
             ]
             made = [_stylized(args, content, styles, **options) for options in variants.values()]
             rows.append([shown, np.concatenate(parts, axis=1), *made])
-    pixels = np.uint8(np.round(sheet(rows) * 255))
-    Image.fromarray(pixels).save(args.output, quality=_QUALITY)
+    columns = ["content", "style", *variants] if variants else ["content", *args.styles]
+    contact_sheet(rows, columns=columns).save(args.output, quality=_QUALITY)
     print(args.output)
 
 

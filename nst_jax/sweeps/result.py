@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from nst_jax import images
+from nst_jax import images, plots
 from nst_jax.errors import InputError
 from nst_jax.parsing import unknown
 from nst_jax.result import Stylization
@@ -160,14 +160,7 @@ class Sweep:
         Raises:
             InputError: matplotlib is not installed.
         """
-        if ax is None:
-            try:
-                from matplotlib import pyplot
-            except ImportError:
-                raise InputError(
-                    "plot() needs matplotlib, which is not installed: pip install matplotlib."
-                ) from None
-            ax = pyplot.figure().add_subplot()
+        ax = plots.axes(ax)
         weights = [name for name in self.axes if name.endswith("_weight")]
         lines: dict[str, list[tuple[float, float, str]]] = {}
         for i, result in sorted(self.results.items()):
