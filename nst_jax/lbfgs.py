@@ -4,6 +4,7 @@ optax's own keeps every slot of its history in both of its loops, filled or not,
 of negative curvature; at 512 px the first costs a tenth of an evaluation, the second diverges.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple, cast
 
 import jax
@@ -19,7 +20,7 @@ class LBFGSState(NamedTuple):
     """What L-BFGS remembers; setting `pairs` and `steps` to zero forgets it.
 
     `s` and `y` hold the last differences of points and of gradients, `rho` 1 / (y.s); `pairs`
-    counts those taken up, `steps` the updates; `scale` is y.s / y.y of the last pair.
+    counts those taken up, `steps` the updates; `scale` is y.s / y.Py of the last pair.
     """
 
     x: Array
@@ -32,7 +33,9 @@ class LBFGSState(NamedTuple):
     steps: Int[Array, ""]
 
 
-def scale_by_lbfgs(history: int) -> optax.GradientTransformation:
+def scale_by_lbfgs(
+    history: int, precondition: Callable[[Array], Array] = lambda direction: direction
+) -> optax.GradientTransformation:
     """Multiply gradients by L-BFGS's inverse Hessian (Nocedal & Wright 2006, algorithm 7.4).
 
     The unknown is a single array. The first update has norm 1 at most. A pair without positive
@@ -40,6 +43,8 @@ def scale_by_lbfgs(history: int) -> optax.GradientTransformation:
 
     Args:
         history: pairs to keep; both loops run over those that are there.
+        precondition: P, linear, symmetric and positive: a first guess, but for its scale, of the
+            inverse Hessian. Norms are then those of P, the root of g.Pg.
     """
 
     def init(params: optax.Params) -> LBFGSState:
@@ -60,15 +65,18 @@ def scale_by_lbfgs(history: int) -> optax.GradientTransformation:
         updates: optax.Updates, state: optax.OptState, params: optax.Params | None = None
     ) -> tuple[optax.Updates, LBFGSState]:
         gradient = jnp.asarray(updates)
-        state = _remember(cast(LBFGSState, state), jnp.asarray(params), gradient)
-        first = jnp.minimum(1.0, 1.0 / jnp.linalg.norm(gradient.ravel()))
-        scale = jnp.where(state.pairs > 0, state.scale, first)
-        return _direction(state, gradient, scale), state
+        state = _remember(cast(LBFGSState, state), jnp.asarray(params), gradient, precondition)
+        norm = jnp.sqrt(jnp.vdot(gradient, precondition(gradient)))
+        scale = jnp.where(state.pairs > 0, state.scale, jnp.minimum(1.0, 1.0 / norm))
+        q, alphas = _to_oldest(state, gradient)
+        return _to_newest(state, scale * precondition(q), alphas), state
 
     return optax.GradientTransformation(init, update)
 
 
-def _remember(state: LBFGSState, x: Array, gradient: Array) -> LBFGSState:
+def _remember(
+    state: LBFGSState, x: Array, gradient: Array, precondition: Callable[[Array], Array]
+) -> LBFGSState:
     """Take up the newest pair, if there is one and its curvature is positive."""
     s, y = x - state.x, gradient - state.gradient
     curvature = jnp.vdot(s, y)
@@ -84,27 +92,34 @@ def _remember(state: LBFGSState, x: Array, gradient: Array) -> LBFGSState:
         s=put(state.s, s),
         y=put(state.y, y),
         rho=put(state.rho, 1 / curvature),
-        scale=jnp.where(good, curvature / jnp.vdot(y, y), state.scale),
+        scale=jnp.where(good, curvature / jnp.vdot(y, precondition(y)), state.scale),
         pairs=state.pairs + good,
         steps=state.steps + 1,
     )
 
 
-def _direction(state: LBFGSState, gradient: Array, scale: Array) -> Array:
-    """The two loops, from the newest pair to the oldest and back."""
+def _to_oldest(state: LBFGSState, gradient: Array) -> tuple[Array, Array]:
+    """The first of the two loops, from the newest pair to the oldest."""
     history = state.rho.size
-    filled = jnp.minimum(state.pairs, history)
 
-    def to_oldest(i: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+    def body(i: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         q, alphas = carry
         slot = (state.pairs - 1 - i) % history
         alpha = state.rho[slot] * jnp.vdot(state.s[slot], q)
         return q - alpha * state.y[slot], alphas.at[slot].set(alpha)
 
-    def to_newest(i: Array, r: Array) -> Array:
+    filled = jnp.minimum(state.pairs, history)
+    return jax.lax.fori_loop(0, filled, body, (gradient, jnp.zeros_like(state.rho)))
+
+
+def _to_newest(state: LBFGSState, r: Array, alphas: Array) -> Array:
+    """The second, back."""
+    history = state.rho.size
+    filled = jnp.minimum(state.pairs, history)
+
+    def body(i: Array, r: Array) -> Array:
         slot = (state.pairs - filled + i) % history
         beta = state.rho[slot] * jnp.vdot(state.y[slot], r)
         return r + (alphas[slot] - beta) * state.s[slot]
 
-    q, alphas = jax.lax.fori_loop(0, filled, to_oldest, (gradient, jnp.zeros_like(state.rho)))
-    return jax.lax.fori_loop(0, filled, to_newest, scale * q)
+    return jax.lax.fori_loop(0, filled, body, r)

@@ -200,6 +200,7 @@ def optimizer_of(settings: Settings) -> solvers.Optimizer:
         method=settings.optimizer,
         # Nothing that is of no use may make another program of it.
         history=settings.pairs or 1,
+        precondition=0.0 if first_order else settings.precondition,
         momentum=settings.momentum,
         bounds=(0.0, settings.units) if first_order else None,
         average=settings.average,

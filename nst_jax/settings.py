@@ -139,6 +139,9 @@ class Settings:
     history: int | None = _option(
         None, f"curvature pairs that L-BFGS keeps; 'none' is {HISTORY}, or what memory has room for"
     )
+    precondition: float = _option(
+        0.0, "L-BFGS's steps are multiplied by f^-this in the Fourier domain; 1 is a good start"
+    )
     momentum: float = _option(0.9, "of sgd")
     average: float = _option(
         0.0, "adam, sgd: the result is an average of all pictures, with weights that fall by this"
@@ -319,6 +322,7 @@ _RANGES: dict[str, tuple[type, float, float]] = {
     "learning_rate": (Real, 1e-30, 1e30),
     "history": (Integral, 1, 10_000),
     "tile": (Integral, 0, 100_000),
+    "precondition": (Real, 0, 4),
     "momentum": (Real, 0, 1),
     "average": (Real, 0, 0.999999),
     "units": (Real, 1e-3, 1e6),

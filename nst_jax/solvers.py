@@ -19,6 +19,7 @@ from jaxtyping import Array, Bool, Float, Int
 from nst_jax import ramps
 from nst_jax.choices import Method
 from nst_jax.lbfgs import scale_by_lbfgs
+from nst_jax.precondition import spectral
 from nst_jax.ramps import Ramp
 
 Function = Callable[[Array, Any], tuple[Float[Array, ""], dict[str, Float[Array, ""]]]]
@@ -34,6 +35,7 @@ class Optimizer:
         method: `"lbfgs"` (unit step after a first step of norm 1), `"lbfgs-zoom"` (with a zoom
             line search), `"adam"`, or `"sgd"` (gradient descent with momentum).
         history: curvature pairs that L-BFGS keeps.
+        precondition: L-BFGS's exponent for `spectral`, the unknown being a picture; 0 for none.
         momentum: of gradient descent.
         bounds: the unknown is clipped to these after each update; None for L-BFGS, whose stored
             gradients belong to the unclipped points.
@@ -42,6 +44,7 @@ class Optimizer:
 
     method: Method = "lbfgs"
     history: int = 100
+    precondition: float = 0.0
     momentum: float = 0.9
     bounds: tuple[float, float] | None = None
     average: float = 0.0
@@ -90,17 +93,23 @@ def _transformation(optimizer: Optimizer, learning_rate) -> optax.GradientTransf
     match optimizer.method:
         case "lbfgs":
             step = optax.scale_by_learning_rate(learning_rate)
-            return optax.chain(scale_by_lbfgs(optimizer.history), step)
+            return optax.chain(_lbfgs(optimizer), step)
         case "lbfgs-zoom":
             search = optax.scale_by_zoom_linesearch(
                 _MAX_LINESEARCH_STEPS, initial_guess_strategy="one"
             )
-            return optax.chain(scale_by_lbfgs(optimizer.history), optax.scale(-1.0), search)
+            return optax.chain(_lbfgs(optimizer), optax.scale(-1.0), search)
         case "adam":
             transformation = optax.adam(learning_rate)
         case "sgd":
             transformation = optax.sgd(learning_rate, momentum=optimizer.momentum)
     return optax.with_extra_args_support(transformation)
+
+
+def _lbfgs(optimizer: Optimizer) -> optax.GradientTransformation:
+    if not optimizer.precondition:
+        return scale_by_lbfgs(optimizer.history)
+    return scale_by_lbfgs(optimizer.history, partial(spectral, exponent=optimizer.precondition))
 
 
 def start(optimizer: Optimizer, x: Float[Array, "..."]) -> State:

@@ -114,7 +114,9 @@ def main(argv: list[str] | None = None) -> None:
             }
             print(json.dumps(line), flush=True)
             figures.append(line)
-            rows.append((f"{name.replace('-', ', ')}, share {share:.2f}", [best.picture, own.picture]))
+            rows.append(
+                (f"{name.replace('-', ', ')}, share {share:.2f}", [best.picture, own.picture])
+            )
             names, pictures = zip(*rows, strict=True)
             sheet = contact_sheet(pictures, columns=[teacher.name, student.name], beside=names)
             sheet.save(args.output / "sheet.png")
