@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 
 import make_readme
-import numpy as np
 
 import nst_jax as nst
 
@@ -29,13 +28,3 @@ def test_links_lead_somewhere():
     assert targets
     for target in targets:
         assert (ROOT / target).exists(), target
-
-
-def test_gallery_lays_out_pictures_of_unequal_width():
-    from gallery import GAP, sheet
-
-    a, b = np.zeros((4, 6, 3), np.float32), np.full((4, 3, 3), 0.5, np.float32)
-    whole = sheet([[a, b], [b]])
-    assert whole.shape == (8 + GAP, 9 + GAP, 3)
-    assert (whole[:4, :6] == 0).all()
-    assert (whole[-4:, 3:] == 1).all()
