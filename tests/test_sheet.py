@@ -24,7 +24,8 @@ def test_pictures_of_unequal_sizes_lie_in_columns():
 
 def test_values_beyond_the_range_are_clipped():
     found = pixels([[BLACK - 1, BLACK + 2]])
-    assert (found[:, :6] == 0).all() and (found[:, -6:] == 255).all()
+    assert (found[:, :6] == 0).all()
+    assert (found[:, -6:] == 255).all()
 
 
 def test_size_keeps_proportions():
