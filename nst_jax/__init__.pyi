@@ -20,10 +20,10 @@ from .objectives import Weights as Weights
 from .objectives import content_targets as content_targets
 from .objectives import objective as objective
 from .objectives import style_targets as style_targets
+from .presets import PRESETS as PRESETS
 from .problem import prepare as prepare
 from .repeat import repeat as repeat
 from .result import Stylization as Stylization
-from .settings import PRESETS as PRESETS
 from .settings import Settings as Settings
 from .solvers import Optimizer as Optimizer
 from .solvers import minimize as minimize

@@ -18,10 +18,11 @@ from nst_jax.maps import MapSource
 from nst_jax.networks.load import load_network
 from nst_jax.networks.vgg import Network
 from nst_jax.outputs import Outputs, split
+from nst_jax.presets import PRESETS
 from nst_jax.recording import Recorder
 from nst_jax.request import Request, network_options, resolve_options, without_content
 from nst_jax.result import Stylization
-from nst_jax.settings import CHOICES, PRESETS, Settings
+from nst_jax.settings import CHOICES, Settings
 
 
 def stylize(

@@ -15,9 +15,10 @@ from nst_jax.images import PictureSource
 from nst_jax.inputs import Pictures
 from nst_jax.networks.vgg import Network, Options, require_layers
 from nst_jax.objectives import Targets
+from nst_jax.presets import resolve
 from nst_jax.problem import Problem, prepare, size_of
 from nst_jax.result import Scale, Stylization
-from nst_jax.settings import INITS, PICTURE, Settings, resolve
+from nst_jax.settings import INITS, PICTURE, Settings
 
 _TERMS = ("total", "content", "style", "tv")
 

@@ -1,4 +1,4 @@
-"""Settings of a stylization and the presets that name them. No JAX: the command line reads this."""
+"""Settings of a stylization. No JAX: the command line reads this."""
 
 import dataclasses
 import os
@@ -336,55 +336,3 @@ def _is_unknown_init(name: str) -> bool:
     """A bare word that names no start; anything with a suffix or a folder is a file."""
     is_file = os.path.splitext(name)[1] or os.path.basename(name) != name
     return name not in (*INITS, PICTURE) and not is_file
-
-
-# Named after papers and peers: these stay faithful for ever. `default` is ours to improve.
-PRESETS: dict[str, Settings] = {
-    "default": Settings(preset="default"),
-    "gatys": Settings(preset="gatys"),
-    "paper": Settings(
-        preset="paper",
-        normalization="paper",
-        style_layers=dict.fromkeys(GATYS_STYLE_LAYERS, 0.2),
-        pooling="average",
-        init="noise",
-    ),
-    "neural-style": Settings(
-        preset="neural-style",
-        normalization="neural-style",
-        content_weight=5.0,
-        style_weight=1e2,
-        tv_weight=1e-3,
-        iterations=1000,
-        init="noise",
-        noise_scale=1e-3 / 255,
-    ),
-    # crowsonkb's, whose network sees pictures in units of their deviation (255 x 0.226): squares of
-    # its features are 1/3318 of ours, and so its weights are in proportion to the style's of 1.
-    "wasserstein": Settings(
-        preset="wasserstein",
-        statistic="wasserstein",
-        style_layers={f"relu{b}_1": 4.0 ** (5 - b) / 341 for b in range(1, 6)},
-        content_weight=0.02,
-        style_weight=1.0,
-        tv_weight=0.2,
-        padding="replicate",
-        optimizer="adam",
-        iterations=1000,
-    ),
-}
-
-
-def resolve(preset: str = "default", **options: Any) -> Settings:
-    """The settings of a preset with some of them replaced.
-
-    Raises:
-        InputError: an unknown preset or option (with near misses), or a value out of range.
-    """
-    if preset not in PRESETS:
-        raise InputError(unknown("preset", preset, PRESETS))
-    known = [f.name for f in fields(Settings)]
-    for name in options:
-        if name not in known:
-            raise InputError(unknown("option", name, known))
-    return dataclasses.replace(PRESETS[preset], **options)

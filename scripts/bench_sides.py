@@ -27,8 +27,8 @@ class Ours:
     def __init__(self, args: argparse.Namespace, size: int, weights: Path):
         from nst_jax import solvers
         from nst_jax.networks.load import load_network
+        from nst_jax.presets import resolve
         from nst_jax.problem import prepare
-        from nst_jax.settings import resolve
 
         self.advance = solvers.advance_jit
         content, style = pictures(args, size)
@@ -119,8 +119,8 @@ def _our_memory(
 
     from nst_jax import api, solvers
     from nst_jax.networks.load import load_network
+    from nst_jax.presets import resolve
     from nst_jax.problem import prepare
-    from nst_jax.settings import resolve
 
     imported = peak_rss()
     content, style = pictures(args, size)

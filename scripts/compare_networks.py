@@ -20,8 +20,8 @@ import numpy as np
 from nst_jax import images, loop
 from nst_jax.networks.load import load_network
 from nst_jax.networks.vgg import Network
+from nst_jax.presets import PRESETS
 from nst_jax.problem import Problem, prepare
-from nst_jax.settings import PRESETS
 from nst_jax.sheet import contact_sheet
 
 

@@ -7,7 +7,8 @@ from dataclasses import fields
 from pathlib import Path
 
 from nst_jax.outputs import Outputs
-from nst_jax.settings import CHOICES, PRESETS, Settings
+from nst_jax.presets import PRESETS
+from nst_jax.settings import CHOICES, Settings
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 BEGIN, END = "<!-- options: made by scripts/make_readme.py -->\n", "<!-- /options -->"

@@ -8,7 +8,7 @@ import jaxtyping
 # Settings and outputs check their own values, whatever these are: before the hook.
 import nst_jax.feedforward.recipe
 import nst_jax.outputs
-import nst_jax.settings  # noqa: F401
+import nst_jax.presets  # noqa: F401
 
 jaxtyping.install_import_hook("nst_jax", "beartype.beartype")
 

@@ -16,8 +16,8 @@ from nst_jax import solvers
 from nst_jax.networks import layers, winograd
 from nst_jax.networks.vgg import VGG, Options
 from nst_jax.networks.weightfile import ARCHITECTURES, CAFFE
+from nst_jax.presets import resolve
 from nst_jax.problem import prepare
-from nst_jax.settings import resolve
 
 # Wide enough for Winograd in blocks 4 and 5, as VGG19 is from block 3 on.
 WIDTHS = (8, 8, 16, 256, 256)

@@ -9,8 +9,8 @@ import tiny
 import nst_jax as nst
 from nst_jax import images, loop, pyramid, solvers
 from nst_jax.inputs import Pictures
+from nst_jax.presets import resolve
 from nst_jax.request import Request
-from nst_jax.settings import resolve
 
 CONTENT, STYLE, NETWORK = tiny.picture(20, 32), tiny.picture(24, 24, seed=2), tiny.network()
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nst_jax import PRESETS, InputError, Settings
-from nst_jax.settings import resolve
+from nst_jax.presets import resolve
 
 
 def refusal(**options) -> str:

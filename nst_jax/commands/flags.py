@@ -7,7 +7,8 @@ from typing import Any, get_type_hints
 
 from nst_jax.outputs import OUTPUTS, Outputs
 from nst_jax.parsing import parse_choices, parse_layers, parse_numbers
-from nst_jax.settings import CHOICES, LISTS, PRESETS, Settings
+from nst_jax.presets import PRESETS
+from nst_jax.settings import CHOICES, LISTS, Settings
 
 
 def add_settings(parser: Any, *, several: bool = False) -> None:

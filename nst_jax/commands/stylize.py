@@ -7,7 +7,7 @@ from typing import Any
 
 from nst_jax.commands import cache, flags
 from nst_jax.errors import InputError
-from nst_jax.settings import PRESETS
+from nst_jax.presets import PRESETS
 
 
 def add(commands: Any) -> None:
