@@ -1,9 +1,10 @@
 """Train the models that the package ships: `weights/README.md` has the command, time and settings.
 
-    python scripts/train_models.py PHOTOGRAPHS OUT [--only styles|adain] [--paintings FOLDER]
+    python scripts/train_models.py styles PHOTOGRAPHS OUT
+    python scripts/train_models.py adain PHOTOGRAPHS OUT --paintings FOLDER
 
-PHOTOGRAPHS is a folder of any pictures, OUT takes models, checkpoints, traces and previews. A run
-that was cut short goes on when the command is given again.
+The folders hold any pictures, OUT takes models, checkpoints, traces and previews. A run that was
+cut short goes on when the command is given again.
 """
 
 import argparse
@@ -33,6 +34,16 @@ STYLES: dict[str, Any] = {
     "learning_rate": 2e-3,
 }
 
+# Layers that pull alike, again.
+ADAIN: dict[str, Any] = {
+    "kind": "adain",
+    "network": "vgg19-lite",
+    "crop": 128,
+    "batch": 2,
+    "style_layers": {"relu1_1": 40, "relu2_1": 6, "relu3_1": 6, "relu4_1": 1},
+    "learning_rate": 1e-3,
+}
+
 
 def files(folder: Path, every: int) -> Files:
     """Where a training keeps what it writes."""
@@ -49,23 +60,29 @@ def files(folder: Path, every: int) -> Files:
 def main() -> None:
     """Train what was asked for."""
     parser = argparse.ArgumentParser(description="Train the models that the package ships.")
+    parser.add_argument("model", choices=("styles", "adain"))
     parser.add_argument("photographs", type=Path)
     parser.add_argument("folder", type=Path, metavar="OUT")
-    parser.add_argument("--only", choices=("styles",), default="styles")
-    parser.add_argument("--steps", type=int, default=8000)
+    parser.add_argument("--paintings", type=Path, help="for adain: pictures to learn styles from")
+    parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--every", type=int, default=250, help="checkpoints and previews, in steps")
     options = parser.parse_args()
-    folder = options.folder / options.only
+    folder = options.folder / options.model
     folder.mkdir(parents=True, exist_ok=True)
-    styles: dict[str, Any] = {name: samples.path(name) for name in samples.style_names()}
-    styles["mosaic"] = mosaic(640, 512)
+    if options.model == "styles":
+        styles: Any = {name: samples.path(name) for name in samples.style_names()}
+        styles["mosaic"] = mosaic(640, 512)
+    elif options.paintings is None:
+        parser.error("adain learns from paintings: give --paintings FOLDER")
+    else:
+        styles = [options.paintings]
     train_model(
         options.photographs,
         styles,
-        folder / f"{options.only}.safetensors",
+        folder / f"{options.model}.safetensors",
         files=files(folder, options.every),
         steps=options.steps,
-        **STYLES,
+        **(STYLES if options.model == "styles" else ADAIN),
     )
 
 

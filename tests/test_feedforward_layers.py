@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nst_jax.feedforward import layers, transformer
+from nst_jax.feedforward import layers, stages, transformer
 from nst_jax.feedforward.transformer import Architecture
 
 torch = pytest.importorskip("torch")
@@ -131,10 +131,10 @@ def johnson(parameters, style, x, blocks):
 
 def perturbed(architecture, rng):
     """Parameters with scales and shifts that tell styles apart."""
-    begin = transformer.initial(architecture, 1)
+    begin = stages.initial(architecture.shapes, 1)
     return {
         k: np.asarray(v) + 0.3 * rng.normal(size=v.shape).astype(np.float32)
-        if transformer.is_conditional(k)
+        if stages.is_conditional(k)
         else np.asarray(v)
         for k, v in begin.items()
     }

@@ -15,7 +15,7 @@ from test_cli import refusal, run
 import nst_jax as nst
 from nst_jax import images
 from nst_jax.commands import cache
-from nst_jax.feedforward import modelfile, tiling, transformer
+from nst_jax.feedforward import modelfile, stages, tiling
 from nst_jax.feedforward.modelfile import ModelFile
 from nst_jax.feedforward.transformer import Architecture
 from nst_jax.networks import weightfile
@@ -28,8 +28,8 @@ def written(path, variant="small"):
     rng = np.random.default_rng(5)
     architecture = Architecture(variant, len(STYLES), blocks=1)
     tensors = {
-        k: np.asarray(v) + 0.3 * transformer.is_conditional(k) * rng.normal(size=v.shape)
-        for k, v in transformer.initial(architecture, 2).items()
+        k: np.asarray(v) + 0.3 * stages.is_conditional(k) * rng.normal(size=v.shape)
+        for k, v in stages.initial(architecture.shapes, 2).items()
     }
     model = ModelFile(
         modelfile.TRANSFORMER,
@@ -98,8 +98,8 @@ def test_tiles_cover_each_position_once():
 
 
 def test_tiles_are_taken_where_memory_is_short(model):
-    assert tiling.tile_side(model.architecture, 512, 512, 10**9) is None
-    side = tiling.tile_side(model.architecture, 20_000, 20_000, 10**9)
+    assert tiling.tile_side(model.architecture.widest, 512, 512, 10**9) is None
+    side = tiling.tile_side(model.architecture.widest, 20_000, 20_000, 10**9)
     assert side is not None
     assert side % 4 == 0
     assert 256 <= side < 5000
@@ -113,7 +113,7 @@ def test_styles_and_their_blends(model, picture):
     assert np.abs(one - other).max() > 0.02
     np.testing.assert_array_equal(both, mapped)
     frames = np.stack([picture, picture]) / np.float32(255)
-    np.testing.assert_allclose(model.frames(frames, "ink")[1], other, atol=1e-5)
+    np.testing.assert_allclose(model.painter("ink", 70, 90)(frames)[1], other, atol=1e-5)
 
 
 def test_a_mask_says_where(model, picture):

@@ -13,7 +13,7 @@ from test_cli import refusal, run
 import nst_jax as nst
 from nst_jax import lanes
 from nst_jax.commands import cache
-from nst_jax.feedforward import modelfile, tasks, train, training, transformer
+from nst_jax.feedforward import modelfile, stages, tasks, train, training, transformer
 from nst_jax.feedforward.data import Crops
 from nst_jax.feedforward.recipe import Recipe
 from nst_jax.feedforward.training import Files, train_model
@@ -215,7 +215,7 @@ def test_a_style_is_added_without_touching_the_others(folder):
     after = modelfile.load(path)
     assert after.styles == ("night", "ink", "new")
     for name, value in before.tensors.items():
-        if transformer.is_conditional(name):
+        if stages.is_conditional(name):
             np.testing.assert_array_equal(after.tensors[name][:2], value)
             assert np.abs(after.tensors[name][2] - value.mean(0)).max() > 1e-4
         else:

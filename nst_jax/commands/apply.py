@@ -38,6 +38,7 @@ def add(commands: Any) -> None:
         metavar="NAME=FILE",
         help="where a style holds: a grey picture, white where it does; for several styles at once",
     )
+    parser.add_argument("--strength", type=float, help="of adain and wct: 0 draws the content")
     parser.add_argument("--size", type=int, help="long side of the results in pixels")
     parser.add_argument("--keep-colors", action="store_true", help="draw lightness alone")
     parser.add_argument("--tile", type=int, metavar="PIXELS", help="draw in tiles of that side")
@@ -57,9 +58,11 @@ def _run(args: argparse.Namespace) -> int:
     if args.list:
         print("\n".join(model.styles))
         return 0
-    styles = _styles(args)
+    styles = _styles(args, model)
     options = {"keep_colors": args.keep_colors} | {
-        name: getattr(args, name) for name in ("size", "tile") if getattr(args, name) is not None
+        name: getattr(args, name)
+        for name in ("size", "tile", "strength")
+        if getattr(args, name) is not None
     }
     cache.enable()
     if args.video:
@@ -84,10 +87,15 @@ def _run(args: argparse.Namespace) -> int:
     return _draw(args, model, styles, places, options)
 
 
-def _styles(args: argparse.Namespace) -> list[Any]:
+def _styles(args: argparse.Namespace, model: Any) -> list[Any]:
     """What was asked for: names, blends, or names with masks."""
     if not args.mask:
-        return args.style or [None]
+        # With a model for any style these are files, and a blend is a mapping from their names.
+        return (
+            [_files(s) for s in args.style]
+            if args.style and not model.styles
+            else (args.style or [None])
+        )
     pairs = [given.partition("=") for given in args.mask]
     if args.style or not all(name and file for name, _, file in pairs):
         raise InputError(
@@ -95,6 +103,13 @@ def _styles(args: argparse.Namespace) -> list[Any]:
             "no --style."
         )
     return [{name: file for name, _, file in pairs}]
+
+
+def _files(text: str) -> Any:
+    from nst_jax.parsing import parse_layers
+
+    files = parse_layers(text, "style")
+    return files if len(files) > 1 else next(iter(files), None)
 
 
 def _places(args: argparse.Namespace, styles: Sequence[Any]) -> list[tuple[Path, bool, list[Path]]]:

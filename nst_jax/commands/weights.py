@@ -15,7 +15,10 @@ def add(commands: Any) -> None:
     fetch.add_argument("--offline", action="store_true", help="only look in the local folders")
     fetch.add_argument("--digest", help="expected digest, for weights that publish none")
     fetch.set_defaults(handler=_fetch)
-    convert = actions.add_parser("convert", help="turn a Keras, PyTorch, MatConvNet or npz file")
+    convert = actions.add_parser(
+        "convert",
+        help="turn a Keras, PyTorch, MatConvNet or npz file; or a transformer of fast_neural_style",
+    )
     convert.add_argument("source", metavar="FILE", help=".h5, .pth, .mat or .npz")
     convert.add_argument("target", metavar="OUT.safetensors", nargs="?")
     convert.add_argument("--preprocessing", choices=("caffe", "torchvision"))
@@ -44,8 +47,12 @@ def _fetch(args: argparse.Namespace) -> None:
 
 
 def _convert(args: argparse.Namespace) -> None:
+    from nst_jax.feedforward import convert
     from nst_jax.networks import weights
 
+    if convert.holds(args.source):
+        print(convert.convert(args.source, args.target))
+        return
     path = weights.convert_file(
         args.source, args.target, preprocessing=args.preprocessing, transpose=args.transpose
     )

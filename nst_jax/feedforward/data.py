@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -19,14 +19,22 @@ _KEPT = 512  # pictures in memory
 _DETAIL = 3  # short sides above so many crops are reduced when they are read
 
 
+def _inside(place: Path) -> list[Path]:
+    if place.is_file():
+        return [place]
+    if not place.is_dir():
+        raise InputError(f"There is no folder {str(place)!r} of training pictures.")
+    return sorted(p for p in place.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+
+
 class Crops:
-    """Square crops of the pictures in a folder and its subfolders.
+    """Square crops of the pictures in folders and their subfolders.
 
     What a step sees depends on the seed and its number alone, so a run can be taken up anywhere.
     Files that cannot be read, or are smaller than a crop, are skipped; `skipped` says why.
 
     Args:
-        folder: where the pictures are.
+        places: a folder, or several folders and files.
         size: side of a crop in pixels.
         seed: of the draws.
 
@@ -34,26 +42,24 @@ class Crops:
         InputError: no folder; none of its files is a picture that can be used.
     """
 
-    def __init__(self, folder: str | os.PathLike, size: int, seed: int = 0):
-        self.folder, self.size, self.seed = Path(folder), size, seed
+    def __init__(
+        self, places: str | os.PathLike | Sequence[str | os.PathLike], size: int, seed: int = 0
+    ):
+        self.size, self.seed = size, seed
         self.skipped: dict[str, str] = {}
-        if not self.folder.is_dir():
-            raise InputError(
-                f"There is no folder {str(folder)!r}: give one with training pictures."
-            )
-        self.paths = sorted(
-            p for p in self.folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()
-        )
+        several = [places] if isinstance(places, str | os.PathLike) else list(places)
+        folder = ", ".join(map(os.fsdecode, several))
+        self.paths = [path for place in several for path in _inside(Path(os.fsdecode(place)))]
         if not self.paths:
             raise InputError(
-                f"The folder {str(folder)!r} holds no pictures: training takes files that end in "
+                f"The folder {folder!r} holds no pictures: training takes files that end in "
                 f"{', '.join(SUFFIXES)}, in subfolders too."
             )
         self._read = lru_cache(maxsize=_KEPT)(self._decoded)
         if all(self._read(path) is None for path in self._until_usable()):
             small = sum("smaller" in why for why in self.skipped.values())
             raise InputError(
-                f"The folder {str(folder)!r} holds no picture that can be used: of "
+                f"The folder {folder!r} holds no picture that can be used: of "
                 f"{len(self.paths)} files {len(self.paths) - small} cannot be read and {small} are "
                 f"smaller than the crop of {size} pixels: give another folder, or a smaller crop."
             )

@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 
 from nst_jax.errors import InputError
+from nst_jax.feedforward.stages import Stage, shapes
+from nst_jax.feedforward.transfer import METHODS, SCALES, decoder
 from nst_jax.feedforward.transformer import VARIANTS, Architecture
 from nst_jax.networks import weightfile
 from nst_jax.networks.weightfile import Preprocessing, Tensors
 
-TRANSFORMER = "feedforward-transformer"
+TRANSFORMER, ANY_STYLE = "feedforward-transformer", "feedforward-any-style"
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +29,7 @@ class ModelFile:
     """A model as it is kept.
 
     Attributes:
-        kind: `TRANSFORMER`, or another kind of model.
+        kind: `TRANSFORMER`, for styles that it has learned, or `ANY_STYLE`.
         architecture: its static description, in plain values.
         tensors: float16 or float32, by name.
         styles: names, in the order of the parameters.
@@ -43,8 +45,16 @@ class ModelFile:
     digest: str = ""
 
 
-def save(path: str | os.PathLike, model: ModelFile, *, licence: str = "MIT") -> str:
-    """Write a model file in float16, whole or not at all; return the digest of its tensors.
+def save(
+    path: str | os.PathLike, model: ModelFile, *, licence: str = "MIT", half: bool = True
+) -> str:
+    """Write a model file, whole or not at all; return the digest of its tensors.
+
+    Args:
+        path: the `.safetensors` to write; replaced if it is there.
+        model: what to keep.
+        licence: name of its licence.
+        half: in float16, which pictures do not show; otherwise in float32.
 
     Raises:
         InputError: it cannot be written.
@@ -56,11 +66,14 @@ def save(path: str | os.PathLike, model: ModelFile, *, licence: str = "MIT") -> 
     }
     return weightfile.save(
         Path(path),
-        {name: np.asarray(value, np.float16) for name, value in model.tensors.items()},
+        {
+            name: np.asarray(value, np.float16 if half else np.float32)
+            for name, value in model.tensors.items()
+        },
         architecture=model.kind,
         preprocessing=Preprocessing("RGB", model.architecture.get("units", 1.0), (0.0, 0.0, 0.0)),
-        source="trained by nst_jax",
-        source_digest="",
+        source=str(model.training.get("source", "trained by nst_jax")),
+        source_digest=str(model.training.get("source_digest", "")),
         licence=licence,
         extra={"model": json.dumps(named)},
     )
@@ -98,13 +111,37 @@ def architecture_of(model: ModelFile, path: str | os.PathLike) -> Architecture:
         found = Architecture(**model.architecture)
         if found.variant not in VARIANTS or found.styles != len(model.styles):
             raise ValueError
-        shapes = found.shapes
+        expected = found.shapes
     except (TypeError, ValueError) as error:
         raise InputError(
             f"The model file {str(path)!r} holds a transformer that this nst_jax does not know: "
             f"{dict(model.architecture)}."
         ) from error
-    require_shapes(shapes, model.tensors, path)
+    require_shapes(expected, model.tensors, path)
+    return found
+
+
+def decoders_of(model: ModelFile, path: str | os.PathLike) -> dict[str, tuple[Stage, ...]]:
+    """The decoders of a model for any style, by level, the deepest first.
+
+    Raises:
+        InputError: levels that are not known here, or tensors that do not fit.
+    """
+    try:
+        method, levels = model.architecture["method"], dict(model.architecture["levels"])
+        full = model.architecture["full"]
+        if method not in METHODS or not set(levels) <= set(SCALES) or not levels:
+            raise ValueError
+        found = {level: decoder(level, int(width), full) for level, width in levels.items()}
+        if not model.architecture["encoder"] or "encoder_digest" not in model.architecture:
+            raise ValueError
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"The model file {str(path)!r} holds a model that this nst_jax does not know: "
+            f"{dict(model.architecture)}."
+        ) from error
+    for stages in found.values():
+        require_shapes(shapes(stages), model.tensors, path)
     return found
 
 

@@ -10,7 +10,7 @@ from nst_jax.errors import InputError
 from nst_jax.parsing import WEIGHT, is_number, parse_layers, unknown
 from nst_jax.settings import GATYS_STYLE_LAYERS
 
-Kind = Literal["transformer"]
+Kind = Literal["transformer", "adain", "wct"]
 Size = Literal["small", "johnson"]
 Precision = Literal["float32", "bfloat16"]
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -10,9 +11,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from nst_jax.errors import InputError
-from nst_jax.feedforward import transformer
+from nst_jax.feedforward import stages, transfer, transformer
 from nst_jax.feedforward.recipe import Recipe
-from nst_jax.feedforward.transformer import Architecture, Parameters
+from nst_jax.feedforward.stages import Parameters, Stage
+from nst_jax.feedforward.transformer import Architecture
+from nst_jax.losses import content_loss
 from nst_jax.networks.vgg import Network, require_layers
 from nst_jax.objectives import (
     Objective,
@@ -47,7 +50,7 @@ class Task(NamedTuple):
 
 
 class Frozen(NamedTuple):
-    """The data of a transformer's loss."""
+    """The data of a loss; a decoder's has no styles of its own."""
 
     network: Network
     style: dict[str, Array]
@@ -67,8 +70,7 @@ class StylizersLoss:
     ) -> tuple[Array, dict[str, Array]]:
         """Of crops (b, s, s, 3), their blends of all styles, and of those in `frozen`."""
         crops, blend, among = batch
-        dtype = jnp.dtype(self.precision)
-        cast = {name: jnp.asarray(value, dtype) for name, value in parameters.items()}
+        cast = _cast(parameters, self.precision)
         drawn = transformer.transform(self.architecture, cast, crops, blend)
 
         def one(image: Array, crop: Array, shares: Array) -> tuple[Array, dict[str, Array]]:
@@ -98,7 +100,7 @@ def stylizers(
         InputError: layers that the network does not have.
     """
     loss = StylizersLoss(_objective(recipe, network), architecture, recipe.precision)
-    begin = jax.tree.map(jnp.asarray, transformer.initial(architecture, recipe.seed))
+    begin = jax.tree.map(jnp.asarray, stages.initial(architecture.shapes, recipe.seed))
     masks = {name: jnp.ones((1,) * value.ndim) for name, value in begin.items()}
     first = 0
     if trained is not None:
@@ -122,6 +124,100 @@ def stylizers(
         return jnp.asarray(crops), jnp.asarray(blend), jnp.asarray(blend[:, first:])
 
     return Task(loss, begin, masks, frozen, batch)
+
+
+@dataclass(frozen=True)
+class AdainLoss:
+    """What AdaIN makes of crops against what it was to make (Huang & Belongie 2017, eqs. 11 to 13).
+
+    Content is the distance to the features that the decoder was given, style that of means and
+    deviations (squared here).
+    """
+
+    objective: Objective
+    decoder: tuple[Stage, ...]
+    precision: str
+
+    def __call__(
+        self, parameters: Parameters, frozen: Frozen, batch: Any
+    ) -> tuple[Array, dict[str, Array]]:
+        """Of crops of contents, and of styles."""
+        crops, styles = batch
+        (level,) = self.objective.content_layers
+        features = transfer.encode(frozen.network, crops, level)
+        given = jax.vmap(lambda s: transfer.measure("adain", frozen.network(s, (level,))[level]))
+        aims = jax.vmap(transfer.adain)(features, given(styles))
+        drawn = transfer.decode(self.decoder, _cast(parameters, self.precision), aims)
+
+        def one(image: Array, aim: Array, style: Array) -> tuple[Array, dict[str, Array]]:
+            targets = Targets({level: aim}, style_targets(self.objective, frozen.network, style))
+            return objective(self.objective, image, frozen.network, targets, frozen.weights)
+
+        totals, terms = jax.vmap(one)(drawn, aims, styles)
+        return totals.mean(), jax.tree.map(jnp.mean, terms)
+
+
+@dataclass(frozen=True)
+class ReconstructionLoss:
+    """Crops from their own features (Li et al. 2017, eq. 4): decoders that know no style.
+
+    The squared distance of pixels in 0..255, and of features, at each level.
+    """
+
+    decoders: tuple[tuple[Stage, ...], ...]
+    precision: str
+
+    def __call__(
+        self, parameters: Parameters, frozen: Frozen, batch: Any
+    ) -> tuple[Array, dict[str, Array]]:
+        """Of crops."""
+        crops, _ = batch
+        terms, cast = {}, _cast(parameters, self.precision)
+        for decoder in self.decoders:
+            level, _, _ = decoder[0].name.partition(".")
+            features = transfer.encode(frozen.network, crops, level)
+            drawn = transfer.decode(decoder, cast, features)
+            again = transfer.encode(frozen.network, drawn, level)
+            apart = jax.vmap(partial(content_loss, width=frozen.network.widths[level]))
+            pixels = jnp.square(255 * (drawn - crops)).mean()
+            terms[level] = frozen.weights.content * apart(again, features).mean() + pixels
+        total = sum(terms.values(), jnp.zeros(()))
+        return total, terms | {"total": total}
+
+
+def decoders(
+    recipe: Recipe,
+    method: transfer.Method,
+    rows: tuple[tuple[Stage, ...], ...],
+    network: Network,
+    styles: Callable[[int, int], Crops] | None,
+) -> Task:
+    """Train the decoders of AdaIN or WCT; `styles` gives crops of styles, of (step, count).
+
+    Raises:
+        InputError: layers that the network does not have, more than one content layer.
+    """
+    loss: Any
+    if method == "adain":
+        spec = _objective(recipe, network, statistic="moments")
+        if spec.content_layers != transfer.LEVELS["adain"]:
+            raise InputError("The content layer of AdaIN is relu4_1, where its decoder begins.")
+        loss = AdainLoss(spec, rows[0], recipe.precision)
+    else:
+        loss = ReconstructionLoss(rows, recipe.precision)
+    shapes = {k: v for row in rows for k, v in stages.shapes(row).items()}
+    begin = jax.tree.map(jnp.asarray, stages.initial(shapes, recipe.seed))
+    masks = {name: jnp.ones((1,) * value.ndim) for name, value in begin.items()}
+
+    def batch(step: int, crops: Crops) -> Any:
+        seen = crops if styles is None else styles(step, len(crops))
+        return jnp.asarray(crops), jnp.asarray(seen)
+
+    return Task(loss, begin, masks, Frozen(network, {}, _weights(recipe)), batch)
+
+
+def _cast(parameters: Parameters, precision: str) -> dict[str, Array]:
+    return {name: jnp.asarray(value, jnp.dtype(precision)) for name, value in parameters.items()}
 
 
 def _objective(recipe: Recipe, network: Network, **more: Any) -> Objective:
@@ -156,7 +252,7 @@ def _extended(
     found, masks = {}, {}
     for name, value in begin.items():
         old = jnp.asarray(trained[name], jnp.float32)
-        if transformer.is_conditional(name):
+        if stages.is_conditional(name):
             new = value.shape[0] - old.shape[0]
             found[name] = jnp.concatenate([old, jnp.repeat(old.mean(0, keepdims=True), new, 0)])
             masks[name] = jnp.float32(jnp.arange(value.shape[0]) >= old.shape[0])[:, None]

@@ -7,9 +7,9 @@ between groups is kept whole. Tiles overlap by as far as a group looks.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -17,7 +17,8 @@ from jaxtyping import Float
 
 from nst_jax.feedforward import transformer
 from nst_jax.feedforward.layers import Moments
-from nst_jax.feedforward.transformer import STRIDE, Architecture, Parameters, Stage
+from nst_jax.feedforward.stages import Parameters, Stage, run
+from nst_jax.feedforward.transformer import STRIDE, Architecture
 
 
 class _Piece(NamedTuple):
@@ -55,11 +56,7 @@ def _group(
 ) -> np.ndarray:
     scale = math.prod(stage.scale for stage in stages)
     align = max(1, round(1 / scale))
-    reach, size = 0.0, 1.0
-    for stage in stages:
-        reach += stage.reach / size
-        size *= stage.scale
-    halo = align * math.ceil(reach / align)
+    halo = align * math.ceil(reach(stages) / align)
     per = rows // x.shape[1]  # pixels of the picture to one position here
     side = align * max(1, tile // per // align)
     known: list[Moments | None] = [None] * len(stages)
@@ -100,7 +97,7 @@ def _group(
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _run(stages, raw, parameters, block, blend, moments):
-    found, convolved = transformer.run(stages, parameters, block, blend, moments)
+    found, convolved = run(stages, parameters, block, blend, moments)
     return convolved if raw else found
 
 
@@ -138,14 +135,44 @@ def _belongs(name: str, stages: Sequence[Stage]) -> bool:
     return any(name.startswith(f"{stage.name}.") for stage in stages)
 
 
-def tile_side(architecture: Architecture, height: int, width: int, free: int) -> int | None:
-    """The side of tiles that go into `free` bytes of memory; None if the whole picture does."""
-    # Three copies of the widest stage's output, beside the picture's.
-    size, widest = 1.0, 0.0
-    for stage in architecture.stages:
+def reach(stages: Sequence[Stage]) -> int:
+    """How far the output of some stages looks, in pixels of their input."""
+    total, size = 0.0, 1.0
+    for stage in stages:
+        total += stage.reach / size
         size *= stage.scale
-        widest = max(widest, size**2 * stage.outputs)
-    each = 4 * (3 * widest + 9)
+    return math.ceil(total)
+
+
+def over_tiles(
+    function: Callable[[np.ndarray], Any], x: np.ndarray, side: int, halo: int, scale: float
+) -> np.ndarray:
+    """A function without global statistics over a whole picture, tile by tile.
+
+    Args:
+        function: of a block (b, h, w, c), to one of another size, in proportion.
+        x: the whole, (b, h, w, c).
+        side: of the tiles; it, `halo` and the size of `x` are multiples of 1 / `scale`.
+        halo: how far the function looks.
+        scale: size of its output relative to its input's.
+    """
+    rows = []
+    for down in _pieces(x.shape[1], side, halo):
+        row = []
+        for right in _pieces(x.shape[2], side, halo):
+            block = x[:, down.start : down.stop, right.start : right.stop]
+            own = _scaled(down.own, scale), _scaled(right.own, scale)
+            row.append(np.asarray(function(block))[:, own[0], own[1]])
+        rows.append(np.concatenate(row, axis=2))
+    return np.concatenate(rows, axis=1)
+
+
+def tile_side(widest: float, height: int, width: int, free: int) -> int | None:
+    """The side of tiles that go into `free` bytes of memory; None if the whole picture does.
+
+    `widest` is the largest number of activations to a pixel, of any layer.
+    """
+    each = 4 * (3 * widest + 9)  # three copies of it, beside the picture's
     if height * width * each < free:
         return None
     return max(256, int(math.sqrt(free / each / 2)) // STRIDE * STRIDE)

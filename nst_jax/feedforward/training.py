@@ -17,14 +17,15 @@ from tqdm.auto import tqdm
 from nst_jax import images
 from nst_jax._version import __version__
 from nst_jax.errors import InputError
-from nst_jax.feedforward import modelfile, tasks, train, transformer
+from nst_jax.feedforward import modelfile, tasks, train, transfer, transformer
+from nst_jax.feedforward.anystyle import AnyStyle
 from nst_jax.feedforward.data import Crops
 from nst_jax.feedforward.modelfile import ModelFile
 from nst_jax.feedforward.recipe import Recipe
 from nst_jax.feedforward.transformer import Architecture
 from nst_jax.images import PictureSource
 from nst_jax.networks.load import load_network
-from nst_jax.networks.vgg import Network, Options
+from nst_jax.networks.vgg import Network, Options, require_layers
 from nst_jax.writing import check_place
 
 _SEEN = 3  # training pictures in a preview
@@ -42,8 +43,9 @@ class Files(NamedTuple):
 
 
 class _Made(NamedTuple):
-    """A training that is ready: the task, what draws a preview, what makes the model."""
+    """A training that is ready: names of styles, the task, what draws a preview, what the model."""
 
+    names: list[str]
     task: tasks.Task
     preview: Callable[[Mapping[str, Any], Float[np.ndarray, "b h w 3"]], np.ndarray]
     model: Callable[[Mapping[str, Any]], ModelFile]
@@ -65,7 +67,8 @@ def train_model(
 
     Args:
         content: folder of training pictures.
-        styles: style pictures by name; or files, named after themselves.
+        styles: style pictures by name; or files, named after themselves; for adain and wct files
+            and folders.
         output: the `.safetensors` to write.
         base: a trained transformer, to which the styles are added: only their own parameters are
             trained.
@@ -89,19 +92,25 @@ def train_model(
         if place is not None:
             check_place(place, overwrite=True)
     recipe = Recipe(**options)
-    named = _named(styles)
     crops = Crops(content, recipe.crop, recipe.seed)
     network = load_network(
         recipe.network,
         Options(precision=recipe.precision),
-        layers=(*(recipe.content_layers or {}), *(recipe.style_layers or {})),
+        layers=(
+            *(recipe.content_layers or {}),
+            *(recipe.style_layers or {}),
+            *transfer.LEVELS.get(recipe.kind, ()),
+        ),
         offline=offline,
         progress=progress,
     )
-    made = _transformer(recipe, network, named, base)
+    if recipe.kind == "transformer":
+        made = _transformer(recipe, network, _named(styles), base)
+    else:
+        made = _any_style(recipe, network, styles, base)
     asked = recipe.to_dict() | {
         "network": network.digest,
-        "styles": list(named),
+        "styles": made.names,
         "pictures": len(crops.paths),
         "base": str(base and os.path.basename(base)),
     }
@@ -128,7 +137,7 @@ def train_model(
         except KeyboardInterrupt:
             state = last[0]
     recorder.keep(state)
-    model = made.model(jax.device_get(state.average))
+    model = made.model(state.average)
     training = asked | {
         "version": __version__,
         "steps": int(state.step),
@@ -191,10 +200,56 @@ def _transformer(
 
     def model(parameters: Mapping[str, Any]) -> ModelFile:
         return ModelFile(
-            modelfile.TRANSFORMER, modelfile.plain(architecture), dict(parameters), names
+            modelfile.TRANSFORMER,
+            modelfile.plain(architecture),
+            jax.device_get(dict(parameters)),
+            names,
         )
 
-    return _Made(task, preview, model)
+    return _Made(list(named), task, preview, model)
+
+
+def _any_style(
+    recipe: Recipe,
+    network: Network,
+    styles: Any,
+    base: str | os.PathLike | None,
+) -> _Made:
+    if base is not None:
+        raise InputError("A base has styles, to which others are added; adain and wct have none.")
+    method: Any = recipe.kind
+    levels = transfer.LEVELS[method]
+    require_layers(network, levels)
+    pictures = Crops(styles, recipe.crop, recipe.seed + 1)
+    image = jnp.zeros((recipe.crop, recipe.crop, 3))
+    found = jax.eval_shape(lambda x: network(x, levels), image)
+    widths = {level: found[level].shape[-1] for level in levels}
+    full = recipe.variant == "johnson"
+    rows = tuple(transfer.decoder(level, width, full) for level, width in widths.items())
+    task = tasks.decoders(recipe, method, rows, network, pictures.batch)
+
+    def preview(
+        parameters: Mapping[str, Any], crops: Float[np.ndarray, "b h w 3"]
+    ) -> Float[np.ndarray, "h2 w2 3"]:
+        painting = AnyStyle(model(parameters), "preview", network)
+        sheet = [np.concatenate([np.ones_like(crops[0]), *crops], axis=0)]
+        for style in pictures.batch(0, _SEEN):
+            paint = painting.painter(style, recipe.crop, recipe.crop)
+            sheet.append(np.concatenate([style, *paint(crops)], axis=0))
+        return np.concatenate(sheet, axis=1)
+
+    def model(parameters: Mapping[str, Any]) -> ModelFile:
+        architecture = {
+            "method": method,
+            "levels": widths,
+            "full": full,
+            "encoder": network.name,
+            "encoder_digest": network.digest,
+        }
+        return ModelFile(modelfile.ANY_STYLE, architecture, jax.device_get(dict(parameters)))
+
+    # Its pictures are many: how many there are tells one training from another.
+    return _Made([f"{len(pictures.paths)} pictures"], task, preview, model)
 
 
 _draw = jax.jit(transformer.transform, static_argnums=0)

@@ -35,7 +35,6 @@ def draw_video(
     style: Any = None,
     *,
     size: int | None = None,
-    keep_colors: bool = False,
     overwrite: bool = False,
     progress: bool = True,
     **options: Any,
@@ -50,10 +49,9 @@ def draw_video(
         target: `.mp4`, `.mov` or `.mkv`; it appears when it is complete.
         style: as for the model.
         size: long side of the frames in pixels; None keeps the film's own.
-        keep_colors: as for the model.
         overwrite: replace a file that is there.
         progress: show a bar.
-        **options: as for the model's `frames`.
+        **options: as for the model's `painter`.
 
     Raises:
         InputError: no ffmpeg; a film that cannot be read; a place that cannot be written.
@@ -68,6 +66,7 @@ def draw_video(
     film = probe(source)
     height, width = film[:2] if size is None else images.fit(*film[:2], size)
     film = Film(height, width, film.rate)
+    paint = model.painter(style, height, width, **options)
     part = target.parent / f".nst-jax-{secrets.token_hex(8)}.part"
     try:
         command = _encode(source, film, part, _FORMATS[target.suffix.lower()])
@@ -78,7 +77,7 @@ def draw_video(
             assert encoder.stdin
             try:
                 for batch in _batches(source, film):
-                    drawn = model.frames(batch, style, keep_colors=keep_colors, **options)
+                    drawn = paint(batch)
                     encoder.stdin.write(np.rint(drawn * 255).astype(np.uint8).tobytes())
                     bar.update(len(batch))
                 encoder.stdin.close()

@@ -98,6 +98,15 @@ def locate(name: str | os.PathLike) -> Path | None:
     return None
 
 
+def find_model(name: str | os.PathLike) -> Path:
+    """The file of a model, by path, or by the name of one in the `search_path`."""
+    given = Path(name)
+    if given.name != os.fspath(name) or given.suffix or given.exists():
+        return given
+    places = [folder / f"{given}.safetensors" for folder in search_path()]
+    return next((place for place in places if place.is_file()), given)
+
+
 def entry(name: str) -> Entry:
     """The manifest's entry of that name.
 
