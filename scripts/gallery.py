@@ -55,12 +55,28 @@ CONTROLS: dict[str, dict[str, dict[str, Any]]] = {
     "style-blend": {
         f"style_blend={a:g},{1 - a:g}": {"style_blend": (a, 1 - a)} for a in (1, 0.75, 0.5, 0.25, 0)
     },
+    # Each with the weight at which its strokes are as strong as the Gram matrix's.
     "statistics": {
-        "gram": {},
-        "moments": {"statistic": "moments"},
-        "wasserstein": {"statistic": "wasserstein"},
-        "sliced": {"statistic": "sliced"},
-        "histogram": {"statistic": "histogram"},
+        f"{name}, style_weight={weight:g}": {"statistic": name, "style_weight": weight}
+        for name, weight in {
+            "gram": 1e3,
+            "moments": 1e2,
+            "wasserstein": 1e1,
+            "sliced": 1e1,
+            "histogram": 1e1,
+        }.items()
+    },
+    "coarse-to-fine": {
+        "one size": {},
+        "min_size=128": {"min_size": 128, "coarse_iterations": 100},
+        "min_size=64": {"min_size": 64, "coarse_iterations": 100},
+    },
+    "schedules": {
+        "constant": {},
+        "style_weight_schedule= linear:0.01:1:0.8": {"style_weight_schedule": "linear:0.01:1:0.8"},
+        "content_weight_schedule= linear:100:1:0.8": {
+            "content_weight_schedule": "linear:100:1:0.8"
+        },
     },
     "style-scale": {f"style_scale={s:g}": {"style_scale": s} for s in (0.6, 1, 1.6, 2.5)},
 }
