@@ -22,6 +22,7 @@ from typing import Any
 # As bench_tools does for children: this checkout's package, whatever else is installed.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import bench_feedforward
 import bench_large
 import bench_sweep
 from bench_sides import Ours, Theirs, measure_memory, pictures
@@ -266,6 +267,11 @@ def large_section(args: argparse.Namespace) -> list[Row]:
     return bench_large.large_section(args, weights)
 
 
+def feedforward_section(args: argparse.Namespace) -> list[Row]:
+    """Networks that draw in one pass, beside PyTorch's."""
+    return bench_feedforward.feedforward_section(args, _on_cpu)
+
+
 SECTIONS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "start": start_section,
     "memory": memory_section,
@@ -273,6 +279,7 @@ SECTIONS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "lite": lite_section,
     "traces": traces_section,
     "sweep": sweep_section,
+    "feedforward": feedforward_section,
     "large": large_section,
 }
 
@@ -309,6 +316,7 @@ def parse() -> argparse.Namespace:
     add("--large-sizes", type=partial(_list_of, str), default=["512", "1024", "2048", "3840x2160"])
     add("--large-evaluations", type=int, default=2)
     add("--large-tile", type=int, help="side of the tiles of large; chosen if not given")
+    add("--feedforward-size", type=int, default=512, help="pixels a side")
     add("--threads", type=int, default=cores, help="processors that each side may use")
     add("--json", type=Path, metavar="FILE", help="write the result there, single samples too")
     add("--markdown", type=Path, metavar="FILE", help="only print the tables of that result")

@@ -1,7 +1,6 @@
 """Layers of feed-forward networks, and Johnson's whole network, against PyTorch's own."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 

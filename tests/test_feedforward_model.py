@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from nst_jax.feedforward.modelfile import ModelFile
 from nst_jax.feedforward.transformer import Architecture
 from nst_jax.networks import weightfile
 
+ROOT = Path(__file__).parents[1]
 STYLES = ("night", "ink", "glass")
 
 
@@ -245,6 +247,20 @@ def test_a_model_of_other_shapes_is_refused(tmp_path, model):
     modelfile.save(tmp_path / "m.safetensors", broken)
     with pytest.raises(nst.InputError, match=r"out\.bias holds NaN"):
         nst.load(tmp_path / "m.safetensors")
+
+
+def test_the_packages_model_has_six_styles_and_tells_them_apart():
+    model = nst.load("styles")
+    assert set(nst.samples.style_names()) < set(model.styles)
+    assert len(model.styles) >= 6
+    assert (ROOT / "weights" / "styles.safetensors").stat().st_size <= 3e6
+    photo = images.resize(nst.samples.content("cat"), (64, 96))
+    drawn = [model(photo, style).image for style in model.styles]
+    for i, one in enumerate(drawn):
+        # The content is there, in other colours than any other style's.
+        grey, light = one.mean(-1).ravel(), photo.mean(-1).ravel()
+        assert np.corrcoef(grey, light)[0, 1] > 0.5
+        assert min(np.abs(one - other).mean() for other in drawn[:i] + drawn[i + 1 :]) > 0.03
 
 
 # Not ffmpeg, but what it is given: a film is a file of raw frames of 32x24 pixels.

@@ -101,7 +101,7 @@ def locate(name: str | os.PathLike) -> Path | None:
 def find_model(name: str | os.PathLike) -> Path:
     """The file of a model, by path, or by the name of one in the `search_path`."""
     given = Path(name)
-    if given.name != os.fspath(name) or given.suffix or given.exists():
+    if given.name != os.fspath(name) or given.suffix or given.is_file():
         return given
     places = [folder / f"{given}.safetensors" for folder in search_path()]
     return next((place for place in places if place.is_file()), given)
