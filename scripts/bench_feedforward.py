@@ -28,7 +28,7 @@ def feedforward_section(
     architecture = transformer.Architecture("small", styles=2)
     parameters = stages.initial(architecture.shapes)
     draw = jax.jit(transformer.transform, static_argnums=0)
-    blend, batch = np.float32([[0, 1]]), np.asarray(content)[None]
+    blend, batch = np.array([[0, 1]], np.float32), np.asarray(content)[None]
 
     def ours() -> Any:
         return jax.block_until_ready(draw(architecture, parameters, batch, blend))

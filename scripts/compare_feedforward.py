@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import nst_jax as nst
 from nst_jax import images
 
-AT = (1, 50, 100, 200)
+AT = (1, 10, 25, 50, 100, 200)
 
 
 def main() -> None:
