@@ -41,7 +41,7 @@ ADAIN: dict[str, Any] = {
     "crop": 128,
     "batch": 2,
     "style_layers": {"relu1_1": 40, "relu2_1": 6, "relu3_1": 6, "relu4_1": 1},
-    "learning_rate": 1e-3,
+    "learning_rate": 2e-4,
 }
 
 

@@ -43,7 +43,9 @@ class Recipe:
     style_layers: Mapping[str, float] | None = _option(
         None, "style layers: NAME[:WEIGHT],...; of adain and wct to relu4_1"
     )
-    learning_rate: float = _option(1e-3, "of Adam; the last third of the steps lowers it to zero")
+    learning_rate: float | None = _option(
+        None, "of Adam; of adain and wct 1e-4; the last third of the steps lowers it to zero"
+    )
     average: float = _option(0.999, "the model is an average of all steps' parameters")
     precision: Precision = _option("float32", "of the activations; parameters stay float32")
     seed: int = _option(0, "of the first parameters, and of what each step sees")
@@ -56,12 +58,14 @@ class Recipe:
         style = dict(GATYS_STYLE_LAYERS)
         fill: dict[str, Any] = {
             "style_weight": 1e3,
+            "learning_rate": 1e-3,
             "content_layers": {"relu4_2": 1.0},
             "style_layers": style,
         }
         if self.kind != "transformer":
             style.pop("relu5_1")
-            fill |= {"style_weight": 1.0, "content_layers": {"relu4_1": 1.0}}
+            # Without normalisation a decoder's output soon saturates at a larger rate.
+            fill |= {"style_weight": 1.0, "learning_rate": 1e-4, "content_layers": {"relu4_1": 1.0}}
         for name, value in fill.items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)

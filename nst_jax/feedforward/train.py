@@ -121,7 +121,9 @@ def advance(
 
 def learning_rate(recipe: Recipe, step: int) -> float:
     """Constant, and in the last third of the steps falling to zero."""
-    return recipe.learning_rate * min(1.0, (recipe.steps - step) / max(1, recipe.steps // 3))
+    return (recipe.learning_rate or 0.0) * min(
+        1.0, (recipe.steps - step) / max(1, recipe.steps // 3)
+    )
 
 
 def save(path: str | os.PathLike, state: State, asked: Mapping[str, Any]) -> None:
