@@ -312,7 +312,7 @@ def parse() -> argparse.Namespace:
     add("--sweep-sizes", type=numbers, default=[64, 192], help="of sweep, pixels a side")
     add("--sweep-evaluations", type=int, default=20, help="of each lane")
     add("--sweep-rounds", type=int, default=3, help="turns of each side in sweep")
-    add("--sweep-memory-size", type=int, default=96, help="of sweep's memory and devices")
+    add("--sweep-memory-size", type=int, default=192, help="of sweep's memory and devices")
     add("--large-sizes", type=partial(_list_of, str), default=["512", "1024", "2048", "3840x2160"])
     add("--large-evaluations", type=int, default=2)
     add("--large-tile", type=int, help="side of the tiles of large; chosen if not given")

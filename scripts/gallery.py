@@ -73,8 +73,8 @@ CONTROLS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "schedules": {
         "constant": {},
-        "style_weight_schedule= linear:0.01:1:0.8": {"style_weight_schedule": "linear:0.01:1:0.8"},
-        "content_weight_schedule= linear:100:1:0.8": {
+        "style_weight_schedule, linear:0.01:1:0.8": {"style_weight_schedule": "linear:0.01:1:0.8"},
+        "content_weight_schedule, linear:100:1:0.8": {
             "content_weight_schedule": "linear:100:1:0.8"
         },
     },
