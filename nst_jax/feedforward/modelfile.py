@@ -149,15 +149,7 @@ def require_shapes(
     shapes: Mapping[str, tuple[int, ...]], tensors: Tensors, path: str | os.PathLike
 ) -> None:
     """Raise one `InputError` that lists every missing, misshapen or non-finite tensor."""
-    problems = []
-    for name, shape in shapes.items():
-        if name not in tensors:
-            problems.append(f"{name} is missing")
-        elif tensors[name].shape != shape:
-            problems.append(f"{name} is {tensors[name].shape}, expected {shape}")
-        elif not np.isfinite(tensors[name]).all():
-            problems.append(f"{name} holds NaN or infinite values")
-    if problems:
+    if problems := weightfile.misfits(tensors, shapes):
         raise InputError(
             f"The model file {str(path)!r} does not hold what it says: {'; '.join(problems)}."
         )

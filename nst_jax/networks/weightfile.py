@@ -93,18 +93,23 @@ def expected_shapes(architecture: str) -> dict[str, tuple[int, ...]]:
 
 def require_shapes(tensors: Tensors, architecture: str, what: str) -> None:
     """Raise one `InputError` that lists every missing, misshapen or non-finite tensor of `what`."""
+    if problems := misfits(tensors, expected_shapes(architecture)):
+        raise InputError(
+            f"{what} does not hold the convolutions of {architecture}: {'; '.join(problems)}."
+        )
+
+
+def misfits(tensors: Tensors, shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """What is missing of the tensors of these shapes, has another shape, or is not finite."""
     problems = []
-    for name, shape in expected_shapes(architecture).items():
+    for name, shape in shapes.items():
         if name not in tensors:
             problems.append(f"{name} is missing")
         elif tensors[name].shape != shape:
             problems.append(f"{name} is {tensors[name].shape}, expected {shape}")
         elif not np.isfinite(tensors[name]).all():
             problems.append(f"{name} holds NaN or infinite values")
-    if problems:
-        raise InputError(
-            f"{what} does not hold the convolutions of {architecture}: {'; '.join(problems)}."
-        )
+    return problems
 
 
 def digest(tensors: Tensors) -> str:
