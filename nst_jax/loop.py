@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
-from nst_jax import lanes, memory, solvers
+from nst_jax import interrupt, lanes, memory, solvers
 from nst_jax.endings import Limits, Rows, Status, Watch
 from nst_jax.ramps import Ramp
 
@@ -243,32 +243,37 @@ def _run(
     compile_seconds = start.compile_seconds + compiled - began
     ending: Status = "finished"
     try:
-        while chunk is not None:
-            waiting = one_at_a_time or any(asked % period == 0 for period in waits)
-            end = asked
-            following = None if waiting else dispatch(length)
-            rows = _fetch(chunk.trace)
-            counts = [int(r.evaluations[-1]) for r in rows if r.evaluations.size]
-            if counts:
-                for lane in running:
-                    lane.take(rows[lane.index or 0], chunk.best_x)
-                now, before, done = time.perf_counter(), done, max(counts)
-                each = max((now - last) / max(done - before, 1), 1e-9)
-                length, last = int(np.clip(_CHUNK_SECONDS / each, 1, _CAPACITY)), now
-                seconds = start.run_seconds + now - compiled
-                more = end < limits.iterations
-                if not any(lane.goes_on for lane in running):
-                    break
-                if report and report([lane.progress() for lane in running]) and more:
-                    ending = "stopped"
-                    break
-                for lane in running if more else ():
-                    lane.judge(end, compile_seconds + seconds)
-                if not any(lane.goes_on for lane in running):
-                    break
-                if keep and end % keep_every == 0:
-                    keep(Carried(state, running[0].watch.rows, compile_seconds, seconds))
-            chunk = dispatch(length) if waiting else following
+        with interrupt.deferred() as pressed:
+            while chunk is not None:
+                waiting = one_at_a_time or any(asked % period == 0 for period in waits)
+                end = asked
+                following = None if waiting else dispatch(length)
+                rows = _fetch(chunk.trace)
+                counts = [int(r.evaluations[-1]) for r in rows if r.evaluations.size]
+                if counts:
+                    for lane in running:
+                        lane.take(rows[lane.index or 0], chunk.best_x)
+                    now, before, done = time.perf_counter(), done, max(counts)
+                    each = max((now - last) / max(done - before, 1), 1e-9)
+                    length, last = int(np.clip(_CHUNK_SECONDS / each, 1, _CAPACITY)), now
+                    seconds = start.run_seconds + now - compiled
+                    more = end < limits.iterations
+                    if not any(lane.goes_on for lane in running):
+                        break
+                    if report and report([lane.progress() for lane in running]) and more:
+                        ending = "stopped"
+                        break
+                    if pressed():
+                        break
+                    for lane in running if more else ():
+                        lane.judge(end, compile_seconds + seconds)
+                    if not any(lane.goes_on for lane in running):
+                        break
+                    if keep and end % keep_every == 0:
+                        keep(Carried(state, running[0].watch.rows, compile_seconds, seconds))
+                chunk = dispatch(length) if waiting else following
+            if pressed():
+                ending = "interrupted"
     except KeyboardInterrupt:
         if any(lane.watch.rows is None for lane in running):
             raise

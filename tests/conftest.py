@@ -1,6 +1,7 @@
 """Fixtures; checks every annotated shape and dtype with beartype while the tests run."""
 
 import os
+import signal
 from pathlib import Path
 
 import jaxtyping
@@ -17,6 +18,9 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "warn")
+
+# Shells start what runs in their background with Ctrl-C ignored, which all its commands inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

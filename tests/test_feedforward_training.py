@@ -1,6 +1,7 @@
 """Training: what a step sees, one step by hand, resumption with the same bits, the command line."""
 
 import json
+import signal
 
 import jax
 import jax.numpy as jnp
@@ -197,6 +198,20 @@ def test_a_training_that_was_killed_goes_on_with_the_same_bits(folder, monkeypat
     assert (folder / "t.jsonl").read_text() == trace
     with pytest.raises(nst.InputError, match=r"training with style_weight 1000.0, not 5.0"):
         trained(8, style_weight=5)
+
+
+def test_ctrl_c_in_a_step_keeps_the_model(folder, monkeypatch):
+    step = train.advance
+
+    def pressed(*args):
+        state, terms = step(*args)
+        if state.step == 3:
+            signal.raise_signal(signal.SIGINT)
+        return state, terms
+
+    monkeypatch.setattr(train, "advance", pressed)
+    assert modelfile.load(trained(6)).training["steps"] == 3
+    assert modelfile.load(trained(6)).training["steps"] == 6
 
 
 def test_a_style_is_added_without_touching_the_others(folder):

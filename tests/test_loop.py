@@ -129,6 +129,22 @@ def test_a_signal_at_any_moment_keeps_the_best():
         assert outcome.evaluations[-1] == outcome.losses["total"].size
 
 
+def test_a_signal_while_a_state_is_given_up_keeps_the_best(monkeypatch):
+    advance = loop.solvers.advance_jit
+
+    def pressed(*args, **options):
+        state, trace = advance(*args, **options)
+        if 1 < state.evaluations < 20:
+            signal.raise_signal(signal.SIGINT)
+        return state, trace
+
+    monkeypatch.setattr(loop.solvers, "advance_jit", pressed)
+    monkeypatch.setattr(loop, "_CHUNK_SECONDS", 0.0)
+    outcome = run()
+    assert outcome.status == "interrupted"
+    assert outcome.evaluations[-1] == outcome.state.evaluations == 2
+
+
 def test_ctrl_c_before_the_first_evaluation_is_just_that(monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 from tqdm.auto import tqdm
 
-from nst_jax import images
+from nst_jax import images, interrupt
 from nst_jax._version import __version__
 from nst_jax.errors import InputError
 from nst_jax.feedforward import modelfile, tasks, train, transfer, transformer
@@ -121,21 +121,16 @@ def train_model(
     bar = tqdm(
         total=recipe.steps, initial=int(state.step), disable=not progress, unit="step", desc="train"
     )
-    last = [state]
 
-    def report(now: train.Now) -> None:
-        last[0] = now.state
+    def report(now: train.Now) -> bool:
         recorder.report(now)
         bar.set_postfix(loss=f"{now.terms['total']:.4g}", refresh=False)
         bar.update()
+        return pressed()
 
-    with bar:
-        try:
-            state = train.run(
-                made.task, recipe, crops.stream, state, report, list(devices or jax.local_devices())
-            )
-        except KeyboardInterrupt:
-            state = last[0]
+    with bar, interrupt.deferred() as pressed:
+        devices = list(devices or jax.local_devices())
+        state = train.run(made.task, recipe, crops.stream, state, report, devices)
     recorder.keep(state)
     model = made.model(state.average)
     training = asked | {
