@@ -8,6 +8,7 @@ import nbclient
 import nbformat
 import notebooks
 import pytest
+import tiny
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = {"SIZE": "48", "ITERATIONS": "2", "LANES": "6"}
@@ -26,7 +27,7 @@ def test_notebooks_are_what_their_text_says(name):
 def test_notebooks_run(name, monkeypatch, tmp_path):
     monkeypatch.setenv("NST_JAX_OFFLINE", "1")
     monkeypatch.setenv("NST_JAX_WEIGHTS_DIR", str(tmp_path))
-    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
+    monkeypatch.setenv("XLA_FLAGS", tiny.with_devices(8))
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     book = nbformat.reads(notebooks.rendered(name), as_version=4)
     code = [cell for cell in book.cells if cell.cell_type == "code"]

@@ -1,5 +1,7 @@
 """A narrow network, small pictures: what the tests of the user's side run on."""
 
+import os
+
 import numpy as np
 
 from nst_jax.networks.vgg import VGG, Options
@@ -31,6 +33,11 @@ def picture(height=32, width=40, seed=1) -> np.ndarray:
     y, x = np.mgrid[:height, :width][..., None] / 8
     waves = np.sin(x * rng.uniform(0.5, 2, 3) + y * rng.uniform(0.5, 2, 3))
     return np.uint8(np.clip(127 + 90 * waves + rng.normal(0, 20, (height, width, 3)), 0, 255))
+
+
+def with_devices(count: int) -> str:
+    """XLA_FLAGS for a command with that many virtual devices."""
+    return f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={count}"
 
 
 # Two shallow layers: enough wherever depth makes no difference, and compiled in a moment.

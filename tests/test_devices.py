@@ -1,4 +1,4 @@
-"""Sweeps over virtual devices and over processes that talk over loopback."""
+"""Sweeps and trainings over virtual devices, sweeps over processes that talk over loopback."""
 
 import json
 import os
@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
+import tiny
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 
@@ -30,6 +32,35 @@ for devices, in_flight in ((1, 3), (2, 1), (4, 1), (8, 1)):
     for a, b in zip(one, many, strict=True):
         np.testing.assert_allclose(a.image, b.image, atol=1e-5)
         np.testing.assert_allclose(a.losses["total"], b.losses["total"], rtol=1e-5)
+print("all the same")
+"""
+
+TRAINING = """
+import jax, numpy as np, tiny
+from nst_jax.feedforward import tasks, train
+from nst_jax.feedforward.recipe import Recipe
+from nst_jax.feedforward.transformer import Architecture
+
+recipe = Recipe(crop=16, batch=8, style_size=32, network="vgg19-lite", steps=2, **tiny.SHALLOW)
+pictures = [tiny.picture(32, 32, n) / np.float32(255) for n in range(10)]
+task = tasks.stylizers(recipe, Architecture("small", 2, blocks=0), tiny.network(), pictures[8:])
+crops = np.stack([picture[:16, :16] for picture in pictures[:8]])
+
+def trained(devices):
+    seen = []
+    state = train.run(task, recipe, lambda *_: iter([crops] * 2), train.start(task), seen.append,
+                      jax.devices()[:devices])
+    return state, [now.terms for now in seen]
+
+one, losses = trained(1)
+many, more = trained(8)
+assert {len(v.sharding.device_set) for v in many.parameters.values()} == {8}
+for a, b in zip(losses, more, strict=True):
+    assert a.keys() == b.keys()
+    for name in a:
+        np.testing.assert_allclose(b[name], a[name], rtol=1e-4, err_msg=name)
+for a, b in zip(jax.tree.leaves(one.optimizer), jax.tree.leaves(many.optimizer), strict=True):
+    np.testing.assert_allclose(b, a, rtol=1e-3, atol=1e-4 * np.abs(a).max())
 print("all the same")
 """
 
@@ -77,9 +108,6 @@ def free_port() -> int:
 
 @pytest.fixture
 def pictures(tmp_path):
-    import tiny
-    from PIL import Image
-
     for name, seed in (("content.png", 1), ("style.png", 2)):
         Image.fromarray(tiny.picture(24, 32, seed)).save(tmp_path / name)
     return tmp_path
@@ -107,8 +135,9 @@ def index(folder):
     return json.loads((folder / "out" / "sweep.json").read_text())
 
 
-def test_1_2_4_8_devices_give_the_same_lanes():
-    process = start(DEVICES, XLA_FLAGS="--xla_force_host_platform_device_count=8")
+@pytest.mark.parametrize("program", [DEVICES, TRAINING], ids=["lanes", "training"])
+def test_the_number_of_devices_changes_nothing(program):
+    process = start(program, XLA_FLAGS=tiny.with_devices(8))
     out, err = process.communicate(timeout=200)
     assert (process.returncode, out) == (0, "all the same\n"), err
 
