@@ -46,8 +46,6 @@ class Outputs:
             value = getattr(self, name)
             if not (value is None or (isinstance(value, str | os.PathLike) and os.fspath(value))):
                 raise InputError(f"{name} is {value!r}, but must be a path.")
-        if self.resume and self.checkpoint is None:
-            raise InputError("There is nothing to resume from: give checkpoint, a file, too.")
 
 
 OUTPUTS = tuple(f.name for f in fields(Outputs))

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Mapping
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 from nst_jax.errors import InputError
@@ -18,6 +18,31 @@ _NUMBERS: dict[str, tuple[type, float, float]] = {
 def is_number(value: Any, kind: type, low: int | float, high: int | float) -> bool:
     """Whether a number of that kind (numpy's too, no bool), and in the range: NaN is in none."""
     return isinstance(value, kind) and not isinstance(value, bool) and low <= value <= high
+
+
+def in_range(
+    value: Any,
+    what: str,
+    kind: type,
+    low: int | float,
+    high: int | float,
+    *,
+    optional: bool = False,
+) -> int | float | None:
+    """A number as a plain int or float; where it is optional, None stays.
+
+    Raises:
+        InputError: another kind, or out of the range.
+    """
+    if value is None and optional:
+        return None
+    if not is_number(value, kind, low, high):
+        whole, none = "whole " * (kind is Integral), ", or None" * optional
+        raise InputError(
+            f"{what} is {value!r}, but must be a {whole}number from {low} to {high}{none}."
+        )
+    plain: Any = int if kind is Integral else float
+    return plain(value)
 
 
 def parse_layers(layers: Any, what: str) -> dict[str, float]:

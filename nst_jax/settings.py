@@ -22,7 +22,7 @@ from nst_jax.choices import (
 from nst_jax.errors import InputError
 from nst_jax.parsing import (
     WEIGHT,
-    is_number,
+    in_range,
     parse_choices,
     parse_layers,
     parse_numbers,
@@ -240,17 +240,9 @@ class Settings:
             self.scheduled(name.removesuffix("_schedule"))
         if name == "init" and _is_unknown_init(self.init):
             raise InputError(f"{unknown(name, value, INITS)[:-1]}, or a picture file.")
-        optional = name in _OPTIONAL
-        if name not in _RANGES or (value is None and optional):
+        if name not in _RANGES:
             return value
-        kind, low, high = _RANGES[name]
-        if not is_number(value, kind, low, high):
-            whole, none = "whole " * (kind is Integral), ", or None" * optional
-            raise InputError(
-                f"{name} is {value!r}, but must be a {whole}number from {low} to {high}{none}."
-            )
-        plain: Any = int if kind is Integral else float
-        return plain(value)
+        return in_range(value, name, *_RANGES[name], optional=name in _OPTIONAL)
 
     def scheduled(self, option: str) -> Schedule | None:
         """The schedule of an option, None if it is constant.

@@ -14,7 +14,7 @@ import tiny
 from safetensors.numpy import load_file, save_file
 
 import nst_jax as nst
-from nst_jax import checkpoint
+from nst_jax import checkpoint, savepoint
 
 ROOT = Path(__file__).parents[1]
 CONTENT, STYLE, NETWORK = tiny.picture(16, 20), tiny.picture(16, 16, seed=2), tiny.network()
@@ -143,7 +143,7 @@ def test_the_checkpoint_of_another_run_is_refused(kept, options, said):
         (b"", "is damaged or cannot be read"),
         (b"no checkpoint at all" * 9, "is damaged or cannot be read"),
         ("cut", "is damaged or cannot be read"),
-        ("other", "is no checkpoint: give another."),
+        ("other", "is no checkpoint of a run: give another."),
     ],
     ids=str,
 )
@@ -191,7 +191,7 @@ def test_a_full_disk_ends_no_run_and_leaves_the_checkpoint_before(kept, plain, m
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "save_file", save_file)
+    monkeypatch.setattr(savepoint, "save_file", save_file)
     with pytest.warns(RuntimeWarning, match="cannot be written .*No space left.*: the run goes on"):
         result = stylize(checkpoint=kept, resume=True, checkpoint_every=15)
     require_same(result, plain)
@@ -204,8 +204,8 @@ def test_a_checkpoint_says_what_it_is_of(kept):
 
     with safe_open(kept, framework="np") as file:
         metadata = file.metadata()
-    assert metadata["format"] == "nst_jax checkpoint 2"
-    asked = json.loads(metadata["run"])["asked"]
+    assert metadata["format"] == "nst_jax run 3"
+    asked = json.loads(metadata["header"])["asked"]
     assert (asked["style_weight"], asked["network"]) == (1000.0, NETWORK.digest)
     assert asked["version"] == nst.__version__
 

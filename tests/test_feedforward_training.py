@@ -2,6 +2,7 @@
 
 import json
 import signal
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -145,7 +146,7 @@ def trained(steps, output="model.safetensors", **more):
     files = Files(
         checkpoint="run.ckpt",
         checkpoint_every=2,
-        resume=True,
+        resume=Path("run.ckpt").exists(),
         trace="t.jsonl",
         previews="seen",
         previews_every=3,
@@ -276,6 +277,7 @@ def test_train_writes_a_model_that_apply_takes(folder, capfd):
         ("photos", {"output": "m.pth"}, "Model files are .safetensors"),
         ("photos", {"base": "night.png"}, "cannot be read"),
         ("photos", {"checkpoint": "night.png", "resume": None}, "damaged or cannot be read"),
+        ("photos", {"checkpoint": "night.png"}, "is there already: go on from it with resume"),
     ],
 )
 def test_bad_input_gets_one_sentence(folder, capfd, folder_, more, said):

@@ -16,7 +16,7 @@ from nst_jax.feedforward.drawn import Model, Painter, finished, shares, tile_for
 from nst_jax.feedforward.modelfile import ModelFile
 from nst_jax.images import PictureSource
 from nst_jax.networks.vgg import Network
-from nst_jax.parsing import WEIGHT, is_number
+from nst_jax.parsing import WEIGHT, in_range
 
 _DEEPEST = 8  # pixels to a position of relu4_1
 _HALO = 48  # pixels that a position of relu4_1 looks to each side, at most
@@ -62,8 +62,7 @@ class AnyStyle(Model):
         Raises:
             InputError: no style, a picture that cannot be used, a strength outside of [0, 1].
         """
-        if not is_number(strength, *_STRENGTH):
-            raise InputError(f"strength is {strength!r}, but must be a number from 0 to 1.")
+        in_range(strength, "strength", *_STRENGTH)
         sources, weights_ = _pictures(style)
         blend = shares(weights_, height, width)
         rgbs = [images.read(source, what="style picture").rgb for source in sources]

@@ -7,7 +7,7 @@ from numbers import Integral, Real
 from typing import Any, Literal, get_args
 
 from nst_jax.errors import InputError
-from nst_jax.parsing import WEIGHT, is_number, parse_layers, unknown
+from nst_jax.parsing import WEIGHT, in_range, parse_layers, unknown
 from nst_jax.settings import GATYS_STYLE_LAYERS
 
 Kind = Literal["transformer", "adain", "wct"]
@@ -73,15 +73,8 @@ class Recipe:
             object.__setattr__(self, name, parse_layers(getattr(self, name), name))
         if not isinstance(self.network, str):
             raise InputError(f"network is {self.network!r}, but must be a name or a weight file.")
-        for name, (kind, low, high) in _RANGES.items():
-            value = getattr(self, name)
-            if not is_number(value, kind, low, high):
-                whole = "whole " * (kind is Integral)
-                raise InputError(
-                    f"{name} is {value!r}, but must be a {whole}number from {low} to {high}."
-                )
-            plain: Any = int if kind is Integral else float
-            object.__setattr__(self, name, plain(value))
+        for name, values in _RANGES.items():
+            object.__setattr__(self, name, in_range(getattr(self, name), name, *values))
         if self.crop % 16:
             raise InputError(
                 f"crop is {self.crop}, but must be a multiple of 16: the loss network halves four "

@@ -1,27 +1,22 @@
 """The training loop: Adam over a task's steps, resumable with the same bits."""
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import safetensors.numpy
 from jaxtyping import Array, Int
-from safetensors import SafetensorError, safe_open
 
-from nst_jax import lanes
+from nst_jax import lanes, savepoint
 from nst_jax.errors import InputError
 from nst_jax.feedforward.recipe import Recipe
 from nst_jax.feedforward.tasks import Task
-from nst_jax.writing import write
 
-_FORMAT = "nst_jax training 1"
+TRAINING = "training"
 # May differ between a run and its continuation.
 _FREE = ("steps",)
 _ADAM = optax.scale_by_adam()
@@ -127,15 +122,8 @@ def learning_rate(recipe: Recipe, step: int) -> float:
 
 
 def save(path: str | os.PathLike, state: State, asked: Mapping[str, Any]) -> None:
-    """Write a checkpoint, whole or not at all.
-
-    Raises:
-        InputError: it cannot be written.
-    """
-    leaves = jax.tree_util.tree_flatten_with_path(jax.device_get(state))[0]
-    tensors = {_name(place): np.asarray(leaf, order="C") for place, leaf in leaves}
-    metadata = {"format": _FORMAT, "asked": json.dumps(dict(asked))}
-    write(Path(path), safetensors.numpy.save(tensors, metadata))
+    """Write a checkpoint, whole or not at all; where that fails, warn."""
+    savepoint.save(path, TRAINING, _lasting(asked), state)
 
 
 def load(path: str | os.PathLike, like: State, asked: Mapping[str, Any]) -> State:
@@ -144,28 +132,8 @@ def load(path: str | os.PathLike, like: State, asked: Mapping[str, Any]) -> Stat
     Raises:
         InputError: no checkpoint, a damaged one, or another training's.
     """
-    try:
-        with safe_open(path, framework="np") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != _FORMAT:
-                raise InputError(f"The file {str(path)!r} is no checkpoint of a training.")
-            there, here = json.loads(metadata["asked"]), json.loads(json.dumps(dict(asked)))
-            for name in {**there, **here}:
-                if name not in _FREE and there.get(name) != here.get(name):
-                    raise InputError(
-                        f"The checkpoint {str(path)!r} is of a training with {name} "
-                        f"{there.get(name)!r}, not {here.get(name)!r}: ask for the same again, or "
-                        "give another file to start anew."
-                    )
-            return jax.tree_util.tree_map_with_path(
-                lambda place, _: jnp.asarray(file.get_tensor(_name(place))), like
-            )
-    except (SafetensorError, OSError) as error:
-        raise InputError(
-            f"The checkpoint {str(path)!r} is damaged or cannot be read: delete it to start from "
-            "the beginning."
-        ) from error
+    return savepoint.restored(like, savepoint.load(path, TRAINING, _lasting(asked)).leaves)
 
 
-def _name(place: tuple[Any, ...]) -> str:
-    return jax.tree_util.keystr(place, simple=True, separator=".")
+def _lasting(asked: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in asked.items() if name not in _FREE}

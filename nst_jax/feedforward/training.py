@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 from tqdm.auto import tqdm
 
-from nst_jax import images, interrupt
+from nst_jax import images, interrupt, savepoint
 from nst_jax._version import __version__
 from nst_jax.errors import InputError
 from nst_jax.feedforward import modelfile, tasks, train, transfer, transformer
@@ -88,9 +88,10 @@ def train_model(
     output = Path(output)
     if output.suffix != ".safetensors":
         raise InputError(f"Model files are .safetensors; {str(output)!r} is not.")
-    for place in (output, files.checkpoint, files.trace):
+    for place in (output, files.trace):
         if place is not None:
             check_place(place, overwrite=True)
+    kept = savepoint.find(files.checkpoint, resume=files.resume, what=train.TRAINING)
     recipe = Recipe(**options)
     crops = Crops(content, recipe.crop, recipe.seed)
     network = load_network(
@@ -115,8 +116,8 @@ def train_model(
         "base": str(base and os.path.basename(base)),
     }
     state = train.start(made.task)
-    if files.resume and files.checkpoint is not None and Path(files.checkpoint).exists():
-        state = train.load(files.checkpoint, state, asked)
+    if kept is not None:
+        state = train.load(kept, state, asked)
     recorder = _Recorder(files, made, crops, asked, int(state.step))
     bar = tqdm(
         total=recipe.steps, initial=int(state.step), disable=not progress, unit="step", desc="train"
