@@ -188,7 +188,8 @@ def _run_block(
         x = relu(x)
         if layer in heads:
             # Made again in the backward pass, not kept: 52 of 186 MB at 512 px.
-            x, found[layer] = beside(partial(_tapped, layer), x, (heads[layer], tap))
+            both: Any = beside(partial(_tapped, layer), x, (heads[layer], tap))
+            x, found[layer] = both
             if found.keys() == wanted:
                 return x, found
     return pool2x2(x, "max"), found
