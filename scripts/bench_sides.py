@@ -135,13 +135,19 @@ def _our_memory(
     fn, optimizer, _, data, rate = problem[:5]
     advance: Any = solvers.advance_jit
     program = advance.lower(fn, optimizer, state, data, rate, 1, capacity=64).compile()
+    found["program"] = _bytes(program)
+    found["temporaries"] = program.memory_analysis().temp_size_in_bytes
+    once = jax.jit(jax.value_and_grad(lambda x, data: fn(x, data)[0]))
+    found["evaluation"] = _bytes(once.lower(state.x, data).compile())
+    return found
+
+
+def _bytes(program: Any) -> int:
+    """Arguments, outputs and temporaries; donated arguments, which are outputs, count once."""
     needs = program.memory_analysis()
-    # Donated arguments are the outputs: counted once.
-    found["program"] = (
+    return (
         needs.argument_size_in_bytes
         + needs.output_size_in_bytes
         - needs.alias_size_in_bytes
         + needs.temp_size_in_bytes
     )
-    found["temporaries"] = needs.temp_size_in_bytes
-    return found

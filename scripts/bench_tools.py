@@ -65,7 +65,7 @@ def machine(threads: int) -> dict[str, str]:
         "cores": str(psutil.cpu_count(logical=False) or "?"),
         "threads used by each side": str(threads),
         "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
-        "system": platform.platform(terse=True),
+        "system": f"{platform.system()} {platform.machine()}",
         "busy with other work before the start": f"{psutil.cpu_percent(interval=2):.0f}%",
     }
 

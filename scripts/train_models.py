@@ -47,10 +47,11 @@ ADAIN: dict[str, Any] = {
 
 def files(folder: Path, every: int) -> Files:
     """Where a training keeps what it writes."""
+    checkpoint = folder / "checkpoint.safetensors"
     return Files(
-        checkpoint=folder / "checkpoint.safetensors",
+        checkpoint=checkpoint,
         checkpoint_every=every,
-        resume=True,
+        resume=checkpoint.exists(),
         trace=folder / "trace.jsonl",
         previews=folder / "previews",
         previews_every=every,
