@@ -1,9 +1,11 @@
-"""What a trained transformer reaches, against optimisation (Johnson et al. 2016, figure 5).
+"""What a trained model reaches, against optimisation (Johnson et al. 2016, figure 5).
 
     python scripts/compare_feedforward.py MODEL PICTURE... [--size 256] [--evaluations 200]
 
-For each picture and each of the model's styles that `nst_jax.samples` has: the objective that the
-model was trained on, of its result in one pass, and of optimisation after so many evaluations.
+For each picture and style (a transformer's own that `nst_jax.samples` has too; all of those for a
+model that takes any): the objective that the model was trained on, of its result in one pass, and
+of optimisation from the picture after so many evaluations. For AdaIN its content is the picture's
+features, not those that its decoder is given.
 """
 
 import argparse
@@ -31,34 +33,40 @@ def main() -> None:
     parser.add_argument("--evaluations", type=int, default=200)
     options = parser.parse_args()
     model = nst.load(options.model)
-    told = model.training
+    styles = [name for name in nst.samples.style_names() if name in (model.styles or (name,))]
     network = nst.load_network("vgg19-lite")
     at = [n for n in AT if n <= options.evaluations]
     print("| style | one pass | " + " | ".join(f"{n} evaluations" for n in at) + " |")
     print("|---|--:|" + "--:|" * len(at))
-    every = []
-    for style in (s for s in model.styles if s in nst.samples.style_names()):
-        rows = [
-            row(model, told, network, picture, style, options.size, at)
-            for picture in options.pictures
-        ]
-        every += rows
-        show(style, rows)
-    show("all", every)
+    every: dict[str, list[list[float]]] = {"total": [], "content": [], "style": []}
+    for style in styles:
+        found = [reached(model, network, p, style, options.size, at) for p in options.pictures]
+        show(style, geometric_mean([terms["total"] for terms in found]))
+        for name, rows in every.items():
+            rows += [terms[name] for terms in found]
+    show("all", geometric_mean(every["total"]))
+    starts = np.array(every["total"])[:, 1:2]
+    for name in ("content", "style"):
+        # A content loss may be zero: the plain mean.
+        show(f"all: {name} alone", (np.array(every[name]) / starts).mean(0))
 
 
-def row(
-    model: Any, told: Any, network: Any, picture: str, style: str, size: int, at: list[int]
-) -> list[float]:
-    """The objective of one pass, and after evaluations."""
+def reached(
+    model: Any, network: Any, picture: str, style: str, size: int, at: list[int]
+) -> dict[str, list[float]]:
+    """The objective and its terms, of one pass, and after evaluations."""
+    told = model.training
     weights = {k: told[k] for k in ("content_weight", "style_weight", "tv_weight")}
     layers = {k: told[k] for k in ("content_layers", "style_layers")}
+    statistic = "gram" if model.styles else "moments"
+    painting_path = nst.samples.path(style)
     result = nst.stylize(
         picture,
-        nst.samples.path(style),
+        painting_path,
         network=network,
         size=size,
         style_size=told["style_size"],
+        statistic=statistic,
         iterations=at[-1],
         progress=False,
         **weights,
@@ -66,23 +74,35 @@ def row(
     )
     content, painting = (
         images.read(source, size=side).rgb
-        for source, side in ((picture, size), (nst.samples.path(style), told["style_size"]))
+        for source, side in ((picture, size), (painting_path, told["style_size"]))
     )
-    spec = nst.Objective(tuple(told["content_layers"]), tuple(told["style_layers"]))
+    spec = nst.Objective(
+        tuple(told["content_layers"]), tuple(told["style_layers"]), statistic=statistic
+    )
     targets = nst.Targets(
         nst.content_targets(spec, network, content), nst.style_targets(spec, network, painting)
     )
-    image = jnp.asarray(model(content, style).image)
+    drawn = model(content, style if model.styles else painting)
     terms = nst.Weights(*weights.values(), **layers)
-    total, _ = nst.objective(spec, image, network, targets, terms)
-    totals = np.minimum.accumulate(result.losses["total"])
-    return [float(total), *(float(totals[np.searchsorted(result.evaluations, n)]) for n in at)]
+    _, once = nst.objective(spec, jnp.asarray(drawn.image), network, targets, terms)
+    # Of the best point so far, as the optimiser would give it.
+    totals = result.losses["total"]
+    best = [int(np.argmin(totals[: np.searchsorted(result.evaluations, n) + 1])) for n in at]
+    return {
+        name: [float(once[name]), *(float(result.losses[name][i]) for i in best)]
+        for name in ("total", "content", "style")
+    }
 
 
-def show(name: str, rows: list[list[float]]) -> None:
-    """Geometric means, relative to the start of optimisation."""
+def geometric_mean(rows: list[list[float]]) -> np.ndarray:
+    """Over pictures, relative to the start of optimisation."""
     means = np.exp(np.log(np.array(rows)).mean(0))
-    print(f"| {name} | " + " | ".join(f"{v / means[1]:.3f}" for v in means) + " |", flush=True)
+    return means / means[1]
+
+
+def show(name: str, values: np.ndarray) -> None:
+    """A row of the table."""
+    print(f"| {name} | " + " | ".join(f"{v:.3f}" for v in values) + " |", flush=True)
 
 
 if __name__ == "__main__":
