@@ -390,7 +390,10 @@ def test_the_module_is_the_command():
     assert re.fullmatch(r"nst-jax: argument COMMAND: invalid choice: 'stylise' .*\n", done.stderr)
 
 
-def test_a_result_is_not_lost_to_what_happens_meanwhile(tmp_path):
+def test_a_result_is_not_lost_to_what_happens_meanwhile(tmp_path, monkeypatch):
+    # Where the rescued go.
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
     class Result:
         def save(self, path, *, overwrite=True):
             if path.parent == tmp_path / "gone":
@@ -406,4 +409,5 @@ def test_a_result_is_not_lost_to_what_happens_meanwhile(tmp_path):
     with pytest.raises(InputError, match=r"gone\. The result is kept in (.*)out\.png\.") as error:
         stylize_command._save(Result(), tmp_path / "gone" / "out.png", force=False)
     kept = Path(str(error.value).split("kept in ")[1].removesuffix("."))
+    assert kept.parent.parent == tmp_path
     assert kept.read_bytes() == b"picture"
