@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import bench_feedforward
 import bench_large
 import bench_sweep
+import bench_time
 from bench_sides import Ours, Theirs, measure_memory, pictures
 from bench_tools import (
     ROOT,
@@ -40,6 +41,8 @@ from bench_tools import (
 )
 
 LITE = "vgg19-lite"
+# Of the samples, the pairs of time.
+CONTENTS, STYLES = ("cat", "coffee"), ("night", "autumn", "glass")
 EVAL_LIMITS = {256: 0.95, 512: 0.80}
 START_LIMITS = {"without": 12.0, "with": 6.0}
 PEERS = ("NCHW", "channels_last", "bf16")
@@ -275,6 +278,13 @@ def feedforward_section(args: argparse.Namespace) -> list[Row]:
     return bench_feedforward.feedforward_section(args, _on_cpu)
 
 
+def time_section(args: argparse.Namespace) -> list[Row]:
+    """Seconds to the loss with which PyTorch's loop ends."""
+    if not (weights := find_weights(args.weights)):
+        return [Row("time", "all", note=_absent(args.weights))]
+    return bench_time.time_section(args, weights, bool(find_spec("torch")))
+
+
 SECTIONS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "start": start_section,
     "memory": memory_section,
@@ -284,7 +294,10 @@ SECTIONS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "sweep": sweep_section,
     "feedforward": feedforward_section,
     "large": large_section,
+    "time": time_section,
 }
+# An hour and more on two cores.
+LONG = ("time",)
 
 
 def parse() -> argparse.Namespace:
@@ -298,12 +311,14 @@ def parse() -> argparse.Namespace:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--sections", type=partial(_list_of, str), default=[*SECTIONS], help="which, in order")
+    texts = partial(_list_of, str)
+    short = [name for name in SECTIONS if name not in LONG]
+    add("--sections", type=texts, default=short, help="which, in order; there is time, too")
     add("--sizes", type=numbers, default=[256, 512], help="of eval, pixels a side")
     add("--weights", default="vgg19", help="name or converted file, for both sides")
     add("--content", type=Path, default=samples / "cat.jpg")
     add("--style", type=Path, default=samples / "night.jpg")
-    add("--peers", type=partial(_list_of, str), default=[*PEERS], help="of eval")
+    add("--peers", type=texts, default=[*PEERS], help="of eval")
     add("--rounds", type=int, default=12, help="turns of each side in eval and lite")
     add("--chunk", type=int, default=2, help="evaluations a turn, at most 64")
     add("--warm-up", type=int, default=3, help="evaluations before the turns")
@@ -316,9 +331,20 @@ def parse() -> argparse.Namespace:
     add("--sweep-evaluations", type=int, default=20, help="of each lane")
     add("--sweep-rounds", type=int, default=3, help="turns of each side in sweep")
     add("--sweep-memory-size", type=int, default=192, help="of sweep's memory and devices")
-    add("--large-sizes", type=partial(_list_of, str), default=["512", "1024", "2048", "3840x2160"])
+    add("--large-sizes", type=texts, default=["512", "1024", "2048", "3840x2160"])
     add("--large-evaluations", type=int, default=2)
     add("--large-tile", type=int, help="side of the tiles of large; chosen if not given")
+    pairs = [f"{content}:{style}" for content in CONTENTS for style in STYLES]
+    add("--time-pairs", type=texts, default=pairs, help="CONTENT:STYLE,...: files, or samples")
+    add("--time-size", type=int, default=512, help="pixels a side")
+    add("--time-evaluations", type=int, default=500, help="of the peer, and at most of ours")
+    add(
+        "--time-ways",
+        type=lambda text: text.split(";"),
+        default=["gatys", "precondition=0.5", "precondition=1"],
+        help="OPTION=VALUE,...;...: variations of the preset gatys",
+    )
+    add("--time-folder", type=Path, help="keeps the curves of time, and what is finished")
     add("--feedforward-size", type=int, default=512, help="pixels a side")
     add("--threads", type=int, default=cores, help="processors that each side may use")
     add("--json", type=Path, metavar="FILE", help="write the result there, single samples too")

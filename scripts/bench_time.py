@@ -1,0 +1,118 @@
+"""Seconds to a loss: that with which PyTorch's classic loop ends, from the content picture.
+
+    python scripts/benchmark.py --sections time --time-size 512 --time-folder curves
+
+The peer's run of hundreds of evaluations is the long part: with a folder, what is finished is kept
+there, losses against seconds, and not run again.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from bench_sides import Theirs, pictures
+from bench_tools import Row
+
+LIMIT = 0.20
+
+
+def time_section(args: argparse.Namespace, weights: Path, has_torch: bool) -> list[Row]:
+    """Of every pair, each way's seconds to the peer's loss as a share of the peer's."""
+    if not has_torch:
+        return [Row("time", "all", note="the loss to reach is PyTorch's, which is not installed")]
+    shares: dict[str, list[float]] = {way: [] for way in args.time_ways}
+    compiling: dict[str, list[float]] = {way: [] for way in args.time_ways}
+    rows = []
+    for pair in args.time_pairs:
+        content, style = (_picture(name) for name in pair.split(":"))
+        one = argparse.Namespace(**vars(args) | {"content": content, "style": style})
+        name = f"{content.stem}-{style.stem}-{args.time_size}-{args.time_evaluations}"
+        theirs = _kept(args, f"{name}-PyTorch", lambda one=one: _theirs(one, weights))
+        aim, spent = min(theirs["losses"]), theirs["seconds"][-1]
+        rows.append(Row("time", f"{name}: PyTorch", spent, "s"))
+        for way in args.time_ways:
+            mine = _kept(
+                args,
+                f"{name}-{way}",
+                lambda one=one, way=way, aim=aim: _ours(one, weights, way, aim),
+            )
+            reached = mine["losses"][-1] <= aim
+            share = mine["seconds"][-1] / spent if reached else np.inf
+            note = f"{mine['evaluations']} evaluations" + ", not reached" * (not reached)
+            rows.append(Row("time", f"{name}: {way} / PyTorch", share, note=note))
+            shares[way].append(share)
+            compiling[way].append(mine["compiling"] / spent)
+    for way, found in shares.items():
+        note = f"compilation adds {np.median(compiling[way]):.3f}"
+        what = f"median of {len(found)} pairs: {way} / PyTorch"
+        rows.append(Row("time", what, float(np.median(found)), limit=LIMIT, note=note))
+    return rows
+
+
+def _picture(name: str) -> Path:
+    """A file, or one of the samples."""
+    from nst_jax import samples
+
+    return Path(name) if Path(name).suffix else samples.path(name)
+
+
+def _kept(args: argparse.Namespace, name: str, run: Any) -> dict[str, Any]:
+    """What `run` gives, or gave before."""
+    if args.time_folder is None:
+        return run()
+    args.time_folder.mkdir(parents=True, exist_ok=True)
+    path = args.time_folder / f"{name.replace(' ', '_').replace('/', '_')}.json"
+    if not path.exists():
+        path.write_text(json.dumps(run()))
+    return json.loads(path.read_text())
+
+
+def _theirs(args: argparse.Namespace, weights: Path) -> dict[str, Any]:
+    side = Theirs(args, args.time_size, weights)
+    began, seconds = time.perf_counter(), []
+    for _ in range(args.time_evaluations - 1):
+        side.run(1)
+        seconds.append(time.perf_counter() - began)
+    # The first evaluation warms up: it counts as much as the mean of the others.
+    first = seconds[-1] / len(seconds)
+    return {"losses": side.values, "seconds": [first, *(first + s for s in seconds)]}
+
+
+def _ours(args: argparse.Namespace, weights: Path, way: str, aim: float) -> dict[str, Any]:
+    """`stylize` with the preset gatys and the options of `way`, to the loss `aim`."""
+    from nst_jax import api
+
+    content, style = pictures(args, args.time_size)
+    seconds, losses = [], []
+
+    def follow(now: Any) -> bool:
+        seconds.append(time.perf_counter())
+        losses.append(float(now.rows.terms["total"].min()))
+        # At a coarse scale the loss is another.
+        return now.x.shape == content.shape and losses[-1] <= aim
+
+    options = {
+        "iterations": args.time_evaluations,
+        "size": None,
+        **(dict(part.split("=") for part in way.split(",")) if "=" in way else {}),
+    }
+    options = {k: json.loads(v) if isinstance(v, str) else v for k, v in options.items()}
+    result = api.stylize(
+        content,
+        style,
+        preset="gatys",
+        network=weights,
+        progress=False,
+        callback=follow,
+        **options,
+    )
+    offset = result.run_seconds - seconds[-1]
+    return {
+        "losses": losses,
+        "seconds": [s + offset for s in seconds],
+        "evaluations": int(result.evaluations[-1]),
+        "compiling": result.compile_seconds,
+    }
