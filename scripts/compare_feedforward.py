@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import nst_jax as nst
 from nst_jax import images
+from nst_jax.sheet import contact_sheet
 
 AT = (1, 10, 25, 50, 100, 200)
 
@@ -31,9 +32,21 @@ def main() -> None:
     parser.add_argument("pictures", nargs="+")
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--evaluations", type=int, default=200)
+    parser.add_argument("--sheet", type=Path, help="only draw, and lay the pictures out there")
     options = parser.parse_args()
     model = nst.load(options.model)
     styles = [name for name in nst.samples.style_names() if name in (model.styles or (name,))]
+    if options.sheet:
+        rows = [
+            [images.read(picture, size=options.size).rgb]
+            + [
+                model(picture, s if model.styles else nst.samples.path(s), size=options.size).image
+                for s in styles
+            ]
+            for picture in options.pictures
+        ]
+        contact_sheet(rows, columns=["", *styles]).save(options.sheet, quality=92)
+        return
     network = nst.load_network("vgg19-lite")
     at = [n for n in AT if n <= options.evaluations]
     print("| style | one pass | " + " | ".join(f"{n} evaluations" for n in at) + " |")

@@ -263,6 +263,27 @@ def test_the_packages_model_has_six_styles_and_tells_them_apart():
         assert min(np.abs(one - other).mean() for other in drawn[:i] + drawn[i + 1 :]) > 0.03
 
 
+def test_the_packages_model_for_any_style_takes_the_style_of_a_picture_it_has_not_seen():
+    model = nst.load("adain")
+    assert (ROOT / "weights" / "adain.safetensors").stat().st_size <= 3e6
+    photo = images.resize(nst.samples.content("cat"), (96, 128))
+    network = nst.load_network("vgg19-lite")
+    grey, light = model(photo, nst.samples.style("ink")).image.mean(-1), photo.mean(-1)
+    assert np.corrcoef(grey.ravel(), light.ravel())[0, 1] > 0.5
+
+    def apart(image, style):
+        """Of means and deviations at relu3_1, which the decoder is not given."""
+        found = [
+            nst.features(network, picture, ["relu3_1"])["relu3_1"] for picture in (image, style)
+        ]
+        (mean, deviation), (aim, spread) = [(f.mean((0, 1)), f.std((0, 1))) for f in found]
+        return float(np.square(mean - aim).sum() + np.square(deviation - spread).sum())
+
+    for name in ("night", "ink", "autumn"):
+        style = images.resize(nst.samples.style(name), (128, 128))
+        assert apart(model(photo, style).image, style) < 0.5 * apart(photo, style)
+
+
 # Not ffmpeg, but what it is given: a film is a file of raw frames of 32x24 pixels.
 FFMPEG = """
 import sys
