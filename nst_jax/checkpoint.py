@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import json
 import os
 from collections.abc import Mapping
 from functools import partial
@@ -69,13 +68,12 @@ def identity(request: Request) -> dict[str, Any]:
         del settings["iterations"]
     pictures = request.pictures._asdict()
     del pictures["sources"]
-    asked = {
+    return {
         "version": __version__,
         **settings,
         "network": request.network.digest,
         **{_CALLED.get(name, name): digest(value) for name, value in pictures.items()},
     }
-    return json.loads(json.dumps(asked))
 
 
 def digest(data: Any) -> str:

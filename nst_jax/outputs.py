@@ -46,6 +46,13 @@ class Outputs:
             value = getattr(self, name)
             if not (value is None or (isinstance(value, str | os.PathLike) and os.fspath(value))):
                 raise InputError(f"{name} is {value!r}, but must be a path.")
+        require_source(self.checkpoint, resume=self.resume)
+
+
+def require_source(checkpoint: Any, *, resume: bool) -> None:
+    """Raise `InputError` if there is no file named to go on from, before anything is loaded."""
+    if resume and checkpoint is None:
+        raise InputError("There is nothing to resume from: give checkpoint, a file, too.")
 
 
 OUTPUTS = tuple(f.name for f in fields(Outputs))

@@ -38,12 +38,9 @@ def find(path: str | os.PathLike | None, *, resume: bool, what: str) -> Path | N
         what: "run" or "training".
 
     Raises:
-        InputError: one that is not wanted; none, though it is to go on; a place that cannot be
-            written.
+        InputError: one that is not wanted; a place that cannot be written.
     """
     if path is None:
-        if resume:
-            raise InputError("There is nothing to resume from: give checkpoint, a file, too.")
         return None
     path = check_place(path, overwrite=True)
     if path.exists() and not resume:

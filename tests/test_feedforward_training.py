@@ -277,6 +277,7 @@ def test_train_writes_a_model_that_apply_takes(folder, capfd):
         ("photos", {"output": "m.pth"}, "Model files are .safetensors"),
         ("photos", {"base": "night.png"}, "cannot be read"),
         ("photos", {"checkpoint": "night.png", "resume": None}, "damaged or cannot be read"),
+        ("photos", {"resume": None}, "nothing to resume from"),
         ("photos", {"checkpoint": "night.png"}, "is there already: go on from it with resume"),
     ],
 )

@@ -26,6 +26,7 @@ from nst_jax.feedforward.transformer import Architecture
 from nst_jax.images import PictureSource
 from nst_jax.networks.load import load_network
 from nst_jax.networks.vgg import Network, Options, require_layers
+from nst_jax.outputs import require_source
 from nst_jax.writing import check_place
 
 _SEEN = 3  # training pictures in a preview
@@ -91,6 +92,7 @@ def train_model(
     for place in (output, files.trace):
         if place is not None:
             check_place(place, overwrite=True)
+    require_source(files.checkpoint, resume=files.resume)
     kept = savepoint.find(files.checkpoint, resume=files.resume, what=train.TRAINING)
     recipe = Recipe(**options)
     crops = Crops(content, recipe.crop, recipe.seed)
