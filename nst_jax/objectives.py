@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from nst_jax import losses, regions, statistics, tiling
 from nst_jax.choices import ADDITIVE, Normalization, Statistic
+from nst_jax.networks.layers import projected
 from nst_jax.networks.vgg import Network
 from nst_jax.ordering import beside, unit_branch, unit_pull
 from nst_jax.regions import Kept
@@ -111,9 +112,11 @@ def style_targets(
         spec = replace(spec, content_layers=())
         parts = _tiled(spec, layout, jnp.asarray(style), network, {}, guides)
         return {k: part.style for k, part in parts.items()}
-    given = Targets({}, {}, guides, None, directions).given
-    found = network(style, spec.style_layers)
-    return {k: statistics.measure(spec.statistic, f, given(k)) for k, f in found.items()}
+    # As the picture's own will be measured: what is equal then rounds alike.
+    alone = replace(spec, content_layers=(), unit_gradients=False)
+    targets = Targets({}, {}, guides, None, directions)
+    found = _whole(alone, jnp.asarray(style), network, targets)
+    return {layer: part.style for layer, part in found.items()}
 
 
 def random_directions(
@@ -231,14 +234,22 @@ def _whole(spec: Objective, image: Array, network: Network, targets: Targets) ->
 
 
 def _tap(
-    spec: Objective, given: dict[str, tuple[Any, Given]], layer: str, features: Array
+    spec: Objective,
+    given: dict[str, tuple[Any, Given]],
+    layer: str,
+    features: Array,
+    head: Array | None = None,
 ) -> tuple[Array, _Found]:
     """Of a layer's features: those to go on with, and what the losses need."""
+    if head is not None and spec.unit_gradients:
+        # The gradients of sum 1 are those of the features proper.
+        return features, _tap(spec, given, layer, projected(features, head))[1]
     error = error_handle = style = style_handle = None
     target, more = given[layer]
+    more = more._replace(head=head)
     if layer in spec.content_layers:
         features, own, error_handle = _branch(spec, features)
-        error = losses.squared_error(own, target)
+        error = losses.squared_error(projected(own, head), target)
     if layer in spec.style_layers:
         measure = partial(statistics.measure, spec.statistic)
         further, own, style_handle = _branch(spec, features)
@@ -278,15 +289,20 @@ def _tiled(
 
 
 def _measure(
-    spec: Objective, layer: str, features: Array, maps: tiling.Maps, own: Float[Array, "h w"]
+    spec: Objective,
+    layer: str,
+    features: Array,
+    head: Array | None,
+    maps: tiling.Maps,
+    own: Float[Array, "h w"],
 ) -> _Found:
     """A tile's part of these sums."""
     error = style = None
     if maps.target is not None:
-        error = losses.squared_error(features, maps.target, own)
+        error = losses.squared_error(projected(features, head), maps.target, own)
     if layer in spec.style_layers:
         weights = [own] if maps.guides is None else [own * guide for guide in maps.guides]
-        style = statistics.weighted(spec.statistic, features, weights)
+        style = statistics.weighted(spec.statistic, features, weights, Given(head=head))
     return _Found(error, style)
 
 

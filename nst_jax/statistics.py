@@ -10,6 +10,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from nst_jax.choices import Statistic
+from nst_jax.networks.layers import projected
 from nst_jax.typing import AnyArray
 
 _PARTS = 256
@@ -121,11 +122,13 @@ class Given(NamedTuple):
     """What a statistic of one layer needs besides features.
 
     `guides` (r, h, w) say by how much each position counts in each region (`regions.at_layers`),
-    `directions` (c, d) along which features are projected.
+    `directions` (c, d) along which features are projected. With a `head` (i, c) the features are
+    activations (h, w, i) times this.
     """
 
     guides: Float[AnyArray, "r h w"] | None = None
     directions: Float[AnyArray, "c d"] | None = None
+    head: Float[AnyArray, "i c"] | None = None
 
 
 def measure(statistic: Statistic, features: Float[AnyArray, "h w c"], given: Given) -> Any:
@@ -134,41 +137,49 @@ def measure(statistic: Statistic, features: Float[AnyArray, "h w c"], given: Giv
     Args:
         statistic: `"gram"`: `gram`; `"moments"`: `moments`; `"wasserstein"`: `products`;
             `"histogram"` and `"sliced"`: `quantiles` of the feature maps, or along directions.
-        features: F.
-        given: guides and directions.
+        features: F, or activations.
+        given: guides, directions and head.
     """
     if given.guides is None:
-        return _function(statistic, given.directions)(features, None)
+        return _function(statistic, given)(features, None)
     weights = [guide / guide.sum() for guide in given.guides]
-    return weighted(statistic, features, weights, given.directions)
+    return weighted(statistic, features, weights, given)
 
 
 def weighted(
     statistic: Statistic,
     features: Float[AnyArray, "h w c"],
     weights: Iterable[Float[AnyArray, "h w"]],
-    directions: Float[AnyArray, "c d"] | None = None,
+    given: Given,
 ) -> Any:
     """A statistic by each of several weights of the positions, with a leading axis.
 
     Those of `choices.ADDITIVE` are linear in the weights: those of a picture's parts add up to the
     whole's.
     """
-    function = _function(statistic, directions)
+    function = _function(statistic, given)
     each = [function(features, one) for one in weights]
     return jax.tree.map(lambda *values: jnp.stack(values), *each)
 
 
-def _function(statistic: Statistic, directions: AnyArray | None) -> Callable[..., Any]:
-    match statistic:
-        case "gram":
-            return gram
-        case "moments":
-            return moments
-        case "wasserstein":
-            return products
-        case "histogram" | "sliced":
-            return partial(quantiles, directions=directions)
+def _function(statistic: Statistic, given: Given) -> Callable[..., Any]:
+    sorting = partial(quantiles, directions=given.directions)
+    function: Callable[..., Any] = {
+        "gram": gram,
+        "moments": moments,
+        "wasserstein": products,
+        "histogram": sorting,
+        "sliced": sorting,
+    }[statistic]
+    head = given.head
+    if head is None:
+        return function
+    if function is gram:
+        # (F R)^T F R = R^T (F^T F) R, with the head's products no longer one for each position.
+        return lambda x, weights: _product(
+            "ia,ib->ab", head, _product("ij,jb->ib", gram(x, weights), head)
+        )
+    return lambda x, weights: function(projected(x, head), weights)
 
 
 def _product(indices: str, a: AnyArray, b: AnyArray) -> Array:

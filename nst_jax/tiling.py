@@ -37,9 +37,10 @@ class Maps(NamedTuple):
     guides: Float[AnyArray, "r h w"] | None = None
 
 
-# Of a layer's name and features in a window, the window's part of the layer's maps, and which
-# positions are the tile's own (1, else 0): a pytree of sums over these.
-Measure = Callable[[str, Array, Maps, Float[Array, "h w"]], Any]
+# Of a layer's name and features in a window, perhaps still without their linear head, that head,
+# the window's part of the layer's maps, and which positions are the tile's own (1, else 0): a
+# pytree of sums over these.
+Measure = Callable[[str, Array, Array | None, Maps, Float[Array, "h w"]], Any]
 
 
 @dataclass(frozen=True)
@@ -200,11 +201,17 @@ def _of_window(layout, measure, window, *, network, maps, place):
     return network(window, layout.layers, Partial(partial(_tap, measure), here))
 
 
-def _tap(measure: Measure, here: dict[str, Any], layer: str, features: Array) -> tuple[Array, Any]:
-    def own(features: Array, given: tuple[Maps, Array]) -> Any:
+def _tap(
+    measure: Measure,
+    here: dict[str, Any],
+    layer: str,
+    features: Array,
+    head: Array | None = None,
+) -> tuple[Array, Any]:
+    def own(features: Array, given: tuple[Array | None, Maps, Array]) -> Any:
         return measure(layer, features, *given)
 
-    return beside(own, features, here[layer])
+    return beside(own, features, (head, *here[layer]))
 
 
 def _maps_at(layout: Layout, maps: Maps, place: Array, stride: int) -> Maps:

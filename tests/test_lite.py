@@ -2,19 +2,33 @@
 
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
+from jax.tree_util import Partial
 
+from nst_jax import tiling
+from nst_jax.choices import ADDITIVE, Statistic
 from nst_jax.errors import InputError
 from nst_jax.networks import weightfile
 from nst_jax.networks.lite import BLOCKS, WIDTHS, Lite
 from nst_jax.networks.load import load_network
-from nst_jax.networks.vgg import Network, Options
+from nst_jax.networks.vgg import Network, Options, keep
+from nst_jax.objectives import (
+    Objective,
+    Targets,
+    Weights,
+    content_targets,
+    objective,
+    random_directions,
+    style_targets,
+)
 
 FILE = Path(__file__).parents[1] / "weights" / "vgg19-lite.safetensors"
 LAYERS = tuple(WIDTHS)
@@ -101,7 +115,67 @@ def test_nothing_past_the_last_layer_is_computed(network, picture):
     program = jax.make_jaxpr(lambda n, x: n(x, ("relu1_1",)))(network, picture)
     assert not re.search("reduce_max|conv_general", str(program))
     deep = str(jax.make_jaxpr(lambda n, x: n(x, ("relu3_1",)))(network, picture))
-    assert deep.count("= conv_general_dilated") == 4  # conv1_1 is a matrix product
+    found = [network.convs[f"conv{b}"] for b in ("1_2", "2_1", "2_2", "3_1")]
+    # conv1_1 is a matrix product, and so are convolutions by Winograd.
+    assert deep.count("= conv_general_dilated") == sum(not conv.winograd for conv in found)
+
+
+@jax.tree_util.register_dataclass
+@dataclass
+class Opened:
+    """A network that shows its taps the features themselves, with no heads."""
+
+    network: Lite
+
+    name = property(lambda self: self.network.name)
+    digest = property(lambda self: self.network.digest)
+    widths = property(lambda self: self.network.widths)
+    strides = property(lambda self: self.network.strides)
+    margins = property(lambda self: self.network.margins)
+
+    def __call__(self, image, layers, tap=keep):
+        def without(layer, x, head):
+            return x, tap(layer, x @ head)[1]
+
+        return self.network(image, layers, Partial(without))
+
+
+SHALLOW = {"content_layers": ("relu2_1",), "style_layers": ("relu1_1", "relu2_1"), "tile": 16}
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        *(Objective(statistic=statistic) for statistic in get_args(Statistic)),
+        Objective(unit_gradients=True),
+        *(Objective(statistic=statistic, **SHALLOW) for statistic in ADDITIVE),
+    ],
+    ids=repr,
+)
+def test_objective_is_that_of_the_features(network, picture, spec):
+    content, style = picture, picture[::-1, :40] ** 2
+    layers = dict.fromkeys(spec.layers, 1.0)
+    weights = Weights(1.0, 1e3, 0.0, layers, layers)
+    tiled = tiling.layout(spec.tile, network, spec.layers, *content.shape[:2])
+    assert (tiled is not None) == (spec.tile > 0)
+
+    def found(network):
+        directions = random_directions(spec, network, jax.random.key(0))
+        targets = Targets(
+            content_targets(spec, network, content),
+            style_targets(spec, network, style, directions=directions),
+            directions=directions,
+        )
+
+        def value(x):
+            return objective(spec, x, network, targets, weights)[0]
+
+        return jax.jit(jax.value_and_grad(value))(content * 0.9)
+
+    (ours, gradient), (expected, expected_gradient) = found(network), found(Opened(network))
+    np.testing.assert_allclose(ours, expected, rtol=1e-5)
+    difference = np.linalg.norm(gradient - expected_gradient)
+    assert difference < 1e-4 * np.linalg.norm(expected_gradient)
 
 
 def test_is_a_network(network):

@@ -112,14 +112,15 @@ def test_wide_layers_take_winograd_where_it_pays(rng, monkeypatch):
     bias = rng.normal(size=256).astype(np.float32)
     x = jnp.asarray(rng.normal(size=(7, 6, 128)), jnp.float32)
     expected = np.asarray(plain_convolution(jnp.asarray(kernel))(x)) + bias
-    assert winograd.pays(kernel) == (jax.default_backend() == "cpu")
-    assert not winograd.pays(kernel[:, :, :64])
+    assert winograd.pays(kernel, 4) == (jax.default_backend() == "cpu")
+    assert not winograd.pays(kernel, 2)
+    assert not winograd.pays(kernel[:, :, :16], 4)
     for pays in (True, False):
-        monkeypatch.setattr(winograd, "pays", lambda kernel, pays=pays: pays)
-        conv = FrozenConv(kernel, bias)
+        monkeypatch.setattr(winograd, "pays", lambda kernel, stride, pays=pays: pays)
+        conv = FrozenConv(kernel, bias, stride=4)
         assert conv.winograd == pays
         assert relative_error(conv(x), expected) < 3e-6
-        assert not FrozenConv(kernel, bias, "bfloat16").winograd
+        assert not FrozenConv(kernel, bias, "bfloat16", stride=4).winograd
 
 
 def test_pooling_by_hand():

@@ -39,7 +39,7 @@ def convolutions():
     found, depth = [], 3
     for block, (count, width) in enumerate(zip(ARCHITECTURES["vgg19"], WIDTHS, strict=True)):
         for _ in range(count if block < 4 else 1):
-            wide = depth * width >= winograd._MIN_CHANNELS
+            wide = winograd.pays(np.empty((3, 3, depth, width)), 2**block)
             found.append(Layer(depth, width, SIDE // 2**block, wide))
             depth = width
     return found

@@ -32,6 +32,18 @@ def spd(rng, size, least=1e-3):
     return (turn * np.geomspace(least, 1, size)) @ turn.T * 7.0
 
 
+@pytest.mark.parametrize("guided", [False, True])
+@pytest.mark.parametrize("statistic", ["gram", *OTHERS])
+def test_a_head_is_a_product_of_every_position(rng, statistic, guided):
+    x, head = normal(rng, 5, 6), rng.normal(size=(4, 4)).astype(np.float32)
+    guides = rng.uniform(size=(2, 5, 6)).astype(np.float32) if guided else None
+    directions = spd(rng, 4).astype(np.float32) if statistic == "sliced" else None
+    found = measure(statistic, x, Given(guides, directions, head))
+    expected = measure(statistic, x @ head, Given(guides, directions))
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-4 * np.abs(b).max())
+
+
 def test_moments_and_products_by_hand(rng):
     features = normal(rng, 5, 6)
     weights = rng.dirichlet(np.ones(30)).reshape(5, 6).astype(np.float32)

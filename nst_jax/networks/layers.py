@@ -99,12 +99,13 @@ def conv3x3_of_few(
 
 
 class FrozenConv(nnx.Module):
-    """A 3x3 convolution with frozen weights, in the form that is fastest for its width here.
+    """A 3x3 convolution with frozen weights, in the form that is best for its size here.
 
     Args:
         kernel: HWIO; kept as it is with its adjoint beside it, or as Winograd's transform.
         bias: one for each output.
         precision: of the activations; below float32 Winograd's transforms are too coarse.
+        stride: the picture's pixels per position.
     """
 
     def __init__(
@@ -112,10 +113,12 @@ class FrozenConv(nnx.Module):
         kernel: Float[AnyArray, "3 3 i o"],
         bias: Float[AnyArray, " o"],
         precision: Precision = "float32",
+        *,
+        stride: int,
     ):
         self.precision: Precision = precision
         self.bias = nnx.Param(jnp.asarray(bias, jnp.float32))
-        self.winograd = precision != "bfloat16" and winograd.pays(kernel)
+        self.winograd = precision != "bfloat16" and winograd.pays(kernel, stride)
         if self.winograd:
             self.kernel = nnx.Param(jnp.asarray(winograd.transformed(kernel)))
         else:
@@ -132,6 +135,15 @@ class FrozenConv(nnx.Module):
         else:
             y = cast(Array, conv3x3(x, kernel, self.kernel_adjoint[...], self.precision))
         return y + self.bias[...].astype(y.dtype)[None, None]
+
+
+def projected(
+    x: Float[AnyArray, "*positions i"], head: Float[AnyArray, "i o"] | None
+) -> Float[Array, "*positions o"]:
+    """Activations times a linear head, in their own dtype; as they are without one."""
+    if head is None:
+        return jnp.asarray(x)
+    return jnp.dot(x, head.astype(x.dtype), precision=lax.Precision.HIGHEST)
 
 
 @jax.custom_vjp

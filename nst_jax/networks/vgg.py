@@ -1,7 +1,7 @@
 """VGG19 and VGG16 (Simonyan & Zisserman 2014) as feature extractors with named layers."""
 
 import difflib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
@@ -17,6 +17,7 @@ from nst_jax.networks.layers import (
     FrozenConv,
     activation_dtype,
     pool2x2,
+    projected,
     relu,
     rematerialized,
     with_padding,
@@ -24,14 +25,26 @@ from nst_jax.networks.layers import (
 from nst_jax.networks.weightfile import ARCHITECTURES, Preprocessing
 from nst_jax.typing import AnyArray
 
-# Of a layer's name and activations: those to go on with, and what to give back for the layer.
-Tap = Callable[[str, Array], tuple[Array, Any]]
+
+@runtime_checkable
+class Tap(Protocol):
+    """Of a layer's name and activations: those to go on with, and what to give back for the layer.
+
+    Where the layer's features are not the activations themselves but these times a matrix, that is
+    the `head`: statistics may be cheaper to make of the activations first.
+    """
+
+    def __call__(
+        self, layer: str, x: Array, head: Float[Array, "i o"] | None = None, /
+    ) -> tuple[Array, Any]:
+        """What to go on with, and what to give back."""
+        ...
 
 
-def keep(layer: str, x: Array) -> tuple[Array, Array]:
-    """The tap that gives back the activations themselves."""
+def keep(layer: str, x: Array, head: Float[Array, "i o"] | None = None) -> tuple[Array, Array]:
+    """The tap that gives back the features themselves."""
     del layer
-    return x, x
+    return x, projected(x, head)
 
 
 @runtime_checkable
@@ -123,6 +136,7 @@ class VGG(nnx.Module):
                     weights[f"conv{b}_{i}.kernel"],
                     weights[f"conv{b}_{i}.bias"],
                     self.options.precision,
+                    stride=2 ** (b - 1),
                 )
                 for i in range(1, count + 1)
                 if f"conv{b}_{i}" in self.layers

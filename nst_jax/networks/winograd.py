@@ -20,10 +20,12 @@ _ROOT = np.sqrt(2)
 _POINTS = np.array([0, _ROOT, -_ROOT, 1 / _ROOT, -1 / _ROOT])  # and infinity, the last
 _RECIPROCAL = [5, 3, 4, 1, 2, 0]
 
-# Multiplications outweigh the transforms above this many, measured on two x86 cores at 16 to
-# 256 px a side: 1.9 times as fast at 256x256 channels, 2.4 at 512x512, 1.2 at 128x128, where the
-# transformed picture would need too much memory.
-_MIN_CHANNELS = 128 * 256
+# Multiplications outweigh the transforms above this many, measured on two x86 cores, value and
+# gradient: 1.4 times as fast at 64 to 128 channels, 1.7 at 128 to 128, 1.9 at 256 to 256, 2.4 at
+# 512 to 512; 0.9 at 48 to 64.
+_MIN_CHANNELS = 64 * 128
+# At full and half resolution the transformed picture would need too much memory.
+_MIN_STRIDE = 4
 
 
 def _matrices() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -53,10 +55,16 @@ _A, _B, _G = _matrices()
 _A_BACK, _B_BACK = _backward_matrices()
 
 
-def pays(kernel: Float[AnyArray, "3 3 i o"]) -> bool:
-    """Whether this is the faster way here: on CPUs, for wide layers; others have their own."""
+def pays(kernel: Float[AnyArray, "3 3 i o"], stride: int) -> bool:
+    """Whether this is the better way here: on CPUs, for wide layers; others have their own.
+
+    Args:
+        kernel: HWIO.
+        stride: the picture's pixels per position of the layer.
+    """
     _, _, inputs, outputs = kernel.shape
-    return jax.default_backend() == "cpu" and inputs * outputs >= _MIN_CHANNELS
+    wide = inputs * outputs >= _MIN_CHANNELS and stride >= _MIN_STRIDE
+    return wide and jax.default_backend() == "cpu"
 
 
 def transformed(kernel: Float[AnyArray, "3 3 i o"]) -> Float[np.ndarray, "36 i o"]:
