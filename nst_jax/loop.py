@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 import jax
@@ -48,7 +49,7 @@ class Outcome:
     """The best point found, and how it went.
 
     `state` is the solver's, with all lanes: the last where the run ended at its limit or on a
-    plateau.
+    plateau; None where nobody goes on from it.
     """
 
     x: Array
@@ -56,7 +57,7 @@ class Outcome:
     status: Status
     compile_seconds: float
     run_seconds: float
-    state: solvers.State
+    state: solvers.State | None
 
     @property
     def losses(self) -> dict[str, Float[np.ndarray, " n"]]:
@@ -140,6 +141,20 @@ def run(
         keep=keep,
         keep_every=keep_every,
     )[0]
+
+
+def lowered(
+    fn: solvers.Function,
+    optimizer: solvers.Optimizer,
+    x: Float[Array, "..."],
+    args: Any,
+    learning_rate: float | Ramp,
+) -> jax.stages.Lowered:
+    """The program that `run` will ask for; once compiled, `run` finds it in JAX's cache."""
+    state = jax.eval_shape(partial(solvers.start, optimizer), x)
+    return solvers.advance_jit.lower(
+        fn, optimizer, state, args, learning_rate, state.evaluations, capacity=_CAPACITY
+    )
 
 
 def run_lanes(

@@ -6,7 +6,9 @@ size is a pyramid of one scale.
 """
 
 import math
+import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
@@ -65,7 +67,8 @@ def run(
 
     Adam's moments go on, resized; L-BFGS starts anew, since its curvature belongs to the old grid.
     A plateau ends a scale, everything else the run. Evaluations are counted through all scales.
-    After Ctrl-C before a scale's first evaluation there is what the scale before came to.
+    After Ctrl-C before a scale's first evaluation there is what the scale before came to. The next
+    scale is made ready before one is drawn, and its loop compiled meanwhile.
 
     Args:
         request: what is to be drawn, at its last size.
@@ -80,11 +83,15 @@ def run(
     """
     plan, drawn = scales(request), None
     earlier, carried = position or ((), None)
+    problem = _problem(request, plan[len(earlier)])
     while True:
+        later = plan[len(earlier) + 1 :]
         try:
-            problem, outcome = _draw(
+            ahead = _ahead(_problem(request, later[0])) if later else None
+            outcome = _draw(
                 request,
                 plan,
+                problem,
                 earlier,
                 carried,
                 report=report,
@@ -92,29 +99,63 @@ def run(
                 keep=keep and _with_position(keep, earlier),
                 keep_every=keep_every,
             )
+            earlier = (*earlier, outcome.rows)
+            whole = replace(outcome, rows=joined(earlier), state=None)
+            drawn = Drawn(problem, whole, _used(plan, earlier))
+            if ahead is None or outcome.status not in ("finished", "plateau"):
+                return drawn
+            carried = _handed_on(outcome, problem.optimizer, later[0])
+            del outcome  # the next scale needs the memory of its curvature pairs
+            carried = _when_compiled(ahead, carried)
+            problem = ahead.problem
         except KeyboardInterrupt:
             if drawn is None:
                 raise
             return drawn._replace(outcome=replace(drawn.outcome, status="interrupted"))
-        earlier = (*earlier, outcome.rows)
-        drawn = Drawn(problem, replace(outcome, rows=joined(earlier)), _used(plan, earlier))
-        if len(earlier) == len(plan) or outcome.status not in ("finished", "plateau"):
-            return drawn
-        carried = _handed_on(outcome, problem.optimizer, plan[len(earlier)])
+
+
+def _problem(request: Request, scale: Scale) -> Problem:
+    return request.at(scale, total(request)).problem()
+
+
+class _Ahead(NamedTuple):
+    """The next scale's problem; its program will then be in JAX's cache of compiled ones."""
+
+    problem: Problem
+    compiled: Future
+
+
+def _ahead(problem: Problem) -> _Ahead:
+    """A problem whose program is being compiled in a thread; a process that ends waits for it."""
+    fn, optimizer, x, args, learning_rate, *_ = problem
+    # Traced here: settings like jax.default_device hold for a thread, and are part of the program.
+    lowered = loop.lowered(fn, optimizer, x, args, learning_rate)
+    pool = ThreadPoolExecutor(1)
+    compiled = pool.submit(lowered.compile)
+    pool.shutdown(wait=False)
+    return _Ahead(problem, compiled)
+
+
+def _when_compiled(ahead: _Ahead, carried: loop.Carried) -> loop.Carried:
+    """Wait for the next scale's program, and count the wait."""
+    began = time.perf_counter()
+    ahead.compiled.result()
+    waited = time.perf_counter() - began
+    return carried._replace(compile_seconds=carried.compile_seconds + waited)
 
 
 def _draw(
     request: Request,
     plan: Sequence[Scale],
+    problem: Problem,
     earlier: Sequence[Rows],
     carried: loop.Carried | None,
     *,
     report: Callable | None,
     **options: Any,
-) -> tuple[Problem, loop.Outcome]:
+) -> loop.Outcome:
     """One scale, after `earlier` ones."""
     settings, scale = request.settings, plan[len(earlier)]
-    problem = request.at(scale, total(request)).problem()
     done = int(earlier[-1].evaluations[-1]) if earlier else 0
     reports = _Reports(report, problem)
     outcome = loop.run(
@@ -131,7 +172,7 @@ def _draw(
     )
     if reports.stop and len(earlier) < len(plan) - 1:
         outcome = replace(outcome, status="stopped")
-    return problem, outcome
+    return outcome
 
 
 def _used(plan: Sequence[Scale], rows: Sequence[Rows]) -> tuple[Scale, ...]:
@@ -163,9 +204,10 @@ def _handed_on(outcome: loop.Outcome, optimizer: solvers.Optimizer, scale: Scale
     """The best point, the count and what the optimiser may keep, on the next scale's grid."""
     shape = (scale.height, scale.width, *outcome.x.shape[2:])
     x = jax.image.resize(outcome.x, shape, "cubic")
-    state = solvers.start_jit(optimizer, x)._replace(evaluations=outcome.state.evaluations)
+    last = cast(solvers.State, outcome.state)
+    state = solvers.start_jit(optimizer, x)._replace(evaluations=last.evaluations)
     if optimizer.method == "adam":
-        state = state._replace(optimizer=_resized_moments(outcome.state.optimizer, x.shape))
+        state = state._replace(optimizer=_resized_moments(last.optimizer, x.shape))
     return loop.Carried(state, None, outcome.compile_seconds, outcome.run_seconds)
 
 

@@ -1,5 +1,7 @@
 """Coarse to fine: sizes, counts, what is handed on; what comes of it where runs end early."""
 
+import threading
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -143,6 +145,37 @@ def test_ctrl_c_between_two_scales_gives_what_there_is(monkeypatch):
     monkeypatch.setattr(loop, "run", interrupted)
     result = stylize(min_size=22, coarse_iterations=6, optimizer="adam")
     assert (result.status, result.scales) == ("interrupted", ((14, 23, 6),))
+    assert result.image.shape == CONTENT.shape
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"optimizer": "lbfgs"}, {"optimizer": "lbfgs-zoom"}, {"optimizer": "adam", "average": 0.9}],
+    ids=repr,
+)
+def test_the_next_scale_is_compiled_while_one_is_drawn(caplog, options):
+    solvers.advance_jit.clear_cache()
+    with caplog.at_level("DEBUG", logger="jax._src.dispatch"):
+        stylize(min_size=22, coarse_iterations=2, iterations=2, **options)
+    done = "Finished XLA compilation of jit(advance_jit)"
+    threads = [r.thread for r in caplog.records if r.getMessage().startswith(done)]
+    # Each once: the run found what another thread had compiled.
+    assert len(threads) == 2
+    assert threads.count(threading.get_ident()) == 1
+
+
+def test_ctrl_c_while_a_scale_is_made_ready_gives_what_there_is(monkeypatch):
+    problem, calls = pyramid._problem, []
+
+    def interrupted(*args):
+        calls.append(args)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return problem(*args)
+
+    monkeypatch.setattr(pyramid, "_problem", interrupted)
+    result = stylize(min_size=16, coarse_iterations=6, optimizer="adam")
+    assert (result.status, len(result.scales)) == ("interrupted", 1)
     assert result.image.shape == CONTENT.shape
 
 
