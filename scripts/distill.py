@@ -32,7 +32,7 @@ IMPORTANCE = {
     "relu1_1": (0.5, 0.2),
     "relu2_1": (0.5, 0.5),
     "relu3_1": (0.5, 0.5),
-    "relu4_1": (1.0, 1.5),
+    "relu4_1": (1.0, 2.5),
     "relu4_2": (0.5, 0.0),
     "relu5_1": (0.25, 0.25),
 }
@@ -253,6 +253,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("--checkpoint", type=Path, help="default: the output with suffix .pt")
     p.add_argument("--trace", type=Path, help="JSON lines; default: the output with suffix .jsonl")
     p.add_argument("--resume", action="store_true", help="go on from the checkpoint if it is there")
+    p.add_argument("--model", type=Path, help="checkpoint of a run, to begin with its student")
     p.add_argument("--minutes", type=float, default=75.0, help="length of the run")
     p.add_argument("--steps", type=int, default=0, help="length in steps instead of minutes")
     p.add_argument("--seed", type=int, default=0)
@@ -262,7 +263,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
     p.add_argument("--refresh", type=int, default=8, help="steps between new pictures")
     p.add_argument("--own", type=int, default=4, help="of the student's own making at a time")
-    p.add_argument("--widths", default="32,24 48,48 128,128 256,256 256", help="of the blocks")
+    p.add_argument("--widths", default="16,16 48,64 128,128 384,128 128", help="of the blocks")
     args = p.parse_args(argv)
     args.checkpoint = args.checkpoint or args.output.with_suffix(".pt")
     args.trace = args.trace or args.output.with_suffix(".jsonl")
@@ -349,7 +350,11 @@ def main(argv: list[str] | None = None) -> None:
         teacher.measure(pictures.clean.to(device))
         start = np.random.default_rng(args.seed)
         crops = [sample(pictures.photos, pictures.paintings, args.size, start) for _ in range(128)]
-        initialise(run.student, teacher, torch.from_numpy(np.stack(crops)).to(device))
+        model = None
+        if args.model:
+            state = torch.load(args.model, map_location=device, weights_only=True)["average"]
+            model = Student.of(state).to(device)
+        initialise(run.student, teacher, torch.from_numpy(np.stack(crops)).to(device), model)
         run.average.load_state_dict(run.student.state_dict())
     parameters = sum(p.numel() for p in run.student.parameters())
     report("start", held_out=pictures.held_out, parameters=parameters)

@@ -4,6 +4,9 @@ Each convolution of the student imitates one of the teacher's: as many of its ch
 student is wide, those that explain the others best. The kernel is the ridge regression of their
 values before the nonlinearity on patches of what the student has computed so far, the heads that
 of the teacher's features on the student's. (As channel pruning does: He, Zhang & Sun 2017.)
+
+Or a start from a student of other widths: what has the same shape is taken over, and a convolution
+that has its outputs, but other inputs, is fitted to them.
 """
 
 import torch
@@ -64,20 +67,34 @@ def fit_head(student: Student, layer: str, x: torch.Tensor, target: torch.Tensor
 
 
 @torch.no_grad()
-def initialise(student: Student, teacher, pictures: torch.Tensor) -> None:
-    """Fit all kernels to the teacher on some pictures (b, 3, s, s); float32."""
+def initialise(
+    student: Student, teacher, pictures: torch.Tensor, model: Student | None = None
+) -> None:
+    """Fit all kernels to the teacher on some pictures (b, 3, s, s), or to another student."""
     imitated = {k: IMITATED.get(k, k.replace("conv", "relu")) for k in student.trunk}
     mean = MEAN.to(pictures.device)
     truth = teacher(pictures, tuple(imitated.values()), linear=True)
     x, block = (pictures - mean) * 4, "1"
+    known = {} if model is None else model.convs()
+    heads = {} if model is None else model.head_weights()
+    modelled = x
     for name, conv in student.convs().items():
         if name[4] != block:
-            block, x = name[4], F.max_pool2d(x, 2)
-        target = truth[imitated[name]]
-        samples = positions(target.relu())
-        channels = choose(samples[torch.randperm(len(samples))[:SAMPLES]], conv.out_channels)
-        fit(conv, x, target[:, channels])
-        x = conv(x).relu()
+            block, x, modelled = name[4], F.max_pool2d(x, 2), F.max_pool2d(modelled, 2)
+        old, target = known.get(name), truth[imitated[name]]
+        if old is not None:
+            modelled = old(modelled)
+        if old is not None and old.weight.shape == conv.weight.shape:
+            conv.load_state_dict(old.state_dict())
+        elif old is not None and old.out_channels == conv.out_channels:
+            fit(conv, x, modelled)
+        else:
+            samples = positions(target.relu())
+            channels = choose(samples[torch.randperm(len(samples))[:SAMPLES]], conv.out_channels)
+            fit(conv, x, target[:, channels])
+        x, modelled = conv(x).relu(), modelled if old is None else modelled.relu()
         layer = name.replace("conv", "relu")
-        if layer in LAYERS:
+        if layer in heads and heads[layer].shape == student.head_weights()[layer].shape:
+            student.head_weights()[layer].copy_(heads[layer])
+        elif layer in LAYERS:
             fit_head(student, layer, x, truth[layer].relu())

@@ -27,9 +27,9 @@ def gram(features: torch.Tensor) -> torch.Tensor:
 
 
 class Student(nn.Module):
-    """VGG19 at half its width and with fewer convolutions, a linear head at each layer.
+    """VGG19 narrower and with fewer convolutions, a linear head at each layer.
 
-    `widths` are the channels of the convolutions, block by block: "32,24 48,48 128,128 ...".
+    `widths` are the channels of the convolutions, block by block: "24 48,64 128,128 ...".
     The heads predict the teacher's features, all channels.
     """
 
@@ -45,6 +45,17 @@ class Student(nn.Module):
         self.heads = nn.ModuleDict(
             {k: nn.Conv2d(width, TEACHER_WIDTHS[k], 1, bias=False) for k, width in heads.items()}
         )
+
+    @classmethod
+    def of(cls, state: dict[str, torch.Tensor]) -> "Student":
+        """The student that a state was taken from."""
+        blocks: dict[str, list[str]] = {}
+        for key, value in state.items():
+            if key.startswith("trunk.") and key.endswith(".weight"):
+                blocks.setdefault(key[len("trunk.conv")], []).append(str(len(value)))
+        student = cls(" ".join(map(",".join, blocks.values())))
+        student.load_state_dict(state)
+        return student
 
     def convs(self) -> dict[str, nn.Conv2d]:
         """The 3x3 convolutions by name, in order."""
