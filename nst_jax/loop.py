@@ -269,8 +269,8 @@ def _run(
                     for lane in running:
                         lane.take(rows[lane.index or 0], chunk.best_x)
                     now, before, done = time.perf_counter(), done, max(counts)
-                    each = max((now - last) / max(done - before, 1), 1e-9)
-                    length, last = int(np.clip(_CHUNK_SECONDS / each, 1, _CAPACITY)), now
+                    each = (now - last) / max(done - before, 1)
+                    length, last = chunk_after(each), now
                     seconds = start.run_seconds + now - compiled
                     more = end < limits.iterations
                     if not any(lane.goes_on for lane in running):
@@ -297,6 +297,11 @@ def _run(
     seconds = start.run_seconds + time.perf_counter() - compiled
     shares = compile_seconds / len(running), seconds / len(running)
     return [lane.outcome(ending, *shares, state) for lane in running]
+
+
+def chunk_after(seconds: float) -> int:
+    """How many evaluations the next chunk has if one took so many seconds."""
+    return int(np.clip(_CHUNK_SECONDS / max(seconds, 1e-9), 1, _CAPACITY))
 
 
 _point = jax.jit(lambda state: jnp.copy(solvers.point(state)))

@@ -50,35 +50,39 @@ def profile_section(
         runs: dict[str, Any] = {
             "product": _product(),
             **{layer.name: partial(_pulled, layer.conv, layer.x) for layer in layers},
-            "evaluation": partial(side.run, args.chunk),
+            "evaluation": partial(side.run, args.turn),
         }
         for run in runs.values():
             run()  # compiles
         seconds = in_turn(runs, args.rounds)
-        evaluation = np.array(seconds.pop("evaluation")) / args.chunk
+        evaluation = np.array(seconds.pop("evaluation")) / args.turn
         product = np.array(seconds.pop("product"))
         each = {name: np.array(values) / PASSES for name, values in seconds.items()}
-        alone = sum(each.values())
+        alone = np.sum([*each.values()], axis=0)
         operations = sum(layer.operations for layer in layers)
         rate = 2 * PRODUCT**3 / product
         bound = operations / rate
-        row = partial(median_row, "profile")
+        row = partial(_row, size)
         rows += [
-            row(f"{size} px: float32 product of {PRODUCT} x {PRODUCT}", rate / 1e9, "GFLOP/s"),
+            row(f"float32 product of {PRODUCT} x {PRODUCT}", rate / 1e9, "GFLOP/s"),
             Row("profile", f"{size} px: direct convolutions", operations / 1e9, "GFLOP"),
-            row(f"{size} px: these at the product's rate", bound, "s"),
-            row(f"{size} px: the convolutions alone", alone, "s"),
-            *(row(f"{size} px: of it, {name}", values, "s") for name, values in each.items()),
-            row(f"{size} px: one evaluation in the loop", evaluation, "s"),
-            row(f"{size} px: evaluation / direct at the product's rate", evaluation / bound, ""),
+            row("these at the product's rate", bound, "s"),
+            row("the convolutions alone", alone, "s"),
+            *(row(f"of it, {name}", values, "s") for name, values in each.items()),
+            row("one evaluation in the loop", evaluation, "s"),
+            row("evaluation / direct at the product's rate", evaluation / bound, ""),
             row(
-                f"{size} px: everything else / evaluation",
+                "everything else / evaluation",
                 1 - alone / evaluation,
                 "",
                 limit=on_cpu(OTHERS_LIMIT),
             ),
         ]
     return rows
+
+
+def _row(size: int, what: str, values: np.ndarray, unit: str, **rest: Any) -> Row:
+    return median_row("profile", f"{size} px: {what}", values.tolist(), unit, **rest)
 
 
 def _layers(network: Any, wanted: tuple[str, ...], size: int) -> list[Layer]:

@@ -106,8 +106,8 @@ def _turns(
     """Medians of all sides in turn, and the first side against each other one, pair by pair."""
     for side in sides.values():
         side.run(args.warm_up)
-    runs = {name: partial(side.run, args.chunk) for name, side in sides.items()}
-    seconds = {k: [t / args.chunk for t in v] for k, v in in_turn(runs, args.rounds).items()}
+    runs = {name: partial(side.run, args.turn) for name, side in sides.items()}
+    seconds = {k: [t / args.turn for t in v] for k, v in in_turn(runs, args.rounds).items()}
     rows = [
         median_row(section, f"{size} px: {name}, one evaluation", values, "s")
         for name, values in seconds.items()
@@ -355,7 +355,7 @@ def parse() -> argparse.Namespace:
     add("--style", type=Path, default=samples / "night.jpg")
     add("--peers", type=texts, default=[*PEERS], help="of eval")
     add("--rounds", type=int, default=12, help="turns of each side in eval, profile and lite")
-    add("--chunk", type=int, default=2, help="evaluations a turn, at most 64")
+    add("--turn", type=int, default=3, help="evaluations a turn")
     add("--warm-up", type=int, default=3, help="evaluations before the turns")
     add("--repeats", type=int, default=5, help="of the commands in start")
     add("--start-size", type=int, default=512)
@@ -392,8 +392,8 @@ def parse() -> argparse.Namespace:
     ):
         if unknown := set(given) - set(known):
             parser.error(f"no {name} '{unknown.pop()}'; there is {', '.join(known)}")
-    if not 1 <= args.chunk <= 64 or not 1 <= args.warm_up <= 64:
-        parser.error("--chunk and --warm-up must be from 1 to 64")
+    if args.turn < 1 or args.warm_up < 1:
+        parser.error("--turn and --warm-up must be at least 1")
     return args
 
 
