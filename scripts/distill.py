@@ -32,7 +32,7 @@ IMPORTANCE = {
     "relu1_1": (0.5, 0.2),
     "relu2_1": (0.5, 0.5),
     "relu3_1": (0.5, 0.5),
-    "relu4_1": (1.0, 1.5),
+    "relu4_1": (1.0, 2.5),
     "relu4_2": (0.5, 0.0),
     "relu5_1": (0.25, 0.25),
 }
@@ -263,7 +263,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
     p.add_argument("--refresh", type=int, default=8, help="steps between new pictures")
     p.add_argument("--own", type=int, default=4, help="of the student's own making at a time")
-    p.add_argument("--widths", default="32,24 48,48 128,128 256,256 256", help="of the blocks")
+    p.add_argument("--widths", default="16,16 48,64 128,128 384,128 128", help="of the blocks")
     args = p.parse_args(argv)
     args.checkpoint = args.checkpoint or args.output.with_suffix(".pt")
     args.trace = args.trace or args.output.with_suffix(".jsonl")
