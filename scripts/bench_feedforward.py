@@ -1,5 +1,6 @@
 """The section `feedforward` of the benchmark: the small transformer beside the same one in PyTorch,
-and AdaIN with the embedded encoder. Weights are random: seconds do not depend on them.
+and AdaIN with the embedded encoder. The transformer's weights are random: seconds do not depend on
+them.
 """
 
 import argparse
@@ -70,22 +71,10 @@ def _many(run: Callable[[], Any]) -> None:
 
 
 def _adain(content: np.ndarray, style: np.ndarray) -> Callable[[], Any]:
-    from nst_jax.feedforward import modelfile, stages, transfer
-    from nst_jax.feedforward.anystyle import AnyStyle
-    from nst_jax.networks.load import load_network
+    """The shipped decoder; the style is measured too, as for a single picture."""
+    import nst_jax as nst
 
-    network = load_network("vgg19-lite")
-    decoder = transfer.decoder("relu4_1", 256, full=False)
-    architecture = {
-        "method": "adain",
-        "levels": {"relu4_1": 256},
-        "full": False,
-        "encoder": network.name,
-        "encoder_digest": network.digest,
-    }
-    tensors = stages.initial(stages.shapes(decoder))
-    model = AnyStyle(modelfile.ModelFile(modelfile.ANY_STYLE, architecture, tensors), "", network)
-    # The style is measured too, as for a single picture.
+    model = nst.load("adain")
     return lambda: model(content, style)
 
 
