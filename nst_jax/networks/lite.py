@@ -1,4 +1,4 @@
-"""The embedded network `vgg19-lite`: VGG19 distilled to a ninth of its arithmetic.
+"""The embedded network `vgg19-lite`: VGG19 distilled to a ninth of its convolutions' arithmetic.
 
 VGG19 narrower, with nine 3x3 convolutions where VGG19 has thirteen: `conv1_1`, `conv1_2`,
 pooling, `conv2_1`, `conv2_2`, pooling, `conv3_1`, `conv3_2`, pooling, `conv4_1`, `conv4_2`,
