@@ -83,6 +83,7 @@ def main() -> None:
         folder / f"{options.model}.safetensors",
         files=files(folder, options.every),
         steps=options.steps,
+        licence="CC-BY-4.0",  # that of vgg19-lite, which they learned from
         **(STYLES if options.model == "styles" else ADAIN),
     )
 

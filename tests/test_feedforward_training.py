@@ -19,6 +19,7 @@ from nst_jax.feedforward.data import Crops
 from nst_jax.feedforward.recipe import Recipe
 from nst_jax.feedforward.training import Files, train_model
 from nst_jax.feedforward.transformer import Architecture
+from nst_jax.networks import weightfile
 from nst_jax.networks.vgg import Options
 
 NETWORK = tiny.network()
@@ -26,6 +27,7 @@ ARCHITECTURE = Architecture("small", 2, blocks=0)
 FAST = {"crop": 16, "batch": 2, "style_size": 32, "network": "vgg19-lite"} | {
     "content_layers": "relu2_1",
     "style_layers": "relu1_1,relu2_1",
+    "licence": "CC0-1.0",
 }
 
 
@@ -163,7 +165,9 @@ def trained(steps, output="model.safetensors", **more):
 
 
 def test_a_training_that_was_killed_goes_on_with_the_same_bits(folder, monkeypatch):
-    whole = modelfile.load(trained(6))
+    path = trained(6)
+    whole = modelfile.load(path)
+    assert weightfile.load(path).metadata["licence"] == FAST["licence"]
     trace = (folder / "t.jsonl").read_text()
     assert [json.loads(line)["step"] for line in trace.splitlines()] == [1, 2, 3, 4, 5, 6]
     assert sorted(p.name for p in (folder / "seen").iterdir()) == ["0000003.png", "0000006.png"]

@@ -82,5 +82,5 @@ def convert(source: str | os.PathLike, target: str | os.PathLike | None = None) 
     training = {"source": source.name, "source_digest": file_digest(source)}
     architecture = modelfile.plain(_ARCHITECTURE)
     model = ModelFile(modelfile.TRANSFORMER, architecture, tensors, (source.stem,), training)
-    modelfile.save(target, model, licence="unknown", half=False)
+    modelfile.save(target, model, half=False)
     return target

@@ -46,7 +46,7 @@ class ModelFile:
 
 
 def save(
-    path: str | os.PathLike, model: ModelFile, *, licence: str = "MIT", half: bool = True
+    path: str | os.PathLike, model: ModelFile, *, licence: str = "unknown", half: bool = True
 ) -> str:
     """Write a model file, whole or not at all; return the digest of its tensors.
 

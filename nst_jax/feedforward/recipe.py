@@ -49,6 +49,7 @@ class Recipe:
     average: float = _option(0.999, "the model is an average of all steps' parameters")
     precision: Precision = _option("float32", "of the activations; parameters stay float32")
     seed: int = _option(0, "of the first parameters, and of what each step sees")
+    licence: str = _option("unknown", "of the model: a name, kept in its file")
 
     def __post_init__(self):
         """Fill in what depends on the kind, and check every value."""
@@ -71,8 +72,9 @@ class Recipe:
                 object.__setattr__(self, name, value)
         for name in ("content_layers", "style_layers"):
             object.__setattr__(self, name, parse_layers(getattr(self, name), name))
-        if not isinstance(self.network, str):
-            raise InputError(f"network is {self.network!r}, but must be a name or a weight file.")
+        for name, what in (("network", "a name or a weight file"), ("licence", "a name")):
+            if not isinstance(getattr(self, name), str):
+                raise InputError(f"{name} is {getattr(self, name)!r}, but must be {what}.")
         for name, values in _RANGES.items():
             object.__setattr__(self, name, in_range(getattr(self, name), name, *values))
         if self.crop % 16:

@@ -143,7 +143,8 @@ def train_model(
         "seconds": round(recorder.seconds),
         "loss": recorder.recent(),
     }
-    modelfile.save(output, dataclasses.replace(model, training=training))
+    model = dataclasses.replace(model, training=training)
+    modelfile.save(output, model, licence=recipe.licence)
     return output
 
 
