@@ -14,13 +14,18 @@ from jaxtyping import Array, Float, Int
 
 # torch.optim.LBFGS takes up a pair only above this curvature; so does every peer built on it.
 _MIN_CURVATURE = 1e-10
+# Before the first pair: how many times longer each step is than the last, and how much longer than
+# that a pair may ask for. Where the curvature is negative at first, steps of norm 1 would go on for
+# ever (seen: 500 of them at 512 px), and a pair that has hardly any asks for a step out of bounds.
+_LONGER, _LONGEST = 4, 10
 
 
 class LBFGSState(NamedTuple):
     """What L-BFGS remembers; setting `pairs` and `steps` to zero forgets it.
 
     `s` and `y` hold the last differences of points and of gradients, `rho` 1 / (y.s); `pairs`
-    counts those taken up, `steps` the updates; `scale` is y.s / y.Py of the last pair.
+    counts those taken up, `steps` the updates; `scale` is y.s / y.Py of the last pair;
+    before there is one, the gradient times it is the step.
     """
 
     x: Array
@@ -67,9 +72,11 @@ def scale_by_lbfgs(
         gradient = jnp.asarray(updates)
         state = _remember(cast(LBFGSState, state), jnp.asarray(params), gradient, precondition)
         norm = jnp.sqrt(jnp.vdot(gradient, precondition(gradient)))
-        scale = jnp.where(state.pairs > 0, state.scale, jnp.minimum(1.0, 1.0 / norm))
+        first = (state.steps == 1) & (state.pairs == 0)
+        scale = jnp.where(first, jnp.minimum(1.0, 1.0 / norm), state.scale)
         q, alphas = _to_oldest(state, gradient)
-        return _to_newest(state, scale * precondition(q), alphas), state
+        update = _to_newest(state, scale * precondition(q), alphas)
+        return update, state._replace(scale=scale)
 
     return optax.GradientTransformation(init, update)
 
@@ -77,10 +84,16 @@ def scale_by_lbfgs(
 def _remember(
     state: LBFGSState, x: Array, gradient: Array, precondition: Callable[[Array], Array]
 ) -> LBFGSState:
-    """Take up the newest pair, if there is one and its curvature is positive."""
+    """Take up the newest pair, if there is one and its curvature is positive.
+
+    The first of all must not ask for a step out of proportion to the last; else the next is longer.
+    """
     s, y = x - state.x, gradient - state.gradient
     curvature = jnp.vdot(s, y)
-    good = (state.steps > 0) & (curvature > _MIN_CURVATURE)
+    alone = state.pairs == 0
+    bounded = _LONGEST * curvature >= -jnp.vdot(s, state.gradient)
+    good = (state.steps > 0) & (curvature > _MIN_CURVATURE) & (bounded | ~alone)
+    longer = jnp.where(alone & (state.steps > 0), _LONGER, 1) * state.scale
     slot = state.pairs % state.rho.size
 
     def put(memory: Array, value: Array) -> Array:
@@ -92,7 +105,7 @@ def _remember(
         s=put(state.s, s),
         y=put(state.y, y),
         rho=put(state.rho, 1 / curvature),
-        scale=jnp.where(good, curvature / jnp.vdot(y, precondition(y)), state.scale),
+        scale=jnp.where(good, curvature / jnp.vdot(y, precondition(y)), longer),
         pairs=state.pairs + good,
         steps=state.steps + 1,
     )

@@ -144,6 +144,18 @@ def test_first_step_of_lbfgs_has_norm_one(rng):
     assert np.linalg.norm(state.x) == pytest.approx(1.0, rel=1e-5)
 
 
+def test_lbfgs_leaves_a_start_of_negative_curvature():
+    """Two wells a thousand times as far away as the first step is long."""
+
+    def wells(x, _):
+        value = jnp.sum(x**4 / 4e6 - x**2 / 2)
+        return value, {"total": value}
+
+    state, _ = minimize(wells, jnp.array([1.0, -2.0, 0.5, 3.0]), evaluations=60)
+    assert float(state.best) == pytest.approx(-1e6, rel=1e-3)
+    np.testing.assert_allclose(np.abs(state.best_x), 1000, rtol=1e-2)
+
+
 def test_chunks_make_no_difference_and_compile_once(rng):
     matrix, b = spd(rng, 8, 50.0), jnp.asarray(rng.normal(size=8), jnp.float32)
     traces = []
