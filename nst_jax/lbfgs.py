@@ -14,18 +14,19 @@ from jaxtyping import Array, Float, Int
 
 # torch.optim.LBFGS takes up a pair only above this curvature; so does every peer built on it.
 _MIN_CURVATURE = 1e-10
-# Before the first pair: how many times longer each step is than the last, and how much longer than
-# that a pair may ask for. Where the curvature is negative at first, steps of norm 1 would go on for
-# ever (seen: 500 of them at 512 px), and a pair that has hardly any asks for a step out of bounds.
-_LONGER, _LONGEST = 4, 10
+# Until there is a pair, each step is so many times as long as the last, and no pair counts that
+# asks for more. Where the curvature is negative at first, steps of norm 1 would go on for ever
+# (seen: 500 of them at 512 px), and a pair that has hardly any asks for a step out of bounds.
+# With 4, three of six pictures blew up at the start; with 2, none.
+_LONGER = 2
 
 
 class LBFGSState(NamedTuple):
     """What L-BFGS remembers; setting `pairs` and `steps` to zero forgets it.
 
     `s` and `y` hold the last differences of points and of gradients, `rho` 1 / (y.s); `pairs`
-    counts those taken up, `steps` the updates; `scale` is y.s / y.Py of the last pair;
-    before there is one, the gradient times it is the step.
+    counts those taken up, `steps` the updates; `scale` is y.s / y.Py of the last pair times the
+    stretch; before there is one, the gradient times it is the step.
     """
 
     x: Array
@@ -39,7 +40,9 @@ class LBFGSState(NamedTuple):
 
 
 def scale_by_lbfgs(
-    history: int, precondition: Callable[[Array], Array] = lambda direction: direction
+    history: int,
+    precondition: Callable[[Array], Array] = lambda direction: direction,
+    stretch: float = 1.0,
 ) -> optax.GradientTransformation:
     """Multiply gradients by L-BFGS's inverse Hessian (Nocedal & Wright 2006, algorithm 7.4).
 
@@ -50,6 +53,8 @@ def scale_by_lbfgs(
         history: pairs to keep; both loops run over those that are there.
         precondition: P, linear, symmetric and positive: a first guess, but for its scale, of the
             inverse Hessian. Norms are then those of P, the root of g.Pg.
+        stretch: how many times the usual scale that guess gets: y.s / y.Py is set by the largest
+            curvatures, and so is short for all others.
     """
 
     def init(params: optax.Params) -> LBFGSState:
@@ -70,7 +75,8 @@ def scale_by_lbfgs(
         updates: optax.Updates, state: optax.OptState, params: optax.Params | None = None
     ) -> tuple[optax.Updates, LBFGSState]:
         gradient = jnp.asarray(updates)
-        state = _remember(cast(LBFGSState, state), jnp.asarray(params), gradient, precondition)
+        before = cast(LBFGSState, state)
+        state = _remember(before, jnp.asarray(params), gradient, precondition, stretch)
         norm = jnp.sqrt(jnp.vdot(gradient, precondition(gradient)))
         first = (state.steps == 1) & (state.pairs == 0)
         scale = jnp.where(first, jnp.minimum(1.0, 1.0 / norm), state.scale)
@@ -82,7 +88,11 @@ def scale_by_lbfgs(
 
 
 def _remember(
-    state: LBFGSState, x: Array, gradient: Array, precondition: Callable[[Array], Array]
+    state: LBFGSState,
+    x: Array,
+    gradient: Array,
+    precondition: Callable[[Array], Array],
+    stretch: float,
 ) -> LBFGSState:
     """Take up the newest pair, if there is one and its curvature is positive.
 
@@ -91,7 +101,7 @@ def _remember(
     s, y = x - state.x, gradient - state.gradient
     curvature = jnp.vdot(s, y)
     alone = state.pairs == 0
-    bounded = _LONGEST * curvature >= -jnp.vdot(s, state.gradient)
+    bounded = _LONGER * curvature >= -jnp.vdot(s, state.gradient)
     good = (state.steps > 0) & (curvature > _MIN_CURVATURE) & (bounded | ~alone)
     longer = jnp.where(alone & (state.steps > 0), _LONGER, 1) * state.scale
     slot = state.pairs % state.rho.size
@@ -105,7 +115,7 @@ def _remember(
         s=put(state.s, s),
         y=put(state.y, y),
         rho=put(state.rho, 1 / curvature),
-        scale=jnp.where(good, curvature / jnp.vdot(y, precondition(y)), longer),
+        scale=jnp.where(good, stretch * curvature / jnp.vdot(y, precondition(y)), longer),
         pairs=state.pairs + good,
         steps=state.steps + 1,
     )

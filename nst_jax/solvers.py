@@ -36,6 +36,7 @@ class Optimizer:
             line search), `"adam"`, or `"sgd"` (gradient descent with momentum).
         history: curvature pairs that L-BFGS keeps.
         precondition: L-BFGS's exponent for `spectral`, the unknown being a picture; 0 for none.
+        stretch: of the preconditioned first guess, see `scale_by_lbfgs`.
         momentum: of gradient descent.
         bounds: the unknown is clipped to these after each update; None for L-BFGS, whose stored
             gradients belong to the unclipped points.
@@ -45,6 +46,7 @@ class Optimizer:
     method: Method = "lbfgs"
     history: int = 100
     precondition: float = 0.0
+    stretch: float = 1.0
     momentum: float = 0.9
     bounds: tuple[float, float] | None = None
     average: float = 0.0
@@ -109,7 +111,8 @@ def _transformation(optimizer: Optimizer, learning_rate) -> optax.GradientTransf
 def _lbfgs(optimizer: Optimizer) -> optax.GradientTransformation:
     if not optimizer.precondition:
         return scale_by_lbfgs(optimizer.history)
-    return scale_by_lbfgs(optimizer.history, partial(spectral, exponent=optimizer.precondition))
+    filtered = partial(spectral, exponent=optimizer.precondition)
+    return scale_by_lbfgs(optimizer.history, filtered, optimizer.stretch)
 
 
 def start(optimizer: Optimizer, x: Float[Array, "..."]) -> State:
