@@ -15,6 +15,7 @@ from nst_jax.errors import InputError
 from nst_jax.images import PictureSource
 from nst_jax.inputs import Sources, read_pictures
 from nst_jax.maps import MapSource
+from nst_jax.networks import lite
 from nst_jax.networks.load import load_network
 from nst_jax.networks.vgg import Network
 from nst_jax.outputs import Outputs, split
@@ -83,7 +84,8 @@ def stylize(
             offline=offline,
             progress=progress,
         )
-    request = Request(settings, network, pictures)
+    draft = _draft(settings, network, offline=offline, progress=progress)
+    request = Request(settings, network, pictures, draft)
     recorder, found = Recorder(outputs, pictures.content), checkpoint.find(outputs, request)
     asked = checkpoint.identity(request)
     total = pyramid.total(request)
@@ -129,6 +131,18 @@ def stylize(
     result = request.stylization(*drawn)
     recorder.finish(result.image)
     return result
+
+
+def _draft(settings: Settings, network: Network, **loading: bool | None) -> Network | None:
+    """The network that draws first, if one is wanted: another, with the same feature maps."""
+    if settings.draft is None:
+        return None
+    if settings.draft == lite.ARCHITECTURE and settings.pooling != "max":
+        return None  # it knows no other
+    how = network_options(settings)
+    draft = load_network(settings.draft, how, layers=settings.layers, **loading)
+    alike = all(draft.widths.get(k) == network.widths.get(k) for k in settings.layers)
+    return draft if alike and draft.digest != network.digest else None
 
 
 def _show_options(function: Callable) -> None:

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int
 from nst_jax import interrupt, lanes, memory, solvers
 from nst_jax.endings import Limits, Rows, Status, Watch
 from nst_jax.ramps import Ramp
+from nst_jax.result import Scale
 
 _CAPACITY = 64
 # On a CPU each chunk's first evaluation waits for fresh memory: 0.07 s at 512 px.
@@ -26,13 +27,14 @@ class Progress:
     """What a callback sees after each chunk.
 
     `x` is the best point so far (a device array), `losses` the terms at the last evaluation, `rows`
-    all that happened in the chunk.
+    all that happened in the chunk; `scale` is what `stylize` is drawing.
     """
 
     evaluations: int
     losses: dict[str, float]
     x: Array
     rows: Rows
+    scale: Scale | None = None
 
 
 class Carried(NamedTuple):

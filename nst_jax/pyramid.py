@@ -44,13 +44,18 @@ def total(request: Request) -> int:
 
 
 def scales(request: Request) -> tuple[Scale, ...]:
-    """The sizes from coarse to fine, each the next by sqrt(2), none below `min_size`."""
+    """The sizes from coarse to fine, each the next by sqrt(2), none below `min_size`.
+
+    With a draft, its network draws all of them, and the request's own the last once more.
+    """
     settings, (height, width, _) = request.settings, request.pictures.content.rgb.shape
     long = max(height, width)
     sizes = []
     while settings.min_size and round(long / 2 ** ((len(sizes) + 1) / 2)) >= settings.min_size:
         sizes.insert(0, round(long / 2 ** ((len(sizes) + 1) / 2)))
-    coarse = [Scale(*fit(height, width, size), settings.coarse_iterations) for size in sizes]
+    draft = request.draft is not None
+    shapes = [fit(height, width, size) for size in sizes] + [(height, width)] * draft
+    coarse = [Scale(*shape, settings.coarse_iterations, draft) for shape in shapes]
     return (*coarse, Scale(height, width, settings.iterations))
 
 
@@ -73,7 +78,7 @@ def run(
     Args:
         request: what is to be drawn, at its last size.
         position: where an earlier run stood.
-        report: as in `loop.run`; `x` is a picture in [0, 1] of the scale's size.
+        report: as in `loop.run`; `x` is a picture in [0, 1] of the scale's size, `scale` the scale.
         marks: as in `loop.run`.
         keep: as in `loop.run`, but gets the position.
         keep_every: as in `loop.run`.
@@ -157,7 +162,7 @@ def _draw(
     """One scale, after `earlier` ones."""
     settings, scale = request.settings, plan[len(earlier)]
     done = int(earlier[-1].evaluations[-1]) if earlier else 0
-    reports = _Reports(report, problem)
+    reports = _Reports(report, problem, scale)
     outcome = loop.run(
         problem.fn,
         problem.optimizer,
@@ -187,11 +192,12 @@ def _used(plan: Sequence[Scale], rows: Sequence[Rows]) -> tuple[Scale, ...]:
 class _Reports:
     """Passes reports on, with pictures; `stop` also where a scale was over anyway."""
 
-    def __init__(self, report: Callable | None, problem: Problem):
-        self._report, self._problem, self.stop = report, problem, False
+    def __init__(self, report: Callable | None, problem: Problem, scale: Scale):
+        self._report, self._problem, self._scale, self.stop = report, problem, scale, False
 
     def __call__(self, now: loop.Progress) -> bool:
-        found = self._report and self._report(replace(now, x=self._problem.picture(now.x)))
+        picture = self._problem.picture(now.x)
+        found = self._report and self._report(replace(now, x=picture, scale=self._scale))
         self.stop = bool(found)
         return self.stop
 

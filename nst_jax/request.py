@@ -30,15 +30,20 @@ class Request:
     settings: Settings
     network: Network
     pictures: Pictures
+    draft: Network | None = None
 
     def at(self, scale: Scale, evaluations: int) -> "Request":
         """The same at another size, styles in proportion, for a run of so many evaluations.
 
-        That all pictures shrink alike is what keeps the strokes as large as they are.
+        That all pictures shrink alike is what keeps the strokes as large as they are. At a scale
+        of the draft its network is the request's.
         """
         pictures = self.pictures.at(scale.height, scale.width)
         return replace(
-            self, settings=replace(self.settings, iterations=evaluations), pictures=pictures
+            self,
+            settings=replace(self.settings, iterations=evaluations),
+            network=self.draft if scale.draft and self.draft else self.network,
+            pictures=pictures,
         )
 
     def fitted(self, evaluations: int) -> "Request":

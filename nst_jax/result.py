@@ -17,11 +17,12 @@ from nst_jax.settings import Settings
 
 
 class Scale(NamedTuple):
-    """A size at which a picture is drawn, and for how many evaluations."""
+    """A size at which a picture is drawn, for how many evaluations; if by the draft's network."""
 
     height: int
     width: int
     evaluations: int
+    draft: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +47,7 @@ class Stylization:
         icc: the content's colour profile, or None for sRGB; `save` converts back to it.
         sources: names of the pictures that went in, where they have one.
         scales: the sizes at which it was drawn, from coarse to fine, with the evaluations of each;
-            losses of different sizes are no two of a kind.
+            losses of different sizes, or of a draft, are no two of a kind.
     """
 
     image: Float[np.ndarray, "h w 3"]
@@ -83,7 +84,9 @@ class Stylization:
         return {
             "version": __version__,
             "settings": settings
-            | {name: os.path.basename(settings[name]) for name in ("network", "init")},
+            | {
+                k: os.path.basename(settings[k] or "") or None for k in ("network", "init", "draft")
+            },
             "sources": dict(self.sources),
             "network": self.network,
             "network_digest": self.network_digest,

@@ -101,7 +101,14 @@ class Settings:
     min_size: int | None = _option(
         None, "coarse to fine: long side of the smallest scale; 'none' draws at the end size alone"
     )
-    coarse_iterations: int = _option(200, "function evaluations at each scale below the end size")
+    coarse_iterations: int = _option(
+        200, "function evaluations at each scale below the end size, and of the draft there"
+    )
+    draft: str | None = _option(
+        None,
+        "network that draws before the other one does, at the coarse scales and the end size, as "
+        "vgg19-lite; without effect where the other has other feature maps; 'none': no draft",
+    )
     tolerance: float = _option(
         0.0,
         "end the run when the best loss falls by less than this share in 'patience' evaluations",
@@ -234,6 +241,8 @@ class Settings:
         if hint in (str, bool) and not isinstance(value, hint):
             kind = "a text" if hint is str else "True or False"
             raise InputError(f"{name} is {value!r}, but must be {kind}.")
+        if hint == str | None and not isinstance(value, hint):
+            raise InputError(f"{name} is {value!r}, but must be a text or None.")
         if name in CHOICES and value not in CHOICES[name]:
             raise InputError(unknown(name, value, CHOICES[name]))
         if name.endswith("_schedule"):

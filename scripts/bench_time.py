@@ -41,7 +41,8 @@ def time_section(args: argparse.Namespace, weights: Path, has_torch: bool) -> li
             )
             reached = mine["losses"][-1] <= aim
             share = mine["seconds"][-1] / spent if reached else np.inf
-            note = f"{mine['evaluations']} evaluations" + ", not reached" * (not reached)
+            counts = " + ".join(f"{scale[2]} at {scale[1]} px" for scale in mine["evaluations"])
+            note = f"evaluations {counts}" + ", not reached" * (not reached)
             rows.append(Row("time", f"{name}: {way} / PyTorch", share, note=note))
             shares[way].append(share)
             compiling[way].append(mine["compiling"] / spent)
@@ -91,17 +92,19 @@ def _ours(args: argparse.Namespace, weights: Path, way: str, aim: float) -> dict
     seconds, losses = [], []
 
     def follow(now: Any) -> bool:
+        # At a coarse scale, and with a draft's network, the loss is another.
+        if now.scale[:2] != content.shape[:2] or now.scale.draft:
+            return False
         seconds.append(time.perf_counter())
         losses.append(float(now.rows.terms["total"].min()))
-        # At a coarse scale the loss is another.
-        return now.x.shape == content.shape and losses[-1] <= aim
+        return losses[-1] <= aim
 
     options = {
         "iterations": args.time_evaluations,
         "size": None,
         **(dict(part.split("=") for part in way.split(",")) if "=" in way else {}),
     }
-    options = {k: json.loads(v) if isinstance(v, str) else v for k, v in options.items()}
+    options = {k: _value(v) for k, v in options.items()}
     result = api.stylize(
         content,
         style,
@@ -115,6 +118,14 @@ def _ours(args: argparse.Namespace, weights: Path, way: str, aim: float) -> dict
     return {
         "losses": losses,
         "seconds": [s + offset for s in seconds],
-        "evaluations": int(result.evaluations[-1]),
+        "evaluations": [list(scale) for scale in result.scales],
         "compiling": result.compile_seconds,
     }
+
+
+def _value(text: Any) -> Any:
+    """What an option's text says: a number, or a name."""
+    try:
+        return json.loads(text)
+    except (TypeError, json.JSONDecodeError):
+        return text

@@ -55,6 +55,9 @@ def kept(tmp_path):
         {"optimizer": "lbfgs-zoom", "tolerance": 1e-6, "patience": 9},
         {"min_size": 12, "coarse_iterations": 11, "optimizer": "adam"},
         {"min_size": 12, "coarse_iterations": 11},
+        pytest.param(
+            {"draft": "vgg19-lite", "coarse_iterations": 11, "network": tiny.wide()}, id="draft"
+        ),
     ],
     ids=str,
 )
@@ -135,6 +138,13 @@ def test_the_checkpoint_of_another_run_is_refused(kept, options, said):
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
     assert kept.read_bytes() == before
+
+
+def test_the_checkpoint_of_a_run_with_a_draft_is_no_other_runs(tmp_path):
+    options = {"network": tiny.wide(), "checkpoint": tmp_path / "run.safetensors"}
+    stylize(**options, draft="vgg19-lite", coarse_iterations=3, iterations=3, checkpoint_every=2)
+    with pytest.raises(nst.InputError, match="of a run with another draft, not with this:"):
+        stylize(**options, coarse_iterations=3, iterations=6, resume=True)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import tiny
 import nst_jax as nst
 from nst_jax import images, loop, pyramid, solvers
 from nst_jax.inputs import Pictures
+from nst_jax.networks.vgg import Options
 from nst_jax.presets import resolve
 from nst_jax.request import Request
 
@@ -45,7 +46,7 @@ def test_sizes_grow_by_the_root_of_two_up_to_the_last(size, min_size, expected):
     one = request(size // 2, size, min_size=min_size, coarse_iterations=7, iterations=30)
     scales = pyramid.scales(one)
     assert [scale.width for scale in scales] == expected
-    for height, width, _ in scales:
+    for height, width, *_ in scales:
         assert height == pytest.approx(width / 2, abs=0.51)
     assert [scale.evaluations for scale in scales] == [7] * (len(expected) - 1) + [30]
     assert pyramid.total(one) == 7 * (len(expected) - 1) + 30
@@ -62,7 +63,7 @@ def test_styles_shrink_with_the_picture():
 def test_a_pyramid_of_one_scale_is_a_plain_run():
     plain, other = stylize(), stylize(min_size=30)
     np.testing.assert_array_equal(plain.image, other.image)
-    assert plain.scales == other.scales == ((20, 32, 10),)
+    assert plain.scales == other.scales == ((20, 32, 10, False),)
 
 
 @pytest.mark.parametrize("optimizer", ["lbfgs-zoom", "adam"])
@@ -107,6 +108,53 @@ def test_the_first_scale_is_the_small_picture_and_the_next_begins_with_its_best(
     assert close.mean() > 0.7
 
 
+@pytest.fixture(scope="module")
+def wide():
+    return tiny.wide()
+
+
+def test_a_draft_draws_all_scales_and_the_network_the_last_once_more(wide):
+    seen = []
+    result = stylize(
+        network=wide,
+        draft="vgg19-lite",
+        min_size=22,
+        coarse_iterations=6,
+        iterations=4,
+        callback=lambda now: seen.append((now.scale, np.asarray(now.x))),
+    )
+    scales = [(14, 23, 6, True), (20, 32, 6, True), (20, 32, 4, False)]
+    assert list(result.scales) == list(dict.fromkeys(scale for scale, _ in seen)) == scales
+    assert result.record()["scales"] == [list(scale) for scale in scales]
+    assert result.record()["settings"]["draft"] == "vgg19-lite"
+    drawn = stylize(network="vgg19-lite", min_size=22, coarse_iterations=6, iterations=6)
+    np.testing.assert_array_equal([x for scale, x in seen if scale == scales[1]][-1], drawn.image)
+    # The network's own losses begin there: where the optimiser had left [0, 1] it knows more.
+    problem = nst.prepare(result.settings, wide, CONTENT / np.float32(255), STYLE / np.float32(255))
+    clipped, _ = problem.fn(jnp.asarray(drawn.image) * 255, problem.args)
+    own = result.losses["total"][12:]
+    assert own.size == 4
+    assert own[0] == pytest.approx(float(clipped), rel=0.1)
+    assert result.losses["total"][result.best] == own.min()
+
+
+@pytest.mark.parametrize(
+    ("network", "options"),
+    [
+        (NETWORK, {}),
+        ("vgg19-lite", {}),
+        (tiny.wide(Options(pooling="average")), {}),
+        (NETWORK, {"style_layers": "relu1_2"}),
+    ],
+    ids=["other widths", "itself", "average pooling", "a layer that it lacks"],
+)
+def test_a_draft_that_cannot_be_is_left_out(network, options):
+    options |= {"network": network, "iterations": 2}
+    plain, drafted = stylize(**options), stylize(**options, draft="vgg19-lite")
+    np.testing.assert_array_equal(plain.image, drafted.image)
+    assert plain.scales == drafted.scales == ((20, 32, 2, False),)
+
+
 def test_adams_moments_go_on():
     def moments(shape, value):
         state = solvers.start(solvers.Optimizer("adam"), jnp.zeros(shape))
@@ -144,7 +192,7 @@ def test_ctrl_c_between_two_scales_gives_what_there_is(monkeypatch):
 
     monkeypatch.setattr(loop, "run", interrupted)
     result = stylize(min_size=22, coarse_iterations=6, optimizer="adam")
-    assert (result.status, result.scales) == ("interrupted", ((14, 23, 6),))
+    assert (result.status, result.scales) == ("interrupted", ((14, 23, 6, False),))
     assert result.image.shape == CONTENT.shape
 
 
@@ -207,6 +255,8 @@ def test_too_little_memory_for_the_last_scale_is_told_at_once(monkeypatch):
     [
         ({"min_size": 0}, "min_size is 0, but must be a whole number from 1 to 100000, or None."),
         ({"coarse_iterations": 0}, "coarse_iterations is 0, but must be a whole number from 1"),
+        ({"draft": 5}, "draft is 5, but must be a text or None."),
+        ({"draft": "vgg18-lite"}, "vgg18-lite"),
         ({"min_size": 2, "style_layers": "relu3_1"}, "pixels, too small for layers as deep"),
     ],
     ids=str,

@@ -338,7 +338,8 @@ def test_ctrl_c_keeps_what_runs(tmp_path):
         ({"styles": "style.png"}, "styles must be a list of pictures"),
         ({"styles": ["a/x.png", "b/x.png"]}, "Two styles are called 'x.png'"),
         ({"in_flight": 0}, "in_flight is 0"),
-        ({"min_size": 8}, "but sweeps draw at the end size alone: leave it out"),
+        ({"min_size": 8}, "min_size draws from coarse to fine, but sweeps draw at the end size"),
+        ({"draft": "vgg19-lite"}, "draft draws from coarse to fine, but sweeps draw at the end"),
         ({"resume": True}, "resume goes on with a folder: give output"),
         ({"style_layers": [["relu1_1"], ["relu9_1"]]}, "has no layer 'relu9_1'"),
         (

@@ -20,11 +20,15 @@ def tensors(widths=(4, 4, 6, 6, 6), seed=0) -> dict[str, np.ndarray]:
     return found
 
 
-def network(options: Options | None = None, *, seed=0, kind=VGG) -> VGG:
-    """VGG19's topology, narrow."""
-    return kind(
-        "vgg19", tensors(seed=seed), CAFFE, options, name="tiny", digest=f"sha256:{seed:064}"
-    )
+def network(options: Options | None = None, *, seed=0, kind=VGG, **widths) -> VGG:
+    """VGG19's topology, narrow if nothing else is said."""
+    weights = tensors(seed=seed, **widths)
+    return kind("vgg19", weights, CAFFE, options, name="tiny", digest=f"sha256:{seed:064}")
+
+
+def wide(options: Options | None = None) -> VGG:
+    """As wide as VGG19 where it is shallow, so that `vgg19-lite` may draft for it."""
+    return network(options, widths=(64, 128, 6, 6, 6))
 
 
 def picture(height=32, width=40, seed=1) -> np.ndarray:

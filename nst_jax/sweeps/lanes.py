@@ -19,6 +19,8 @@ from nst_jax.request import Request, network_options, resolve_options
 from nst_jax.settings import PICTURE, Settings
 from nst_jax.sweeps.axes import Style, described, require_distinct
 
+_ALONE = dict.fromkeys(("min_size", "draft"))
+
 
 @dataclass(frozen=True)
 class Lane:
@@ -73,12 +75,14 @@ def lanes_of(
         style = point.get("style", next(iter(styles)))
         options = {**fixed, **{k: v for k, v in point.items() if k not in ("content", "style")}}
         preset, named = options.pop("preset", "default"), options.pop("network", network)
-        settings, start = resolve_options(preset, named, options)
-        if settings.min_size is not None:
-            raise InputError(
-                "min_size draws from coarse to fine, but sweeps draw at the end size alone: leave "
-                "it out, or call stylize for each."
-            )
+        # A preset may draw from coarse to fine; here it does without.
+        settings, start = resolve_options(preset, named, _ALONE | options)
+        for name in _ALONE:
+            if getattr(settings, name) is not None:
+                raise InputError(
+                    f"{name} draws from coarse to fine, but sweeps draw at the end size alone: "
+                    "leave it out, or call stylize for each."
+                )
         values = {k: getattr(settings, k, v) for k, v in point.items()}
         if values.get("init") == PICTURE:
             values["init"] = f"{PICTURE} {_digest(start, 'init')[:6]}"
