@@ -76,6 +76,7 @@ def reached(
     result = nst.stylize(
         picture,
         painting_path,
+        preset="gatys",
         network=network,
         size=size,
         style_size=told["style_size"],

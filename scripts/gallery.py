@@ -111,6 +111,7 @@ def _stylized(
     result = nst.stylize(
         photograph,
         [samples.style(name) for name in styles],
+        preset="gatys",
         **{"network": args.network, "size": args.size, "iterations": args.iterations, **options},
     )
     print(content, *styles, *options, result, flush=True)

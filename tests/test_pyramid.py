@@ -236,7 +236,8 @@ def test_a_plateau_ends_a_scale_and_the_next_has_its_own_evaluations():
 
 def test_a_schedule_runs_over_all_scales():
     ramps = []
-    one = request(32, 32, min_size=16, coarse_iterations=30, style_weight_schedule="linear:0:1")
+    schedule = {"style_weight_schedule": "linear:0:1"}
+    one = request(32, 32, min_size=16, coarse_iterations=30, iterations=500, **schedule)
     for scale in pyramid.scales(one):
         ramps.append(one.at(scale, pyramid.total(one)).problem().args.factors.style)
     assert {float(ramp.length) for ramp in ramps} == {2 * 30 + 500}

@@ -57,6 +57,14 @@ def test_presets_are_what_they_are_named_after():
         assert preset.preset == name
 
 
+def test_default_is_another_way_to_gatys_objective():
+    way = ("preset", "draft", "min_size", "coarse_iterations", "iterations", "precondition")
+    gatys, default = PRESETS["gatys"], PRESETS["default"]
+    plain = {name: getattr(gatys, name) for name in way}
+    assert dataclasses.replace(default, **plain) == gatys
+    assert all(getattr(default, name) != value for name, value in plain.items())
+
+
 def test_explicit_options_override_the_preset():
     settings = resolve("neural-style", style_weight=7, init="content")
     assert (settings.style_weight, settings.init) == (7.0, "content")
