@@ -94,7 +94,8 @@ def _beside_single_runs(
 
 def _beside_commands(args: argparse.Namespace, weights: Path, limit: float | None) -> Row:
     size, evaluations = str(args.sweep_sizes[-1]), str(args.sweep_evaluations)
-    common = ["--size", size, "--iterations", evaluations, "--network", str(weights.resolve())]
+    common = ["--preset", "gatys", "--size", size, "--iterations", evaluations]
+    common += ["--network", str(weights.resolve())]
     files = [str(args.content), str(args.style)]
     values = [f"{w:.6g}" for w in np.geomspace(1e2, 1e4, LANES)]
     with tempfile.TemporaryDirectory() as folder:

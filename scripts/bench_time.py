@@ -85,7 +85,7 @@ def _theirs(args: argparse.Namespace, weights: Path) -> dict[str, Any]:
 
 
 def _ours(args: argparse.Namespace, weights: Path, way: str, aim: float) -> dict[str, Any]:
-    """`stylize` with the preset gatys and the options of `way`, to the loss `aim`."""
+    """`stylize` with the preset `way`, or gatys with options, to the loss `aim`."""
     from nst_jax import api
 
     content, style = pictures(args, args.time_size)
@@ -99,16 +99,12 @@ def _ours(args: argparse.Namespace, weights: Path, way: str, aim: float) -> dict
         losses.append(float(now.rows.terms["total"].min()))
         return losses[-1] <= aim
 
-    options = {
-        "iterations": args.time_evaluations,
-        "size": None,
-        **(dict(part.split("=") for part in way.split(",")) if "=" in way else {}),
-    }
-    options = {k: _value(v) for k, v in options.items()}
+    chosen = dict(part.split("=") for part in way.split(",")) if "=" in way else {"preset": way}
+    options: dict[str, Any] = {"preset": "gatys", "size": None, "iterations": args.time_evaluations}
+    options |= {k: _value(v) for k, v in chosen.items()}
     result = api.stylize(
         content,
         style,
-        preset="gatys",
         network=weights,
         progress=False,
         callback=follow,
@@ -123,9 +119,9 @@ def _ours(args: argparse.Namespace, weights: Path, way: str, aim: float) -> dict
     }
 
 
-def _value(text: Any) -> Any:
+def _value(text: str) -> Any:
     """What an option's text says: a number, or a name."""
     try:
         return json.loads(text)
-    except (TypeError, json.JSONDecodeError):
+    except json.JSONDecodeError:
         return text

@@ -214,7 +214,8 @@ def start_section(args: argparse.Namespace) -> list[Row]:
         with tempfile.TemporaryDirectory() as folder:
             cache = Path(folder) / "cache"
             command = ["-m", "nst_jax", "stylize", str(args.content), str(args.style)]
-            command += ["--output", f"{folder}/out.png", "--force", "--iterations", "1"]
+            command += ["--preset", "gatys", "--iterations", "1"]
+            command += ["--output", f"{folder}/out.png", "--force"]
             command += ["--size", str(args.start_size), "--network", str(weights.resolve())]
             programs = []
             for kind in times:
@@ -376,8 +377,8 @@ def parse() -> argparse.Namespace:
     add(
         "--time-ways",
         type=lambda text: text.split(";"),
-        default=["gatys", "precondition=0.5", "precondition=1"],
-        help="OPTION=VALUE,...;...: variations of the preset gatys",
+        default=["gatys", "precondition=1", "default"],
+        help="presets, or OPTION=VALUE,... of the preset gatys, between semicolons",
     )
     add("--time-folder", type=Path, help="keeps the curves of time, and what is finished")
     add("--feedforward-size", type=int, default=512, help="pixels a side")
