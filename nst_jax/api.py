@@ -84,8 +84,7 @@ def stylize(
             offline=offline,
             progress=progress,
         )
-    draft = _draft(settings, network, offline=offline, progress=progress)
-    request = Request(settings, network, pictures, draft)
+    request = Request(settings, network, pictures, _draft(settings, network))
     recorder, found = Recorder(outputs, pictures.content), checkpoint.find(outputs, request)
     asked = checkpoint.identity(request)
     total = pyramid.total(request)
@@ -133,16 +132,13 @@ def stylize(
     return result
 
 
-def _draft(settings: Settings, network: Network, **loading: bool | None) -> Network | None:
-    """The network that draws first, if one is wanted: another, with the same feature maps."""
-    if settings.draft is None:
+def _draft(settings: Settings, network: Network) -> Network | None:
+    """The network that draws first, if that is wanted and it can stand in for the other."""
+    if not settings.draft or isinstance(network, lite.Lite) or settings.pooling != "max":
         return None
-    if settings.draft == lite.ARCHITECTURE and settings.pooling != "max":
-        return None  # it knows no other
-    how = network_options(settings)
-    draft = load_network(settings.draft, how, layers=settings.layers, **loading)
-    alike = all(draft.widths.get(k) == network.widths.get(k) for k in settings.layers)
-    return draft if alike and draft.digest != network.digest else None
+    if any(lite.WIDTHS.get(k) != network.widths.get(k) for k in settings.layers):
+        return None
+    return load_network(lite.ARCHITECTURE, network_options(settings))
 
 
 def _show_options(function: Callable) -> None:

@@ -22,8 +22,8 @@ from nst_jax.schedules import CONSTANT
 from nst_jax.settings import HISTORY, INITS, PICTURE, Settings
 
 _RUN = "run"
-# A name, names whose networks' digests are compared, a budget.
-_FREE = ("preset", "network", "draft", "seconds")
+# A name, a name whose network's digest is compared, a budget.
+_FREE = ("preset", "network", "seconds")
 _CALLED = {"content": "content picture", "styles": "style picture", "start": "init picture"}
 
 
@@ -72,7 +72,7 @@ def identity(request: Request) -> dict[str, Any]:
         "version": __version__,
         **settings,
         "network": request.network.digest,
-        "draft": request.draft and request.draft.digest,
+        "draft": request.draft is not None,
         **{_CALLED.get(name, name): digest(value) for name, value in pictures.items()},
     }
 

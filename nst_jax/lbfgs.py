@@ -14,19 +14,17 @@ from jaxtyping import Array, Float, Int
 
 # torch.optim.LBFGS takes up a pair only above this curvature; so does every peer built on it.
 _MIN_CURVATURE = 1e-10
-# Until there is a pair, each step is so many times as long as the last, and no pair counts that
-# asks for more. Where the curvature is negative at first, steps of norm 1 would go on for ever
-# (seen: 500 of them at 512 px), and a pair that has hardly any asks for a step out of bounds.
-# With 4, three of six pictures blew up at the start; with 2, none.
+# Where the curvature is negative at first, steps of norm 1 would go on for ever (seen: 500 of them
+# at 512 px): until there is a pair, gradients are multiplied by so many times as much each time.
 _LONGER = 2
 
 
 class LBFGSState(NamedTuple):
-    """What L-BFGS remembers; setting `pairs` and `steps` to zero forgets it.
+    """What L-BFGS remembers; setting `pairs`, `steps` and `scale` to zero forgets it.
 
     `s` and `y` hold the last differences of points and of gradients, `rho` 1 / (y.s); `pairs`
-    counts those taken up, `steps` the updates; `scale` is y.s / y.Py of the last pair times the
-    stretch; before there is one, the gradient times it is the step.
+    counts those taken up, `steps` the updates; `scale` is the stretch times y.s / y.Py of the last
+    pair; before there is one, P times the gradient times it is the step; 0 before the first.
     """
 
     x: Array
@@ -43,11 +41,12 @@ def scale_by_lbfgs(
     history: int,
     precondition: Callable[[Array], Array] = lambda direction: direction,
     stretch: float = 1.0,
+    leap: float = 1e4,
 ) -> optax.GradientTransformation:
     """Multiply gradients by L-BFGS's inverse Hessian (Nocedal & Wright 2006, algorithm 7.4).
 
-    The unknown is a single array. The first update has norm 1 at most. A pair without positive
-    curvature is not taken up, as in `torch.optim.LBFGS`.
+    The unknown is a single array. The first update has norm 1 at most; until there is a pair, the
+    next ones double. A pair without positive curvature is not taken up, as in `torch.optim.LBFGS`.
 
     Args:
         history: pairs to keep; both loops run over those that are there.
@@ -55,6 +54,8 @@ def scale_by_lbfgs(
             inverse Hessian. Norms are then those of P, the root of g.Pg.
         stretch: how many times the usual scale that guess gets: y.s / y.Py is set by the largest
             curvatures, and so is short for all others.
+        leap: the first pair is not taken up either if it asks for a step more than so many times
+            as long as the last one: it has hardly any curvature.
     """
 
     def init(params: optax.Params) -> LBFGSState:
@@ -66,7 +67,7 @@ def scale_by_lbfgs(
             s=memory,
             y=memory,
             rho=jnp.zeros(history, x.dtype),
-            scale=jnp.ones((), x.dtype),
+            scale=jnp.zeros((), x.dtype),
             pairs=zero,
             steps=zero,
         )
@@ -76,10 +77,9 @@ def scale_by_lbfgs(
     ) -> tuple[optax.Updates, LBFGSState]:
         gradient = jnp.asarray(updates)
         before = cast(LBFGSState, state)
-        state = _remember(before, jnp.asarray(params), gradient, precondition, stretch)
+        state = _remember(before, jnp.asarray(params), gradient, precondition, stretch, leap)
         norm = jnp.sqrt(jnp.vdot(gradient, precondition(gradient)))
-        first = (state.steps == 1) & (state.pairs == 0)
-        scale = jnp.where(first, jnp.minimum(1.0, 1.0 / norm), state.scale)
+        scale = jnp.where(state.scale > 0, state.scale, jnp.minimum(1.0, 1.0 / norm))
         q, alphas = _to_oldest(state, gradient)
         update = _to_newest(state, scale * precondition(q), alphas)
         return update, state._replace(scale=scale)
@@ -93,17 +93,17 @@ def _remember(
     gradient: Array,
     precondition: Callable[[Array], Array],
     stretch: float,
+    leap: float,
 ) -> LBFGSState:
-    """Take up the newest pair, if there is one and its curvature is positive.
-
-    The first of all must not ask for a step out of proportion to the last; else the next is longer.
-    """
+    """Take up the newest pair, if there is one and its curvature is good; see `scale_by_lbfgs`."""
     s, y = x - state.x, gradient - state.gradient
     curvature = jnp.vdot(s, y)
-    alone = state.pairs == 0
-    bounded = _LONGER * curvature >= -jnp.vdot(s, state.gradient)
-    good = (state.steps > 0) & (curvature > _MIN_CURVATURE) & (bounded | ~alone)
-    longer = jnp.where(alone & (state.steps > 0), _LONGER, 1) * state.scale
+    descent = -jnp.vdot(s, state.gradient)
+    there, alone = state.steps > 0, state.pairs == 0
+    bounded = leap * curvature >= descent
+    good = there & (curvature > _MIN_CURVATURE) & (bounded | ~alone)
+    # A point that did not move, at a gradient of zero, asks for nothing longer.
+    longer = jnp.where(there & alone & (descent > 0), _LONGER, 1) * state.scale
     slot = state.pairs % state.rho.size
 
     def put(memory: Array, value: Array) -> Array:

@@ -12,7 +12,7 @@ PRESETS: dict[str, Settings] = {
     # Gatys' objective, by a shorter way: docs/performance.md has the seconds.
     "default": Settings(
         preset="default",
-        draft="vgg19-lite",
+        draft=True,
         min_size=256,
         coarse_iterations=100,
         iterations=200,

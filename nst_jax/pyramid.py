@@ -44,15 +44,19 @@ def total(request: Request) -> int:
 
 
 def scales(request: Request) -> tuple[Scale, ...]:
-    """The sizes from coarse to fine, each the next by sqrt(2), none below `min_size`.
+    """The sizes from coarse to fine, each the next by sqrt(2).
 
-    With a draft, its network draws all of them, and the request's own the last once more.
+    None is below `min_size`, none so small that a picture leaves nothing at the deepest layer. With
+    a draft, its network draws all of them, and the request's own the last once more.
     """
     settings, (height, width, _) = request.settings, request.pictures.content.rgb.shape
-    long = max(height, width)
-    sizes = []
-    while settings.min_size and round(long / 2 ** ((len(sizes) + 1) / 2)) >= settings.min_size:
-        sizes.insert(0, round(long / 2 ** ((len(sizes) + 1) / 2)))
+    long, sizes = max(height, width), list[int]()
+    pictures = (request.pictures.content.rgb, *request.pictures.styles)
+    short = min(min(picture.shape[:2]) for picture in pictures)
+    stride = max((request.network.strides.get(layer, 1) for layer in settings.layers), default=1)
+    least = max(settings.min_size or long, stride * long / short)
+    while (size := round(long / 2 ** ((len(sizes) + 1) / 2))) >= least:
+        sizes.insert(0, size)
     draft = request.draft is not None
     shapes = [fit(height, width, size) for size in sizes] + [(height, width)] * draft
     coarse = [Scale(*shape, settings.coarse_iterations, draft) for shape in shapes]
@@ -70,7 +74,8 @@ def run(
 ) -> Drawn:
     """Draw a picture at one scale after the other, from the best of the one before.
 
-    Adam's moments go on, resized; L-BFGS starts anew, since its curvature belongs to the old grid.
+    Adam's moments go on, resized, also from the draft's network to the other; L-BFGS starts anew,
+    since its curvature belongs to the old grid or objective (pairs of a draft blew up at once).
     A plateau ends a scale, everything else the run. Evaluations are counted through all scales.
     After Ctrl-C before a scale's first evaluation there is what the scale before came to. The next
     scale is made ready before one is drawn, and its loop compiled meanwhile.

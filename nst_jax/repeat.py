@@ -76,7 +76,7 @@ def recall(
 
 
 def _known(result: str | os.PathLike, record: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that this version has."""
+    """The settings that this version has; those that the picture's version lacked are off."""
     settings, names = dict(record["settings"]), {f.name for f in fields(Settings)}
     unknown = sorted(settings.keys() - names)
     if unknown:
@@ -85,7 +85,7 @@ def _known(result: str | os.PathLike, record: Mapping[str, Any]) -> dict[str, An
             f"{', '.join(unknown)} this version lacks: the result may differ.",
             stacklevel=4,
         )
-    return {name: settings[name] for name in names & settings.keys()}
+    return Settings().to_dict() | {name: settings[name] for name in names & settings.keys()}
 
 
 def _files(result: str | os.PathLike, what: str, names: Any) -> Any:

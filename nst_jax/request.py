@@ -82,6 +82,7 @@ class Request:
     ) -> Stylization:
         """The result, when the minimisation is done; a run that ended early is enlarged."""
         content, rows = self.pictures.content, outcome.rows
+        network = self.at(scales[-1], 1).network if scales else self.network
         if self.settings.average:
             rows = joined([rows, _evaluated(problem, outcome)])
         image = np.asarray(problem.picture(outcome.x))
@@ -96,8 +97,8 @@ class Request:
             compile_seconds=outcome.compile_seconds,
             run_seconds=outcome.run_seconds,
             settings=self.settings,
-            network=self.network.name,
-            network_digest=self.network.digest,
+            network=network.name,
+            network_digest=network.digest,
             alpha=content.alpha,
             icc=content.icc,
             sources=self.pictures.sources,

@@ -84,9 +84,7 @@ class Stylization:
         return {
             "version": __version__,
             "settings": settings
-            | {
-                k: os.path.basename(settings[k] or "") or None for k in ("network", "init", "draft")
-            },
+            | {name: os.path.basename(settings[name]) for name in ("network", "init")},
             "sources": dict(self.sources),
             "network": self.network,
             "network_digest": self.network_digest,
@@ -115,7 +113,10 @@ class Stylization:
         )
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw the losses against the evaluations; returns the matplotlib axes.
+        """Draw the losses against the evaluations, with a line where a scale ends.
+
+        Returns:
+            The matplotlib axes.
 
         Raises:
             InputError: matplotlib is not installed.
@@ -124,6 +125,9 @@ class Stylization:
         for name, values in self.losses.items():
             if np.any(values > 0):
                 ax.plot(self.evaluations, values, label=name, lw=2 if name == "total" else 1)
+        ends = np.cumsum([scale.evaluations for scale in self.scales[:-1]])
+        for end in ends:
+            ax.axvline(end, color="0.8", lw=1, zorder=0)
         ax.set(xlabel="function evaluations", ylabel="weighted loss", yscale="log")
         ax.legend()
         return ax

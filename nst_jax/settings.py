@@ -96,7 +96,7 @@ class Settings:
     region_styles: Mapping[str, int] | None = _option(
         None, "which style each content region takes: LABEL:NUMBER,...; 0 keeps the content there"
     )
-    iterations: int = _option(500, "function evaluations, as in every peer")
+    iterations: int = _option(500, "function evaluations at the end size, as in every peer")
     seconds: float | None = _option(None, "end the run after so many seconds, compilation included")
     min_size: int | None = _option(
         None, "coarse to fine: long side of the smallest scale; 'none' draws at the end size alone"
@@ -104,10 +104,10 @@ class Settings:
     coarse_iterations: int = _option(
         200, "function evaluations at each scale below the end size, and of the draft there"
     )
-    draft: str | None = _option(
-        None,
-        "network that draws before the other one does, at the coarse scales and the end size, as "
-        "vgg19-lite; without effect where the other has other feature maps; 'none': no draft",
+    draft: bool = _option(
+        False,
+        "vgg19-lite draws all scales first, the end size too; without effect where it cannot stand "
+        "in for the network: other feature maps, or pooling that is not max",
     )
     tolerance: float = _option(
         0.0,
@@ -241,8 +241,6 @@ class Settings:
         if hint in (str, bool) and not isinstance(value, hint):
             kind = "a text" if hint is str else "True or False"
             raise InputError(f"{name} is {value!r}, but must be {kind}.")
-        if hint == str | None and not isinstance(value, hint):
-            raise InputError(f"{name} is {value!r}, but must be a text or None.")
         if name in CHOICES and value not in CHOICES[name]:
             raise InputError(unknown(name, value, CHOICES[name]))
         if name.endswith("_schedule"):

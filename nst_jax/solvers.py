@@ -36,7 +36,7 @@ class Optimizer:
             line search), `"adam"`, or `"sgd"` (gradient descent with momentum).
         history: curvature pairs that L-BFGS keeps.
         precondition: L-BFGS's exponent for `spectral`, the unknown being a picture; 0 for none.
-        stretch: of the preconditioned first guess, see `scale_by_lbfgs`.
+        stretch, leap: with a preconditioner, see `scale_by_lbfgs`.
         momentum: of gradient descent.
         bounds: the unknown is clipped to these after each update; None for L-BFGS, whose stored
             gradients belong to the unclipped points.
@@ -47,6 +47,7 @@ class Optimizer:
     history: int = 100
     precondition: float = 0.0
     stretch: float = 1.0
+    leap: float = 1e4
     momentum: float = 0.9
     bounds: tuple[float, float] | None = None
     average: float = 0.0
@@ -112,7 +113,7 @@ def _lbfgs(optimizer: Optimizer) -> optax.GradientTransformation:
     if not optimizer.precondition:
         return scale_by_lbfgs(optimizer.history)
     filtered = partial(spectral, exponent=optimizer.precondition)
-    return scale_by_lbfgs(optimizer.history, filtered, optimizer.stretch)
+    return scale_by_lbfgs(optimizer.history, filtered, optimizer.stretch, optimizer.leap)
 
 
 def start(optimizer: Optimizer, x: Float[Array, "..."]) -> State:
@@ -272,12 +273,13 @@ def _without_pair_where(moved: Bool[Array, ""] | bool, optimizer: Optimizer, opt
 
 
 def _restart_where(blown: Bool[Array, ""], optimizer: Optimizer, opt_state):
-    """Forget the past where `blown`; L-BFGS's pairs may stay, once they are not counted."""
+    """Forget the past where `blown`; L-BFGS's arrays may stay, once they are not counted."""
     zeroed = partial(jax.tree.map, lambda a: jnp.where(blown, jnp.zeros_like(a), a))
     if not optimizer.method.startswith("lbfgs"):
         return zeroed(opt_state)
     memory, *rest = opt_state
-    return (memory._replace(pairs=zeroed(memory.pairs), steps=zeroed(memory.steps)), *rest)
+    counted = {name: zeroed(getattr(memory, name)) for name in ("pairs", "steps", "scale")}
+    return (memory._replace(**counted), *rest)
 
 
 def _averaged(optimizer: Optimizer, mean: Mean | None, x: Array) -> Mean | None:

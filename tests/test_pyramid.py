@@ -27,7 +27,7 @@ def request(height, width, **options):
     content = images.Picture(np.zeros((height, width, 3), np.float32))
     style = np.zeros((height, 2 * width, 3), np.float32)
     pictures = Pictures(content, [style], None, None, {})
-    return Request(resolve(**tiny.SHALLOW, **options), NETWORK, pictures)
+    return Request(resolve(**tiny.SHALLOW | options), NETWORK, pictures)
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,24 @@ def test_sizes_grow_by_the_root_of_two_up_to_the_last(size, min_size, expected):
         assert height == pytest.approx(width / 2, abs=0.51)
     assert [scale.evaluations for scale in scales] == [7] * (len(expected) - 1) + [30]
     assert pyramid.total(one) == 7 * (len(expected) - 1) + 30
+
+
+def test_scales_too_small_for_the_deepest_layer_are_left_out():
+    shallow = request(40, 160, min_size=10)
+    deep = request(40, 160, min_size=10, style_layers="relu3_1")
+    assert [scale.width for scale in pyramid.scales(shallow)] == [
+        10,
+        14,
+        20,
+        28,
+        40,
+        57,
+        80,
+        113,
+        160,
+    ]
+    # One position at relu3_1 is four pixels a side.
+    assert pyramid.scales(deep)[0][:2] == (5, 20)
 
 
 def test_styles_shrink_with_the_picture():
@@ -117,7 +135,7 @@ def test_a_draft_draws_all_scales_and_the_network_the_last_once_more(wide):
     seen = []
     result = stylize(
         network=wide,
-        draft="vgg19-lite",
+        draft=True,
         min_size=22,
         coarse_iterations=6,
         iterations=4,
@@ -126,13 +144,13 @@ def test_a_draft_draws_all_scales_and_the_network_the_last_once_more(wide):
     scales = [(14, 23, 6, True), (20, 32, 6, True), (20, 32, 4, False)]
     assert list(result.scales) == list(dict.fromkeys(scale for scale, _ in seen)) == scales
     assert result.record()["scales"] == [list(scale) for scale in scales]
-    assert result.record()["settings"]["draft"] == "vgg19-lite"
     drawn = stylize(network="vgg19-lite", min_size=22, coarse_iterations=6, iterations=6)
     np.testing.assert_array_equal([x for scale, x in seen if scale == scales[1]][-1], drawn.image)
     # The network's own losses begin there: where the optimiser had left [0, 1] it knows more.
     problem = nst.prepare(result.settings, wide, CONTENT / np.float32(255), STYLE / np.float32(255))
     clipped, _ = problem.fn(jnp.asarray(drawn.image) * 255, problem.args)
     own = result.losses["total"][12:]
+    assert (result.network, result.network_digest) == (wide.name, wide.digest)
     assert own.size == 4
     assert own[0] == pytest.approx(float(clipped), rel=0.1)
     assert result.losses["total"][result.best] == own.min()
@@ -150,7 +168,7 @@ def test_a_draft_draws_all_scales_and_the_network_the_last_once_more(wide):
 )
 def test_a_draft_that_cannot_be_is_left_out(network, options):
     options |= {"network": network, "iterations": 2}
-    plain, drafted = stylize(**options), stylize(**options, draft="vgg19-lite")
+    plain, drafted = stylize(**options, draft=False), stylize(**options, draft=True)
     np.testing.assert_array_equal(plain.image, drafted.image)
     assert plain.scales == drafted.scales == ((20, 32, 2, False),)
 
@@ -256,9 +274,7 @@ def test_too_little_memory_for_the_last_scale_is_told_at_once(monkeypatch):
     [
         ({"min_size": 0}, "min_size is 0, but must be a whole number from 1 to 100000, or None."),
         ({"coarse_iterations": 0}, "coarse_iterations is 0, but must be a whole number from 1"),
-        ({"draft": 5}, "draft is 5, but must be a text or None."),
-        ({"draft": "vgg18-lite"}, "vgg18-lite"),
-        ({"min_size": 2, "style_layers": "relu3_1"}, "pixels, too small for layers as deep"),
+        ({"draft": "vgg19-lite"}, "draft is 'vgg19-lite', but must be True or False."),
     ],
     ids=str,
 )

@@ -71,6 +71,14 @@ def test_the_same_bits_come_of_it(folder, options):
     assert {k: one[k] for k in keys} == {k: other[k] for k in keys}
 
 
+def test_options_that_its_version_lacked_are_off_whatever_the_preset_says(folder, monkeypatch):
+    record = make().record()
+    assert nst.PRESETS["default"].draft
+    record["settings"] = {k: v for k, v in record["settings"].items() if k != "draft"}
+    monkeypatch.setattr("nst_jax.images.read_settings", lambda _: record)
+    assert nst.repeat("out.png", progress=False).settings.draft is False
+
+
 def test_options_and_pictures_vary_it(folder):
     made = make(style_weight=50.0)
     varied = nst.repeat("out.png", style="other.png", iterations=3, progress=False)

@@ -156,6 +156,30 @@ def test_lbfgs_leaves_a_start_of_negative_curvature():
     np.testing.assert_allclose(np.abs(state.best_x), 1000, rtol=1e-2)
 
 
+def test_lbfgs_stays_where_the_gradient_is_zero():
+    def bowl(x, _):
+        value = jnp.sum(x**2)
+        return value, {"total": value}
+
+    state, trace = minimize(bowl, jnp.zeros(3), evaluations=300)
+    np.testing.assert_array_equal(state.x, np.zeros(3))
+    assert not np.asarray(trace.terms["total"]).any()
+    assert int(state.restarts) == 0
+
+
+def test_lbfgs_goes_on_growing_its_steps_under_a_schedule():
+    """At every tenth evaluation the function is another; steps of norm 1 would come to 120."""
+
+    def wells(x, weight):
+        value = weight * jnp.sum(x**4 / 4e12 - x**2 / 2)
+        return value, {"total": value}
+
+    start = jnp.array([1.0, -2.0, 0.5, 3.0])
+    weight = Ramp("linear", 1.0, 2.0, 1e4, 10)
+    state, _ = minimize(wells, start, weight, evaluations=120)
+    assert np.abs(state.best_x).min() > 1e5
+
+
 def test_chunks_make_no_difference_and_compile_once(rng):
     matrix, b = spd(rng, 8, 50.0), jnp.asarray(rng.normal(size=8), jnp.float32)
     traces = []

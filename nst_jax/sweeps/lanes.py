@@ -19,7 +19,7 @@ from nst_jax.request import Request, network_options, resolve_options
 from nst_jax.settings import PICTURE, Settings
 from nst_jax.sweeps.axes import Style, described, require_distinct
 
-_ALONE = dict.fromkeys(("min_size", "draft"))
+_ALONE = {"min_size": None, "draft": False}
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,8 @@ def lanes_of(
         preset, named = options.pop("preset", "default"), options.pop("network", network)
         # A preset may draw from coarse to fine; here it does without.
         settings, start = resolve_options(preset, named, _ALONE | options)
-        for name in _ALONE:
-            if getattr(settings, name) is not None:
+        for name, value in _ALONE.items():
+            if getattr(settings, name) != value:
                 raise InputError(
                     f"{name} draws from coarse to fine, but sweeps draw at the end size alone: "
                     "leave it out, or call stylize for each."
