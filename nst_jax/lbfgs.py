@@ -20,11 +20,12 @@ _LONGER = 2
 
 
 class LBFGSState(NamedTuple):
-    """What L-BFGS remembers; setting `pairs`, `steps` and `scale` to zero forgets it.
+    """What L-BFGS remembers; setting `pairs`, `steps`, `scale` and `length` to zero forgets it.
 
     `s` and `y` hold the last differences of points and of gradients, `rho` 1 / (y.s); `pairs`
     counts those taken up, `steps` the updates; `scale` is the stretch times y.s / y.Py of the last
     pair; before there is one, P times the gradient times it is the step; 0 before the first.
+    `length` is the last update's norm.
     """
 
     x: Array
@@ -33,6 +34,7 @@ class LBFGSState(NamedTuple):
     y: Float[Array, "history ..."]
     rho: Float[Array, " history"]
     scale: Float[Array, ""]
+    length: Float[Array, ""]
     pairs: Int[Array, ""]
     steps: Int[Array, ""]
 
@@ -41,7 +43,7 @@ def scale_by_lbfgs(
     history: int,
     precondition: Callable[[Array], Array] = lambda direction: direction,
     stretch: float = 1.0,
-    leap: float = 1e4,
+    growth: float = 1e3,
 ) -> optax.GradientTransformation:
     """Multiply gradients by L-BFGS's inverse Hessian (Nocedal & Wright 2006, algorithm 7.4).
 
@@ -54,8 +56,8 @@ def scale_by_lbfgs(
             inverse Hessian. Norms are then those of P, the root of g.Pg.
         stretch: how many times the usual scale that guess gets: y.s / y.Py is set by the largest
             curvatures, and so is short for all others.
-        leap: the first pair is not taken up either if it asks for a step more than so many times
-            as long as the last one: it has hardly any curvature.
+        growth: no update is more than so many times as long as the last, however little curvature
+            there is along it.
     """
 
     def init(params: optax.Params) -> LBFGSState:
@@ -68,6 +70,7 @@ def scale_by_lbfgs(
             y=memory,
             rho=jnp.zeros(history, x.dtype),
             scale=jnp.zeros((), x.dtype),
+            length=jnp.zeros((), x.dtype),
             pairs=zero,
             steps=zero,
         )
@@ -77,12 +80,15 @@ def scale_by_lbfgs(
     ) -> tuple[optax.Updates, LBFGSState]:
         gradient = jnp.asarray(updates)
         before = cast(LBFGSState, state)
-        state = _remember(before, jnp.asarray(params), gradient, precondition, stretch, leap)
+        state = _remember(before, jnp.asarray(params), gradient, precondition, stretch)
         norm = jnp.sqrt(jnp.vdot(gradient, precondition(gradient)))
         scale = jnp.where(state.scale > 0, state.scale, jnp.minimum(1.0, 1.0 / norm))
         q, alphas = _to_oldest(state, gradient)
         update = _to_newest(state, scale * precondition(q), alphas)
-        return update, state._replace(scale=scale)
+        wanted = jnp.sqrt(jnp.vdot(update, update))
+        length = jnp.where(state.length > 0, jnp.minimum(wanted, growth * state.length), wanted)
+        update *= jnp.where(wanted > length, length / wanted, 1)
+        return update, state._replace(scale=scale, length=length)
 
     return optax.GradientTransformation(init, update)
 
@@ -93,17 +99,15 @@ def _remember(
     gradient: Array,
     precondition: Callable[[Array], Array],
     stretch: float,
-    leap: float,
 ) -> LBFGSState:
-    """Take up the newest pair, if there is one and its curvature is good; see `scale_by_lbfgs`."""
+    """Take up the newest pair, if there is one and its curvature is positive."""
     s, y = x - state.x, gradient - state.gradient
     curvature = jnp.vdot(s, y)
-    descent = -jnp.vdot(s, state.gradient)
-    there, alone = state.steps > 0, state.pairs == 0
-    bounded = leap * curvature >= descent
-    good = there & (curvature > _MIN_CURVATURE) & (bounded | ~alone)
-    # A point that did not move, at a gradient of zero, asks for nothing longer.
-    longer = jnp.where(there & alone & (descent > 0), _LONGER, 1) * state.scale
+    there = state.steps > 0
+    good = there & (curvature > _MIN_CURVATURE)
+    # At a gradient of zero nothing asks for longer steps.
+    alone = there & (state.pairs == 0) & (state.length > 0)
+    longer = jnp.where(alone, _LONGER, 1) * state.scale
     slot = state.pairs % state.rho.size
 
     def put(memory: Array, value: Array) -> Array:
@@ -112,6 +116,7 @@ def _remember(
     return LBFGSState(
         x=x,
         gradient=gradient,
+        length=state.length,
         s=put(state.s, s),
         y=put(state.y, y),
         rho=put(state.rho, 1 / curvature),

@@ -35,8 +35,8 @@ _LEARNING_RATES = {"lbfgs": 1.0, "lbfgs-zoom": 1.0, "adam": 0.02}
 _SGD_RATE_PER_PIXEL = 1e-12
 _HOLD = 10
 # Of preconditioned steps. Twice the usual guess took 262 evaluations to a loss instead of 294; with
-# 5 they diverge. With longer leaps, half of six pictures blew up at the start.
-_STRETCH = _LEAP = 2.0
+# 5 they diverge. Where steps may grow faster, half of six pictures blew up at the start.
+_STRETCH = _GROWTH = 2.0
 
 _content_targets = jax.jit(content_targets, static_argnums=0)
 _style_targets = jax.jit(style_targets, static_argnums=0)
@@ -205,7 +205,7 @@ def optimizer_of(settings: Settings) -> solvers.Optimizer:
         history=settings.pairs or 1,
         precondition=0.0 if first_order else settings.precondition,
         stretch=_STRETCH,
-        leap=_LEAP,
+        growth=_GROWTH,
         momentum=settings.momentum,
         bounds=(0.0, settings.units) if first_order else None,
         average=settings.average,

@@ -22,6 +22,9 @@ from nst_jax.request import Request
 from nst_jax.resample import fit
 from nst_jax.result import Scale
 
+# Of its last step, how much L-BFGS takes first at the next scale: with all of it losses climb.
+_CAUTION = 0.25
+
 
 class Position(NamedTuple):
     """Where a run stands: after what at earlier scales, with what it goes on at this one."""
@@ -74,8 +77,9 @@ def run(
 ) -> Drawn:
     """Draw a picture at one scale after the other, from the best of the one before.
 
-    Adam's moments go on, resized, also from the draft's network to the other; L-BFGS starts anew,
-    since its curvature belongs to the old grid or objective (pairs of a draft blew up at once).
+    Adam's moments go on, resized, also from the draft's network to the other. L-BFGS starts anew,
+    since its curvature belongs to the old grid or objective (pairs of a draft blew up at once), but
+    for the length of its first step, which from norm 1 on would take ten evaluations to grow.
     A plateau ends a scale, everything else the run. Evaluations are counted through all scales.
     After Ctrl-C before a scale's first evaluation there is what the scale before came to. The next
     scale is made ready before one is drawn, and its loop compiled meanwhile.
@@ -219,7 +223,16 @@ def _handed_on(outcome: loop.Outcome, optimizer: solvers.Optimizer, scale: Scale
     state = solvers.start_jit(optimizer, x)._replace(evaluations=last.evaluations)
     if optimizer.method == "adam":
         state = state._replace(optimizer=_resized_moments(last.optimizer, x.shape))
+    elif optimizer.method.startswith("lbfgs"):
+        state = state._replace(optimizer=_with_step(state.optimizer, last.optimizer))
     return loop.Carried(state, None, outcome.compile_seconds, outcome.run_seconds)
+
+
+def _with_step(state: optax.OptState, last: optax.OptState) -> optax.OptState:
+    """L-BFGS without pairs, but with a first step in proportion to the last scale's."""
+    (anew, *rest), (before, *_) = cast(tuple, state), cast(tuple, last)
+    scale = _CAUTION * before.scale * (anew.x.size / before.x.size)
+    return (anew._replace(scale=scale), *rest)
 
 
 def _resized_moments(state: optax.OptState, shape: tuple[int, ...]) -> optax.OptState:

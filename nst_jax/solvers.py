@@ -36,7 +36,7 @@ class Optimizer:
             line search), `"adam"`, or `"sgd"` (gradient descent with momentum).
         history: curvature pairs that L-BFGS keeps.
         precondition: L-BFGS's exponent for `spectral`, the unknown being a picture; 0 for none.
-        stretch, leap: with a preconditioner, see `scale_by_lbfgs`.
+        stretch, growth: with a preconditioner, see `scale_by_lbfgs`.
         momentum: of gradient descent.
         bounds: the unknown is clipped to these after each update; None for L-BFGS, whose stored
             gradients belong to the unclipped points.
@@ -47,7 +47,7 @@ class Optimizer:
     history: int = 100
     precondition: float = 0.0
     stretch: float = 1.0
-    leap: float = 1e4
+    growth: float = 1e3
     momentum: float = 0.9
     bounds: tuple[float, float] | None = None
     average: float = 0.0
@@ -113,7 +113,7 @@ def _lbfgs(optimizer: Optimizer) -> optax.GradientTransformation:
     if not optimizer.precondition:
         return scale_by_lbfgs(optimizer.history)
     filtered = partial(spectral, exponent=optimizer.precondition)
-    return scale_by_lbfgs(optimizer.history, filtered, optimizer.stretch, optimizer.leap)
+    return scale_by_lbfgs(optimizer.history, filtered, optimizer.stretch, optimizer.growth)
 
 
 def start(optimizer: Optimizer, x: Float[Array, "..."]) -> State:
@@ -278,7 +278,9 @@ def _restart_where(blown: Bool[Array, ""], optimizer: Optimizer, opt_state):
     if not optimizer.method.startswith("lbfgs"):
         return zeroed(opt_state)
     memory, *rest = opt_state
-    counted = {name: zeroed(getattr(memory, name)) for name in ("pairs", "steps", "scale")}
+    counted = {
+        name: zeroed(getattr(memory, name)) for name in ("pairs", "steps", "scale", "length")
+    }
     return (memory._replace(**counted), *rest)
 
 

@@ -3,12 +3,13 @@
     python scripts/benchmark.py --sections time --time-size 512 --time-folder curves
 
 The peer's run of hundreds of evaluations is the long part: with a folder, what is finished is kept
-there, losses against seconds, and not run again.
+there, losses against seconds and the pictures, and not run again.
 """
 
 import argparse
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from bench_sides import Theirs, pictures
 from bench_tools import Row
 
 LIMIT = 0.20
+# Figures, and the picture at the end.
+_Run = tuple[dict[str, Any], np.ndarray]
 
 
 def time_section(args: argparse.Namespace, weights: Path, has_torch: bool) -> list[Row]:
@@ -25,6 +28,7 @@ def time_section(args: argparse.Namespace, weights: Path, has_torch: bool) -> li
         return [Row("time", "all", note="the loss to reach is PyTorch's, which is not installed")]
     shares: dict[str, list[float]] = {way: [] for way in args.time_ways}
     compiling: dict[str, list[float]] = {way: [] for way in args.time_ways}
+    besides: dict[str, list[float]] = {way: [] for way in args.time_ways}
     rows = []
     for pair in args.time_pairs:
         content, style = (_picture(name) for name in pair.split(":"))
@@ -46,8 +50,12 @@ def time_section(args: argparse.Namespace, weights: Path, has_torch: bool) -> li
             rows.append(Row("time", f"{name}: {way} / PyTorch", share, note=note))
             shares[way].append(share)
             compiling[way].append(mine["compiling"] / spent)
+            besides[way].append(mine["besides"] / spent)
     for way, found in shares.items():
-        note = f"compilation adds {np.median(compiling[way]):.3f}"
+        note = (
+            f"compilation adds {np.median(compiling[way]):.3f}; weights, targets and their "
+            f"compilation {np.median(besides[way]):.3f}"
+        )
         what = f"median of {len(found)} pairs: {way} / PyTorch"
         rows.append(Row("time", what, float(np.median(found)), limit=LIMIT, note=note))
     return rows
@@ -60,20 +68,23 @@ def _picture(name: str) -> Path:
     return Path(name) if Path(name).suffix else samples.path(name)
 
 
-def _kept(args: argparse.Namespace, name: str, run: Any) -> dict[str, Any]:
-    """What `run` gives, or gave before."""
+def _kept(args: argparse.Namespace, name: str, run: Callable[[], _Run]) -> dict[str, Any]:
+    """The figures that `run` gives, or gave before."""
+    from nst_jax import images
     from nst_jax.writing import write
 
     if args.time_folder is None:
-        return run()
+        return run()[0]
     args.time_folder.mkdir(parents=True, exist_ok=True)
     path = args.time_folder / f"{name.replace(' ', '_').replace('/', '_')}.json"
     if not path.exists():
-        write(path, json.dumps(run()).encode())
+        found, picture = run()
+        images.save(path.with_suffix(".png"), picture)
+        write(path, json.dumps(found).encode())
     return json.loads(path.read_text())
 
 
-def _theirs(args: argparse.Namespace, weights: Path) -> dict[str, Any]:
+def _theirs(args: argparse.Namespace, weights: Path) -> _Run:
     side = Theirs(args, args.time_size, weights)
     began, seconds = time.perf_counter(), []
     for _ in range(args.time_evaluations - 1):
@@ -81,10 +92,11 @@ def _theirs(args: argparse.Namespace, weights: Path) -> dict[str, Any]:
         seconds.append(time.perf_counter() - began)
     # The first evaluation warms up: it counts as much as the mean of the others.
     first = seconds[-1] / len(seconds)
-    return {"losses": side.values, "seconds": [first, *(first + s for s in seconds)]}
+    picture = side.loop.picture()[0].permute(1, 2, 0).clamp(0, 1).cpu().numpy()
+    return {"losses": side.values, "seconds": [first, *(first + s for s in seconds)]}, picture
 
 
-def _ours(args: argparse.Namespace, weights: Path, way: str, aim: float) -> dict[str, Any]:
+def _ours(args: argparse.Namespace, weights: Path, way: str, aim: float) -> _Run:
     """`stylize` with the preset `way`, or gatys with options, to the loss `aim`."""
     from nst_jax import api
 
@@ -102,6 +114,7 @@ def _ours(args: argparse.Namespace, weights: Path, way: str, aim: float) -> dict
     chosen = dict(part.split("=") for part in way.split(",")) if "=" in way else {"preset": way}
     options: dict[str, Any] = {"preset": "gatys", "size": None, "iterations": args.time_evaluations}
     options |= {k: _value(v) for k, v in chosen.items()}
+    began = time.perf_counter()
     result = api.stylize(
         content,
         style,
@@ -110,13 +123,16 @@ def _ours(args: argparse.Namespace, weights: Path, way: str, aim: float) -> dict
         callback=follow,
         **options,
     )
+    whole = time.perf_counter() - began
     offset = result.run_seconds - seconds[-1]
-    return {
+    found = {
         "losses": losses,
         "seconds": [s + offset for s in seconds],
         "evaluations": [list(scale) for scale in result.scales],
         "compiling": result.compile_seconds,
+        "besides": whole - result.run_seconds - result.compile_seconds,
     }
+    return found, result.image
 
 
 def _value(text: str) -> Any:

@@ -187,6 +187,19 @@ def test_adams_moments_go_on():
     assert int(adam.count) == 5
 
 
+def test_lbfgs_goes_on_with_a_quarter_of_the_step_and_no_pairs():
+    def bowl(x, _):
+        value = jnp.mean(x**2)
+        return value, {"total": value}
+
+    small, _ = solvers.minimize(bowl, jnp.ones((4, 6, 3)) * 300, evaluations=5)
+    anew = solvers.start(solvers.Optimizer(), jnp.ones((8, 12, 3)))
+    lbfgs, *_ = pyramid._with_step(anew.optimizer, small.optimizer)
+    # The minimum lies half the number of values times the gradient away.
+    assert float(lbfgs.scale) == pytest.approx(8 * 12 * 3 / 2 / 4, rel=1e-4)
+    assert int(lbfgs.pairs) == 0
+
+
 def test_a_run_that_ends_at_a_coarse_scale_gives_an_enlarged_picture():
     def stop(now):
         return now.evaluations > 3
