@@ -35,16 +35,19 @@ class Request:
     def at(self, scale: Scale, evaluations: int) -> "Request":
         """The same at another size, styles in proportion, for a run of so many evaluations.
 
-        That all pictures shrink alike is what keeps the strokes as large as they are. At a scale
-        of the draft its network is the request's.
+        That all pictures shrink alike is what keeps the strokes as large as they are.
         """
         pictures = self.pictures.at(scale.height, scale.width)
         return replace(
             self,
             settings=replace(self.settings, iterations=evaluations),
-            network=self.draft if scale.draft and self.draft else self.network,
+            network=self.network_at(scale),
             pictures=pictures,
         )
+
+    def network_at(self, scale: Scale) -> Network:
+        """The network that draws a scale: at a scale of the draft, the draft's."""
+        return self.draft if scale.draft and self.draft else self.network
 
     def fitted(self, evaluations: int) -> "Request":
         """The same with what memory has room for, for so many evaluations: see `memory.fitted`.
@@ -82,7 +85,7 @@ class Request:
     ) -> Stylization:
         """The result, when the minimisation is done; a run that ended early is enlarged."""
         content, rows = self.pictures.content, outcome.rows
-        network = self.at(scales[-1], 1).network if scales else self.network
+        network = self.network_at(scales[-1]) if scales else self.network
         if self.settings.average:
             rows = joined([rows, _evaluated(problem, outcome)])
         image = np.asarray(problem.picture(outcome.x))

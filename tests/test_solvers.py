@@ -156,6 +156,28 @@ def test_lbfgs_leaves_a_start_of_negative_curvature():
     np.testing.assert_allclose(np.abs(state.best_x), 1000, rtol=1e-2)
 
 
+def test_lbfgs_grows_its_steps_no_faster_than_it_may():
+    """A bowl whose minimum is a million times as far away as the first step is long."""
+    value = jax.value_and_grad(lambda x: jnp.mean((x - 1e6) ** 2))
+
+    def norms(**options):
+        lbfgs, x, found = scale_by_lbfgs(5, **options), jnp.zeros(8), []
+        state = lbfgs.init(x)
+        for _ in range(12):
+            update, state = lbfgs.update(value(x)[1], state, x)
+            x = x - update
+            found.append(float(jnp.linalg.norm(update)))
+        return np.array(found), float(state.scale)
+
+    slow, scale = norms(growth=2.0, stretch=3.0)
+    np.testing.assert_allclose(slow, 2.0 ** np.arange(12), rtol=1e-4)
+    # y = 2 s / 8, so y.s / y.y = 4; three times that was asked for.
+    assert scale == pytest.approx(12, rel=1e-4)
+    # At once, as far as gradients that differ by a millionth can tell.
+    fast, _ = norms(growth=1e7)
+    assert fast[1] == pytest.approx(1e6 * np.sqrt(8), rel=0.1)
+
+
 def test_lbfgs_stays_where_the_gradient_is_zero():
     def bowl(x, _):
         value = jnp.sum(x**2)
