@@ -13,7 +13,7 @@ PRESETS: dict[str, Settings] = {
     "default": Settings(
         preset="default",
         draft=True,
-        min_size=256,
+        min_size=360,
         coarse_iterations=100,
         iterations=200,
         precondition=1.0,

@@ -37,6 +37,9 @@ _HOLD = 10
 # Of preconditioned steps. Twice the usual guess took 262 evaluations to a loss instead of 294; with
 # 5 they diverge. Where steps may grow faster, half of six pictures blew up at the start.
 _STRETCH = _GROWTH = 2.0
+# Six times the guess with a hundred pairs: a tenth fewer evaluations to the same loss on six
+# pictures. With 0.1 the loss rises now and then, with 0.3 steps blow up.
+_WIDENING = 0.04
 
 _content_targets = jax.jit(content_targets, static_argnums=0)
 _style_targets = jax.jit(style_targets, static_argnums=0)
@@ -205,6 +208,7 @@ def optimizer_of(settings: Settings) -> solvers.Optimizer:
         history=settings.pairs or 1,
         precondition=0.0 if first_order else settings.precondition,
         stretch=_STRETCH,
+        widening=_WIDENING,
         growth=_GROWTH,
         momentum=settings.momentum,
         bounds=(0.0, settings.units) if first_order else None,

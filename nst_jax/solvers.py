@@ -36,7 +36,7 @@ class Optimizer:
             line search), `"adam"`, or `"sgd"` (gradient descent with momentum).
         history: curvature pairs that L-BFGS keeps.
         precondition: L-BFGS's exponent for `spectral`, the unknown being a picture; 0 for none.
-        stretch, growth: with a preconditioner, see `scale_by_lbfgs`.
+        stretch, widening, growth: with a preconditioner, see `scale_by_lbfgs`.
         momentum: of gradient descent.
         bounds: the unknown is clipped to these after each update; None for L-BFGS, whose stored
             gradients belong to the unclipped points.
@@ -47,6 +47,7 @@ class Optimizer:
     history: int = 100
     precondition: float = 0.0
     stretch: float = 1.0
+    widening: float = 0.0
     growth: float = 1e3
     momentum: float = 0.9
     bounds: tuple[float, float] | None = None
@@ -113,7 +114,13 @@ def _lbfgs(optimizer: Optimizer) -> optax.GradientTransformation:
     if not optimizer.precondition:
         return scale_by_lbfgs(optimizer.history)
     filtered = partial(spectral, exponent=optimizer.precondition)
-    return scale_by_lbfgs(optimizer.history, filtered, optimizer.stretch, optimizer.growth)
+    return scale_by_lbfgs(
+        optimizer.history,
+        filtered,
+        stretch=optimizer.stretch,
+        widening=optimizer.widening,
+        growth=optimizer.growth,
+    )
 
 
 def start(optimizer: Optimizer, x: Float[Array, "..."]) -> State:

@@ -124,7 +124,7 @@ def test_a_run_may_be_made_longer(tmp_path):
         ({"network": tiny.network(seed=1)}, "of a run with another network, not with this:"),
         ({"optimizer": "adam"}, "of a run with optimizer 'lbfgs', not 'adam'"),
         ({"iterations": 9}, "of a run with history 30, not 9"),
-        ({"min_size": 12}, "of a run with min_size 256, not 12"),
+        ({"min_size": 12}, "of a run with min_size 360, not 12"),
         ({"resume": False}, "is there already: go on from it with resume, or delete it"),
     ],
     ids=str,

@@ -173,6 +173,9 @@ def test_lbfgs_grows_its_steps_no_faster_than_it_may():
     np.testing.assert_allclose(slow, 2.0 ** np.arange(12), rtol=1e-4)
     # y = 2 s / 8, so y.s / y.y = 4; three times that was asked for.
     assert scale == pytest.approx(12, rel=1e-4)
+    # Five pairs were there when the last was taken up.
+    _, scale = norms(growth=2.0, stretch=3.0, widening=0.5)
+    assert scale == pytest.approx(4 * (3 + 5 * 0.5), rel=1e-4)
     # At once, as far as gradients that differ by a millionth can tell.
     fast, _ = norms(growth=1e7)
     assert fast[1] == pytest.approx(1e6 * np.sqrt(8), rel=0.1)
