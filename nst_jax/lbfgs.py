@@ -57,8 +57,8 @@ def scale_by_lbfgs(
             inverse Hessian. Norms are then those of P, the root of g.Pg.
         stretch: how many times the usual scale that guess gets: y.s / y.Py is set by the largest
             curvatures, and so is short for all others.
-        widening: what is added to the stretch for each pair kept before: the more of them there
-            are, the more of the large curvatures they know.
+        widening: by which share of itself the guess grows with each pair that is kept: the more of
+            them there are, the more of the large curvatures they know.
         growth: no update is more than so many times as long as the last, however little curvature
             there is along it.
     """
@@ -83,11 +83,12 @@ def scale_by_lbfgs(
     ) -> tuple[optax.Updates, LBFGSState]:
         gradient = jnp.asarray(updates)
         before = cast(LBFGSState, state)
-        state = _remember(before, jnp.asarray(params), gradient, precondition, stretch, widening)
+        state = _remember(before, jnp.asarray(params), gradient, precondition, stretch)
         norm = jnp.sqrt(jnp.vdot(gradient, precondition(gradient)))
         scale = jnp.where(state.scale > 0, state.scale, jnp.minimum(1.0, 1.0 / norm))
         q, alphas = _to_oldest(state, gradient)
-        update = _to_newest(state, scale * precondition(q), alphas)
+        wider = 1 + widening * jnp.minimum(state.pairs, history)
+        update = _to_newest(state, wider * scale * precondition(q), alphas)
         wanted = jnp.sqrt(jnp.vdot(update, update))
         length = jnp.where(state.length > 0, jnp.minimum(wanted, growth * state.length), wanted)
         update *= jnp.where(wanted > length, length / wanted, 1)
@@ -102,7 +103,6 @@ def _remember(
     gradient: Array,
     precondition: Callable[[Array], Array],
     stretch: float,
-    widening: float,
 ) -> LBFGSState:
     """Take up the newest pair, if there is one and its curvature is positive."""
     s, y = x - state.x, gradient - state.gradient
@@ -113,7 +113,6 @@ def _remember(
     alone = there & (state.pairs == 0) & (state.length > 0)
     longer = jnp.where(alone, _LONGER, 1) * state.scale
     slot = state.pairs % state.rho.size
-    wide = stretch + widening * jnp.minimum(state.pairs, state.rho.size)
 
     def put(memory: Array, value: Array) -> Array:
         return memory.at[slot].set(jnp.where(good, value, memory[slot]))
@@ -125,7 +124,7 @@ def _remember(
         s=put(state.s, s),
         y=put(state.y, y),
         rho=put(state.rho, 1 / curvature),
-        scale=jnp.where(good, wide * curvature / jnp.vdot(y, precondition(y)), longer),
+        scale=jnp.where(good, stretch * curvature / jnp.vdot(y, precondition(y)), longer),
         pairs=state.pairs + good,
         steps=state.steps + 1,
     )

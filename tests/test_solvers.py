@@ -173,12 +173,22 @@ def test_lbfgs_grows_its_steps_no_faster_than_it_may():
     np.testing.assert_allclose(slow, 2.0 ** np.arange(12), rtol=1e-4)
     # y = 2 s / 8, so y.s / y.y = 4; three times that was asked for.
     assert scale == pytest.approx(12, rel=1e-4)
-    # Five pairs were there when the last was taken up.
-    _, scale = norms(growth=2.0, stretch=3.0, widening=0.5)
-    assert scale == pytest.approx(4 * (3 + 5 * 0.5), rel=1e-4)
+    # What is handed on from scale to scale is the guess before it is widened.
+    wide, scale = norms(growth=2.0, stretch=3.0, widening=0.5)
+    np.testing.assert_allclose(wide, slow, rtol=1e-4)
+    assert scale == pytest.approx(12, rel=1e-4)
     # At once, as far as gradients that differ by a millionth can tell.
     fast, _ = norms(growth=1e7)
     assert fast[1] == pytest.approx(1e6 * np.sqrt(8), rel=0.1)
+
+
+def test_lbfgs_widens_its_guess_with_its_pairs():
+    """Of one pair along the first axis the second knows nothing but the guess, s.y / y.y."""
+    lbfgs = scale_by_lbfgs(5, widening=0.5)
+    state = lbfgs.init(jnp.zeros(2))
+    _, state = lbfgs.update(jnp.array([1.0, 2.0]), state, jnp.zeros(2))
+    update, _ = lbfgs.update(jnp.array([-3.0, 2.0]), state, jnp.array([-1.0, 0.0]))
+    assert float(update[1]) == pytest.approx(1.5 * 0.25 * 2, rel=1e-5)
 
 
 def test_lbfgs_stays_where_the_gradient_is_zero():
