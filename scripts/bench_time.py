@@ -1,6 +1,6 @@
 """Seconds to a loss: that with which PyTorch's classic loop ends, from the content picture.
 
-    python scripts/benchmark.py --sections time --time-size 512 --time-folder curves
+    python scripts/benchmark.py --sections time-to-loss --time-size 512 --time-folder curves
 
 The peer's run of hundreds of evaluations is the long part: with a folder, what is finished is kept
 there, losses against seconds and the pictures, and not run again.
@@ -25,7 +25,11 @@ _Run = tuple[dict[str, Any], np.ndarray]
 def time_section(args: argparse.Namespace, weights: Path, has_torch: bool) -> list[Row]:
     """Of every pair, each way's seconds to the peer's loss as a share of the peer's."""
     if not has_torch:
-        return [Row("time", "all", note="the loss to reach is PyTorch's, which is not installed")]
+        return [
+            Row(
+                "time-to-loss", "all", note="the loss to reach is PyTorch's, which is not installed"
+            )
+        ]
     shares: dict[str, list[float]] = {way: [] for way in args.time_ways}
     compiling: dict[str, list[float]] = {way: [] for way in args.time_ways}
     besides: dict[str, list[float]] = {way: [] for way in args.time_ways}
@@ -36,7 +40,7 @@ def time_section(args: argparse.Namespace, weights: Path, has_torch: bool) -> li
         name = f"{content.stem}-{style.stem}-{args.time_size}-{args.time_evaluations}"
         theirs = _kept(args, f"{name}-PyTorch", lambda one=one: _theirs(one, weights))
         aim, spent = theirs["losses"][-1], theirs["seconds"][-1]
-        rows.append(Row("time", f"{name}: PyTorch", spent, "s"))
+        rows.append(Row("time-to-loss", f"{name}: PyTorch", spent, "s"))
         for way in args.time_ways:
             mine = _kept(
                 args,
@@ -47,7 +51,7 @@ def time_section(args: argparse.Namespace, weights: Path, has_torch: bool) -> li
             share = mine["seconds"][-1] / spent if reached else np.inf
             counts = " + ".join(f"{scale[2]} at {scale[1]} px" for scale in mine["evaluations"])
             note = f"evaluations {counts}" + ", not reached" * (not reached)
-            rows.append(Row("time", f"{name}: {way} / PyTorch", share, note=note))
+            rows.append(Row("time-to-loss", f"{name}: {way} / PyTorch", share, note=note))
             shares[way].append(share)
             compiling[way].append(mine["compiling"] / spent)
             besides[way].append(mine["besides"] / spent)
@@ -57,7 +61,7 @@ def time_section(args: argparse.Namespace, weights: Path, has_torch: bool) -> li
             f"compilation {np.median(besides[way]):.3f}"
         )
         what = f"median of {len(found)} pairs: {way} / PyTorch"
-        rows.append(Row("time", what, float(np.median(found)), limit=LIMIT, note=note))
+        rows.append(Row("time-to-loss", what, float(np.median(found)), limit=LIMIT, note=note))
     return rows
 
 

@@ -42,12 +42,12 @@ from bench_tools import (
 )
 
 LITE = "vgg19-lite"
-# Of the samples, the pairs of time.
+# Of the samples, the pairs of time-to-loss.
 CONTENTS, STYLES = ("cat", "coffee"), ("night", "autumn", "glass")
 EVAL_LIMITS = {256: 0.75, 512: 0.62}
 IMPORT_LIMIT = 1.5
 # Of the whole command, and of what comes before and after its evaluation.
-START_LIMITS = {"without": (12.0, None), "with": (6.0, 4.0)}
+STYLIZE_LIMITS = {"without": (12.0, None), "with": (6.0, 4.0)}
 PEERS = ("NCHW", "channels_last", "bf16")
 NO_TORCH = "PyTorch is not installed: pip install 'nst-jax[torch]' adds the peer"
 
@@ -179,13 +179,8 @@ def _memory_rows(what: str, found: dict[str, float]) -> list[Row]:
     return [Row("memory", f"{what}, {names[k]}", v / 2**20, "MiB") for k, v in found.items()]
 
 
-def start_section(args: argparse.Namespace) -> list[Row]:
-    """From the start of the command to its exit after one evaluation; imports.
-
-    Less its evaluation, the command is an upper bound of the time until that begins.
-    """
-    from nst_jax import images
-
+def import_section(args: argparse.Namespace) -> list[Row]:
+    """Imports of the package beside those of what it stands on."""
     imports = {
         "import nst_jax": "import nst_jax",
         "import nst_jax, stylize": "import nst_jax; nst_jax.stylize",
@@ -193,22 +188,25 @@ def start_section(args: argparse.Namespace) -> list[Row]:
     }
     runs = {k: partial(command_seconds, ["-c", code]) for k, code in imports.items()}
     seconds = in_turn(runs, args.repeats)
-    rows = [median_row("start", what, values, "s") for what, values in seconds.items()]
+    rows = [median_row("import", what, values, "s") for what, values in seconds.items()]
     _, ours, base = seconds.values()
     ratios = [a / b for a, b in zip(ours, base, strict=True)]
-    rows.append(
-        median_row(
-            "start",
-            "import nst_jax, stylize / jax, flax.nnx, optax",
-            ratios,
-            "",
-            limit=IMPORT_LIMIT,
-        )
-    )
+    what = "import nst_jax, stylize / jax, flax.nnx, optax"
+    return [*rows, median_row("import", what, ratios, "", limit=IMPORT_LIMIT)]
+
+
+def stylize_section(args: argparse.Namespace) -> list[Row]:
+    """From the start of the command to its exit after one evaluation, cold and warm.
+
+    Less its evaluation, the command is an upper bound of the time until that begins.
+    """
+    from nst_jax import images
+
     if not (weights := find_weights(args.weights)):
-        return [*rows, Row("start", "stylize", note=_absent(args.weights))]
-    times: dict[str, list[float]] = {kind: [] for kind in START_LIMITS}
-    others: dict[str, list[float]] = {kind: [] for kind in START_LIMITS}
+        return [Row("stylize", "all", note=_absent(args.weights))]
+    rows = []
+    times: dict[str, list[float]] = {kind: [] for kind in STYLIZE_LIMITS}
+    others: dict[str, list[float]] = {kind: [] for kind in STYLIZE_LIMITS}
     compiled = 0
     for _ in range(args.repeats):
         with tempfile.TemporaryDirectory() as folder:
@@ -216,7 +214,7 @@ def start_section(args: argparse.Namespace) -> list[Row]:
             command = ["-m", "nst_jax", "stylize", str(args.content), str(args.style)]
             command += ["--preset", "gatys", "--iterations", "1"]
             command += ["--output", f"{folder}/out.png", "--force"]
-            command += ["--size", str(args.start_size), "--network", str(weights.resolve())]
+            command += ["--size", str(args.stylize_size), "--network", str(weights.resolve())]
             programs = []
             for kind in times:
                 spent = command_seconds(command, JAX_COMPILATION_CACHE_DIR=str(cache))
@@ -225,14 +223,14 @@ def start_section(args: argparse.Namespace) -> list[Row]:
                 others[kind].append(spent - run)
                 programs.append(len(list(cache.glob("*-cache"))))
             compiled += programs[-1] - programs[0]
-    what = f"stylize at {args.start_size} px, whole command with one evaluation"
-    for kind, (whole, other) in START_LIMITS.items():
+    what = f"{args.stylize_size} px, whole command with one evaluation"
+    for kind, (whole, other) in STYLIZE_LIMITS.items():
         rows.append(
-            median_row("start", f"{what}, {kind} cache", times[kind], "s", limit=_on_cpu(whole))
+            median_row("stylize", f"{what}, {kind} cache", times[kind], "s", limit=_on_cpu(whole))
         )
         before = f"{what}, {kind} cache, less the evaluation"
-        rows.append(median_row("start", before, others[kind], "s", limit=_on_cpu(other)))
-    return [*rows, Row("start", "programs compiled in spite of the cache", compiled, limit=0)]
+        rows.append(median_row("stylize", before, others[kind], "s", limit=_on_cpu(other)))
+    return [*rows, Row("stylize", "programs compiled in spite of the cache", compiled, limit=0)]
 
 
 def lite_section(args: argparse.Namespace) -> list[Row]:
@@ -316,12 +314,13 @@ def feedforward_section(args: argparse.Namespace) -> list[Row]:
 def time_section(args: argparse.Namespace) -> list[Row]:
     """Seconds to the loss with which PyTorch's loop ends."""
     if not (weights := find_weights(args.weights)):
-        return [Row("time", "all", note=_absent(args.weights))]
+        return [Row("time-to-loss", "all", note=_absent(args.weights))]
     return bench_time.time_section(args, weights, bool(find_spec("torch")))
 
 
 SECTIONS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
-    "start": start_section,
+    "import": import_section,
+    "stylize": stylize_section,
     "memory": memory_section,
     "eval": eval_section,
     "profile": profile_section,
@@ -330,10 +329,10 @@ SECTIONS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "sweep": sweep_section,
     "feedforward": feedforward_section,
     "large": large_section,
-    "time": time_section,
+    "time-to-loss": time_section,
 }
 # An hour and more on two cores.
-LONG = ("time",)
+LONG = ("time-to-loss",)
 
 
 def parse() -> argparse.Namespace:
@@ -349,7 +348,7 @@ def parse() -> argparse.Namespace:
     add = parser.add_argument
     texts = partial(_list_of, str)
     short = [name for name in SECTIONS if name not in LONG]
-    add("--sections", type=texts, default=short, help="which, in order; there is time, too")
+    add("--sections", type=texts, default=short, help="which, in order; there is time-to-loss, too")
     add("--sizes", type=numbers, default=[256, 512], help="of eval and profile, pixels a side")
     add("--weights", default="vgg19", help="name or converted file, for both sides")
     add("--content", type=Path, default=samples / "cat.jpg")
@@ -358,8 +357,8 @@ def parse() -> argparse.Namespace:
     add("--rounds", type=int, default=12, help="turns of each side in eval, profile and lite")
     add("--turn", type=int, default=3, help="evaluations a turn")
     add("--warm-up", type=int, default=3, help="evaluations before the turns")
-    add("--repeats", type=int, default=5, help="of the commands in start")
-    add("--start-size", type=int, default=512)
+    add("--repeats", type=int, default=5, help="of the commands in import and stylize")
+    add("--stylize-size", type=int, default=512)
     add("--memory-size", type=int, default=512, help="of memory and lite, pixels a side")
     add("--memory-evaluations", type=numbers, default=[20, 110])
     add("--sweep-weights", default=LITE, help="network of sweep")
@@ -372,7 +371,7 @@ def parse() -> argparse.Namespace:
     add("--large-tile", type=int, help="side of the tiles of large; chosen if not given")
     pairs = [f"{content}:{style}" for content in CONTENTS for style in STYLES]
     add("--time-pairs", type=texts, default=pairs, help="CONTENT:STYLE,...: files, or samples")
-    add("--time-size", type=int, default=512, help="pixels a side")
+    add("--time-size", type=int, default=512, help="of time-to-loss, pixels a side")
     add("--time-evaluations", type=int, default=500, help="of the peer, and at most of ours")
     add(
         "--time-ways",
@@ -380,7 +379,7 @@ def parse() -> argparse.Namespace:
         default=["gatys", "precondition=1", "default"],
         help="presets, or OPTION=VALUE,... of the preset gatys, between semicolons",
     )
-    add("--time-folder", type=Path, help="keeps the curves of time, and what is finished")
+    add("--time-folder", type=Path, help="keeps the curves of time-to-loss, and what is finished")
     add("--feedforward-size", type=int, default=512, help="pixels a side")
     add("--threads", type=int, default=cores, help="processors that each side may use")
     add("--json", type=Path, metavar="FILE", help="write the result there, single samples too")
