@@ -57,7 +57,7 @@ def stylize(
             brings its own pooling, padding, precision and remat.
         offline: never fetch weights; None leaves it to the environment (`NST_JAX_OFFLINE`).
         progress: show a bar with loss and time left.
-        callback: called with a `Progress` after each chunk of evaluations (about a second),
+        callback: called with a `Progress` after each chunk of evaluations (about three seconds),
             its `x` the best picture so far, in [0, 1] and as large as the scale that is being
             drawn; a true result stops the run.
         **options: the fields of `Settings` and of `Outputs`, listed below; what is not given is the
