@@ -30,6 +30,10 @@ class Limits:
     tolerance: float = 0.0
     patience: int = 50
 
+    def left(self, spent: float) -> float:
+        """The seconds that remain after so many; infinity without a limit."""
+        return np.inf if self.seconds is None else self.seconds - spent
+
 
 class Rows(NamedTuple):
     """What happened, on the host: `terms[name][i]` and `restarted[i]` at `evaluations[i]`."""
@@ -78,7 +82,7 @@ class Watch:
     def ended(self, asked: int, seconds: float) -> Status | None:
         """Whether a run is over after a chunk up to `asked` evaluations."""
         limits = self._limits
-        if limits.seconds is not None and seconds >= limits.seconds:
+        if limits.left(seconds) <= 0:
             return "time"
         if limits.tolerance and asked % limits.patience == 0 and self._flat(asked):
             return "plateau"

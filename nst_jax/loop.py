@@ -272,8 +272,8 @@ def _run(
                         lane.take(rows[lane.index or 0], chunk.best_x)
                     now, before, done = time.perf_counter(), done, max(counts)
                     each = (now - last) / max(done - before, 1)
-                    length, last = chunk_after(each), now
-                    seconds = start.run_seconds + now - compiled
+                    last, seconds = now, start.run_seconds + now - compiled
+                    length = chunk_after(each, limits.left(compile_seconds + seconds))
                     more = end < limits.iterations
                     if not any(lane.goes_on for lane in running):
                         break
@@ -301,9 +301,9 @@ def _run(
     return [lane.outcome(ending, *shares, state) for lane in running]
 
 
-def chunk_after(seconds: float) -> int:
-    """How many evaluations the next chunk has if one took so many seconds."""
-    return int(np.clip(_CHUNK_SECONDS / max(seconds, 1e-9), 1, _CAPACITY))
+def chunk_after(seconds: float, left: float = np.inf) -> int:
+    """How many evaluations the next chunk has if each takes so many of the seconds `left`."""
+    return int(np.clip(min(_CHUNK_SECONDS, left) / max(seconds, 1e-9), 1, _CAPACITY))
 
 
 _point = jax.jit(lambda state: jnp.copy(solvers.point(state)))

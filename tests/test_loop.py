@@ -280,6 +280,12 @@ def test_time_is_up():
     assert (outcome.status, outcome.evaluations.tolist()) == ("time", [1])
 
 
+def test_a_chunk_takes_three_seconds_or_those_that_are_left():
+    assert loop.chunk_after(0.25) == 12
+    assert [loop.chunk_after(s) for s in (4.0, 0.0)] == [1, 64]
+    assert [loop.chunk_after(0.25, left) for left in (9.0, 1.1, 0.1, -2.0)] == [12, 4, 1, 1]
+
+
 @pytest.mark.parametrize("method", ["lbfgs", "lbfgs-zoom", "adam", "sgd"])
 def test_a_run_goes_on_from_what_was_carried_as_if_it_had_never_stopped(method):
     kept = []
