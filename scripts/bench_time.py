@@ -25,11 +25,8 @@ _Run = tuple[dict[str, Any], np.ndarray]
 def time_section(args: argparse.Namespace, weights: Path, has_torch: bool) -> list[Row]:
     """Of every pair, each way's seconds to the peer's loss as a share of the peer's."""
     if not has_torch:
-        return [
-            Row(
-                "time-to-loss", "all", note="the loss to reach is PyTorch's, which is not installed"
-            )
-        ]
+        note = "the loss to reach is PyTorch's, which is not installed"
+        return [Row("time-to-loss", "all", note=note)]
     shares: dict[str, list[float]] = {way: [] for way in args.time_ways}
     compiling: dict[str, list[float]] = {way: [] for way in args.time_ways}
     besides: dict[str, list[float]] = {way: [] for way in args.time_ways}

@@ -286,6 +286,17 @@ def test_a_chunk_takes_three_seconds_or_those_that_are_left():
     assert [loop.chunk_after(0.25, left) for left in (9.0, 1.1, 0.1, -2.0)] == [12, 4, 1, 1]
 
 
+def test_chunks_are_told_what_is_left_of_the_time(monkeypatch):
+    told = []
+    monkeypatch.setattr(loop, "chunk_after", lambda each, left: told.append(left) or 1)
+    run(limits=Limits(6, seconds=100.0))
+    assert 100 > told[0] > told[-1] > 0
+    assert told == sorted(told, reverse=True)
+    told.clear()
+    run(limits=Limits(6))
+    assert set(told) == {np.inf}
+
+
 @pytest.mark.parametrize("method", ["lbfgs", "lbfgs-zoom", "adam", "sgd"])
 def test_a_run_goes_on_from_what_was_carried_as_if_it_had_never_stopped(method):
     kept = []
