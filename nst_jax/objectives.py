@@ -251,15 +251,29 @@ def _tap(
         features, own, error_handle = _branch(spec, features)
         error = losses.squared_error(projected(own, head), target)
     if layer in spec.style_layers:
-        measure = partial(statistics.measure, spec.statistic)
         further, own, style_handle = _branch(spec, features)
         if spec.statistic not in ADDITIVE:
             # Sorting is dear: rather keep the order than make it again.
-            features, style = further, measure(own, more)
+            features, style = further, statistics.measure(spec.statistic, own, more)
         else:
-            both: Any = beside(measure, own, more)
+            part = partial(_part, spec.statistic, own.shape[0])
+            both: Any = beside(part, Given(1, -1, -1), own, _normalized(more))
             features, style = further if spec.unit_gradients else both[0], both[1]
     return features, _Found(error, style, error_handle, style_handle)
+
+
+def _part(statistic: Statistic, height: int, features: Array, given: Given) -> Any:
+    """What some rows add to `statistics.measure` of all, with guides that sum to 1 over all."""
+    if given.guides is not None:
+        return statistics.weighted(statistic, features, given.guides, given)
+    share = features.shape[0] / height
+    return jax.tree.map(lambda s: s * share, statistics.measure(statistic, features, given))
+
+
+def _normalized(given: Given) -> Given:
+    if given.guides is None:
+        return given
+    return given._replace(guides=given.guides / given.guides.sum((1, 2), keepdims=True))
 
 
 def _tiled(

@@ -211,7 +211,7 @@ def _tap(
     def own(features: Array, given: tuple[Array | None, Maps, Array]) -> Any:
         return measure(layer, features, *given)
 
-    return beside(own, features, (head, *here[layer]))
+    return beside(own, (-1, Maps(0, 1), 0), features, (head, *here[layer]))
 
 
 def _maps_at(layout: Layout, maps: Maps, place: Array, stride: int) -> Maps:

@@ -9,9 +9,17 @@ import pytest
 from flax import nnx
 from make_goldens import BLOCKS, GOLDEN_LAYERS, NETWORK_CASES, pictures, random_weights
 
-from nst_jax import InputError, Options, features
+from nst_jax import InputError, Options, features, strips
 from nst_jax.networks import winograd
-from nst_jax.networks.layers import FrozenConv, adjoint, conv3x3, conv3x3_of_few, pool2x2
+from nst_jax.networks.layers import (
+    FrozenConv,
+    adjoint,
+    conv3x3,
+    conv3x3_of_few,
+    pool2x2,
+    with_pool,
+    with_relu,
+)
 from nst_jax.networks.vgg import VGG
 from nst_jax.networks.weightfile import CAFFE, TORCHVISION
 
@@ -64,6 +72,9 @@ def test_features_match_the_golden_files_of_torch(architecture):
             assert relative_error(found[layer], golden[f"{pooling}/{padding}/{layer}"]) <= 1e-4
 
 
+RIM = ((1, 1), (1, 1), (0, 0))
+
+
 def plain_convolution(kernel):
     def convolve(x):
         return jax.lax.conv_general_dilated(
@@ -82,7 +93,7 @@ def test_backward_pass_of_the_convolution_is_xlas_own(rng, size):
     plain = plain_convolution(kernel)
     ours, pull = jax.vjp(lambda x: conv3x3(x, kernel, jnp.asarray(adjoint(kernel))), x)
     theirs, pull_plain = jax.vjp(plain, x)
-    few, pull_few = jax.vjp(lambda x: conv3x3_of_few(x, kernel), x)
+    few, pull_few = jax.vjp(lambda x: conv3x3_of_few(jnp.pad(x, RIM), kernel), x)
     for y, cotangent in ((ours, pull(g)[0]), (few, pull_few(g)[0])):
         np.testing.assert_allclose(y, theirs, rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(cotangent, pull_plain(g)[0], rtol=1e-5, atol=1e-5)
@@ -128,6 +139,40 @@ def test_pooling_by_hand():
     np.testing.assert_array_equal(pool2x2(x, "max")[..., 0], [[6, 8]])
     np.testing.assert_array_equal(pool2x2(x, "average")[..., 0], [[3, 5]])
     np.testing.assert_array_equal(pool2x2(x, "average-rescaled")[..., 0], [[6, 10]])
+
+
+@pytest.mark.parametrize("padding", ["zero", "reflect"])
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("size", [(7, 5), (8, 6), (13, 2)])
+def test_large_layers_in_strips_match_torch(rng, monkeypatch, size, channels, padding):
+    """Strips of one to three rows, the last of which begins within the one before; and ties."""
+    torch = pytest.importorskip("torch", reason="parity with PyTorch needs torch")
+    monkeypatch.setattr(strips, "_LARGE", 0)
+    monkeypatch.setattr(strips, "_VALUES", 3 * size[1] * 5)
+    # Small whole numbers, exact in float32: many corners are equal, many values are zero.
+    x = rng.integers(-2, 3, size=(*size, channels)).astype(np.float32)
+    kernel = rng.integers(-1, 2, size=(3, 3, channels, 5)).astype(np.float32)
+    bias = rng.integers(-2, 3, size=5).astype(np.float32)
+    conv = FrozenConv(kernel, bias, stride=1)
+
+    def theirs(pooled, mode, g):
+        t = torch.tensor(x).permute(2, 0, 1)[None].requires_grad_()
+        rim = torch.nn.functional.pad(t, (1, 1, 1, 1), mode=mode)
+        y = torch.nn.functional.conv2d(rim, torch.tensor(kernel.transpose(3, 2, 0, 1)))
+        y = (y + torch.tensor(bias)[:, None, None]).relu()
+        y = torch.nn.functional.max_pool2d(y, 2) if pooled else y
+        y.backward(torch.tensor(g).permute(2, 0, 1)[None])
+        return (a[0].permute(1, 2, 0).detach().numpy() for a in (y, t.grad))
+
+    runs = [(False, padding, lambda x: with_relu(conv, x, padding, measured=True))]
+    if padding == "zero":
+        runs.append((True, "zero", lambda x: with_pool(conv, x)))
+    for pooled, border, run in runs:
+        ours, pull = jax.vjp(run, jnp.asarray(x))
+        g = rng.integers(-3, 4, size=ours.shape).astype(np.float32)
+        expected, gradient = theirs(pooled, "constant" if border == "zero" else border, g)
+        np.testing.assert_array_equal(ours, expected)
+        np.testing.assert_array_equal(pull(jnp.asarray(g))[0], gradient)
 
 
 def test_nothing_past_the_last_layer_is_computed(rng):

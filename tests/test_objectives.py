@@ -1,6 +1,5 @@
 """Losses and objective against PyTorch, closed forms and the equivalences of the conventions."""
 
-from functools import partial
 from typing import get_args
 
 import jax
@@ -23,15 +22,16 @@ from nst_jax import (
     gram,
     minimize,
     objective,
+    strips,
     style_loss,
     style_targets,
     total_variation,
 )
 from nst_jax.choices import Normalization
 from nst_jax.networks.weightfile import CAFFE
-from nst_jax.ordering import beside
+from nst_jax.objectives import _tap
 from nst_jax.problem import Arguments, ScaledObjective
-from nst_jax.statistics import Given, measure
+from nst_jax.statistics import Given
 
 NORMALIZATIONS = get_args(Normalization)
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
@@ -111,26 +111,54 @@ def test_gram_by_hand(rng):
     assert gram(jnp.asarray(features, jnp.bfloat16)).dtype == jnp.float32
 
 
-def test_gram_beside_features_has_the_same_gradient(rng):
-    features = jnp.asarray(rng.normal(size=(4, 5, 3)), jnp.float32)
-    g = jnp.asarray(rng.normal(size=(3, 3)), jnp.float32)
-    w = jnp.asarray(rng.normal(size=(4, 5, 3)), jnp.float32)
+@pytest.mark.parametrize("statistic", ["gram", "moments", "wasserstein"])
+@pytest.mark.parametrize("guided", [False, True])
+@pytest.mark.parametrize("large", [False, True])
+def test_statistics_beside_features_have_the_same_gradient(
+    rng, monkeypatch, statistic, guided, large
+):
+    """In strips of two of five rows, too, the last of which begins within the one before."""
+    monkeypatch.setattr(strips, "_LARGE", 0 if large else 1000)
+    monkeypatch.setattr(strips, "_VALUES", 2 * 4 * 3)
+    features, w = (jnp.asarray(rng.normal(size=(5, 4, 3)), jnp.float32) for _ in range(2))
+    guides = jnp.asarray(rng.uniform(size=(2, 5, 4)), jnp.float32) if guided else None
+    g = None
+
+    def weighted(found):
+        return sum(jnp.vdot(a, b) for a, b in zip(g, jax.tree.leaves(found), strict=True))
 
     def plain(f):
+        """By hand, of the mean and of all products of the feature maps."""
         flat = f.reshape(-1, 3)
-        return jnp.sum(g * (flat.T @ flat) / 20) + jnp.sum(w * f**2)
+        shares = jnp.full((1, 20), 1 / 20)
+        if guides is not None:
+            shares = (guides / guides.sum((1, 2), keepdims=True)).reshape(2, 20)
+        mean, products = shares @ flat, jnp.einsum("rp,pi,pj->rij", shares, flat, flat)
+        squares = jnp.einsum("rii->ri", products)
+        found = {"gram": [products], "moments": [mean, squares], "wasserstein": [mean, products]}
+        return [v if guided else v[0] for v in found[statistic]]
 
     def ours(f):
-        f, matrix = beside(partial(measure, "gram"), f, Given())
-        return jnp.sum(g * matrix) + jnp.sum(w * f**2)
+        spec = Objective(content_layers=(), style_layers=("relu1_1",), statistic=statistic)
+        f, found = _tap(spec, {"relu1_1": (None, Given(guides))}, "relu1_1", f)
+        return f, found.style
 
-    np.testing.assert_allclose(ours(features), plain(features), rtol=1e-5)
-    np.testing.assert_allclose(jax.grad(ours)(features), jax.grad(plain)(features), rtol=1e-4)
-    # Where only the Gram matrix is used, the other part of the gradient is zero.
-    alone = jax.grad(lambda f: jnp.sum(g * beside(partial(measure, "gram"), f, Given())[1]))(
-        features
+    g = [jnp.asarray(rng.normal(size=v.shape), jnp.float32) for v in plain(features)]
+    for a, b in zip(jax.tree.leaves(ours(features)[1]), plain(features), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+    def total(f, beside):
+        f, found = beside(f)
+        return weighted(found) + jnp.sum(w * f**2)
+
+    found = jax.grad(total)(features, ours)
+    expected = jax.grad(total)(features, lambda f: (f, plain(f)))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    # Where only the statistic is used, the other part of the gradient is zero.
+    alone = jax.grad(lambda f: weighted(ours(f)[1]))(features)
+    np.testing.assert_allclose(
+        alone, jax.grad(lambda f: weighted(plain(f)))(features), rtol=1e-4, atol=1e-6
     )
-    np.testing.assert_allclose(alone, jax.grad(lambda f: jnp.sum(g * gram(f)))(features), rtol=1e-4)
 
 
 def test_conventions_are_equivalent_as_documented(rng):

@@ -26,9 +26,9 @@ from nst_jax.networks.layers import (
     FrozenConv,
     activation_dtype,
     pool2x2,
-    relu,
     rematerialized,
-    with_padding,
+    with_pool,
+    with_relu,
 )
 from nst_jax.networks.vgg import Options, Tap, keep, preprocess, require_layers
 from nst_jax.networks.weightfile import Preprocessing
@@ -180,12 +180,11 @@ def _run_block(
     (convs, heads, tap), found = parts, {}
     *_, last = convs
     for name, conv in convs.items():
-        x = with_padding(conv, x, options.padding if name == "conv1_1" else "zero")
         layer = _relu(name)
         if name == last and layer not in heads:
-            # Max pooling and ReLU change places, as in VGG19: the same numbers, less memory.
-            return relu(pool2x2(x, "max")), found
-        x = relu(x)
+            return with_pool(conv, x), found
+        padding = options.padding if name == "conv1_1" else "zero"
+        x = with_relu(conv, x, padding, measured=layer in heads)
         if layer in heads:
             x, found[layer] = tap(layer, x, heads[layer])
             if found.keys() == wanted:

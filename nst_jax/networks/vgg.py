@@ -21,6 +21,8 @@ from nst_jax.networks.layers import (
     relu,
     rematerialized,
     with_padding,
+    with_pool,
+    with_relu,
 )
 from nst_jax.networks.weightfile import ARCHITECTURES, Preprocessing
 from nst_jax.typing import AnyArray
@@ -147,7 +149,7 @@ class VGG(nnx.Module):
     @property
     def widths(self) -> dict[str, int]:
         """Feature maps of every named layer, in order of depth."""
-        blocks = [[conv.bias[...].shape[-1] for conv in block] for block in self.blocks]
+        blocks = [[conv.width for conv in block] for block in self.blocks]
         return {
             layer: blocks[int(layer[4]) - 1][-1 if layer[:4] == "pool" else int(layer[6]) - 1]
             for layer in self.layers
@@ -222,14 +224,9 @@ def _run_block(
     for i, conv in enumerate(block, 1):
         if wanted <= found.keys():
             return x, found
-        if i == len(block) and options.pooling == "max" and f"relu{number}_{i}" not in wanted:
-            # Max pooling and ReLU change places: the same numbers, a quarter of the work, and the
-            # activations before pooling are kept once, not before and after their ReLU.
-            x, here = _at(f"conv{number}_{i}", conv(x), wanted, tap)
-            found |= here
-            if wanted <= found.keys():
-                return x, found
-            x, here = _at(f"pool{number}", relu(pool2x2(x, "max")), wanted, tap)
+        asked = {f"conv{number}_{i}", f"relu{number}_{i}"} & wanted
+        if i == len(block) and options.pooling == "max" and not asked:
+            x, here = _at(f"pool{number}", with_pool(conv, x), wanted, tap)
             return x, found | here
         first = number == i == 1
         run = partial(
@@ -255,9 +252,13 @@ def _run_layer(
     padding: Padding,
     wanted: frozenset[str],
 ) -> tuple[Array, dict[str, Any]]:
-    conv, tap = parts
-    x, before = _at(f"conv{layer}", with_padding(conv, x, padding), wanted, tap)
-    x, after = _at(f"relu{layer}", relu(x), wanted, tap)
+    (conv, tap), before = parts, {}
+    if f"conv{layer}" in wanted:
+        x, before = _at(f"conv{layer}", with_padding(conv, x, padding), wanted, tap)
+        x = relu(x)
+    else:
+        x = with_relu(conv, x, padding, measured=f"relu{layer}" in wanted)
+    x, after = _at(f"relu{layer}", x, wanted, tap)
     return x, before | after
 
 
