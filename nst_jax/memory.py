@@ -20,7 +20,7 @@ from nst_jax.settings import Settings
 # At the peak, as measured: copies of the convolutions' activations, or of the named layers' in a
 # network that names no convolutions; more of the style layers' where a statistic sorts; of the
 # first layer's in the forward pass alone, which a style picture sees; pictures beside the history.
-_COPIES = 0.9
+_COPIES = 0.75
 _COPIES_OF_NAMED = 1.4
 _COPIES_SORTED = 3.5
 _COPIES_FORWARD = 3

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -257,9 +257,12 @@ def _tap(
             features, style = further, statistics.measure(spec.statistic, own, more)
         else:
             part = partial(_part, spec.statistic, own.shape[0])
-            both: Any = beside(part, Given(1, -1, -1), own, _normalized(more))
+            both: Any = beside(part, _ROWS, own, _normalized(more))
             features, style = further if spec.unit_gradients else both[0], both[1]
     return features, _Found(error, style, error_handle, style_handle)
+
+
+_ROWS: Any = Given(*cast(Any, (1, -1, -1)))  # the axes of their rows
 
 
 def _part(statistic: Statistic, height: int, features: Array, given: Given) -> Any:

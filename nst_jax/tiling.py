@@ -16,7 +16,7 @@ position of each layer belongs to one tile.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -41,6 +41,10 @@ class Maps(NamedTuple):
 # the window's part of the layer's maps, and which positions are the tile's own (1, else 0): a
 # pytree of sums over these.
 Measure = Callable[[str, Array, Array | None, Maps, Float[Array, "h w"]], Any]
+
+
+# The axes of their rows: of a head, which has none, of maps, and of the tile's own positions.
+_ROWS: Any = (-1, Maps(*cast(Any, (0, 1))), 0)
 
 
 @dataclass(frozen=True)
@@ -211,7 +215,7 @@ def _tap(
     def own(features: Array, given: tuple[Array | None, Maps, Array]) -> Any:
         return measure(layer, features, *given)
 
-    return beside(own, (-1, Maps(0, 1), 0), features, (head, *here[layer]))
+    return beside(own, _ROWS, features, (head, *here[layer]))
 
 
 def _maps_at(layout: Layout, maps: Maps, place: Array, stride: int) -> Maps:

@@ -145,7 +145,8 @@ def _few_backward(precision, kept, g):
         piece = rows_of(padded, top, fresh.shape[0] + 2)
         y, pull = jax.vjp(lambda x: conv3x3_of_few(x, kernel, precision), piece)
         own = (_biased(y, bias) > 0) & fresh[:, None, None]
-        return added(found, *pull(jnp.where(own, rows_of(g, top, fresh.shape[0]), 0)), top)
+        (part,) = pull(jnp.where(own, rows_of(g, top, fresh.shape[0]), 0))
+        return added(found, part, top)
 
     found = over_strips(step, zeros_after(padded.shape, padded.dtype, g), h, w * c)
     return found, jnp.zeros_like(kernel), jnp.zeros_like(bias)
