@@ -231,7 +231,7 @@ def _run(
     keep: Callable[[Carried], None] | None = None,
     keep_every: int = 100,
 ) -> list[Outcome]:
-    state, asked = start.state, int(jnp.max(start.state.evaluations))
+    state = start.state
     # A chunk ends at their multiples, and the next begins when it is known what has come of it.
     waits = [keep_every] * (keep is not None) + [limits.patience] * (limits.tolerance > 0)
     # A CPU has no latency to hide, and would hold the temporaries of both chunks.
@@ -250,10 +250,12 @@ def _run(
 
     for lane in running:
         lane.best_x = _point(state)
-    length, done, seconds = 1, asked, start.run_seconds
-    # No evaluations: this compiles, and leaves the state as it was.
+    # No evaluations: this compiles, and leaves the state as it was. Nothing before has waited for
+    # the device, which computes the targets meanwhile.
     state, _ = advance(state, state.evaluations - state.evaluations)
     jax.block_until_ready(state)
+    asked = int(jnp.max(state.evaluations))
+    length, done, seconds = 1, asked, start.run_seconds
     memory.release()
     compiled = last = time.perf_counter()
     chunk = dispatch(1)
