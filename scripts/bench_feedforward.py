@@ -1,6 +1,6 @@
-"""The section `feedforward` of the benchmark: the small transformer beside the same one in PyTorch,
-and AdaIN with the embedded encoder. The transformer's weights are random: seconds do not depend on
-them.
+"""The section `feedforward` of the benchmark: the transformers for CPUs beside the same ones in
+PyTorch, and AdaIN with the embedded encoder. The transformers' weights are random: seconds do not
+depend on them.
 """
 
 import argparse
@@ -13,6 +13,9 @@ import numpy as np
 from bench_sides import pictures
 from bench_tools import Row, in_turn, median_row
 
+_VARIANTS = ("small", "medium")
+_ADAIN = "AdaIN with vgg19-lite"
+_REPEATS = 3
 SMALL_LIMIT, ADAIN_LIMIT = 0.25, 0.5  # seconds at 512x512, on two CPU cores
 
 
@@ -26,43 +29,43 @@ def feedforward_section(
 
     size = args.feedforward_size
     content, style = pictures(args, size)
-    architecture = transformer.Architecture("small", styles=2)
-    parameters = stages.initial(architecture.shapes)
     draw = jax.jit(transformer.transform, static_argnums=0)
     blend, batch = np.array([[0, 1]], np.float32), np.asarray(content)[None]
-
-    def ours() -> Any:
-        return jax.block_until_ready(draw(architecture, parameters, batch, blend))
-
-    runs: dict[str, Callable[[], Any]] = {"nst_jax": ours}
+    runs: dict[str, Callable[[], Any]] = {}
+    limits = {_ADAIN: ADAIN_LIMIT}
     rows = []
-    if find_spec("torch"):
-        theirs = partial(_torch_transform, _torch_of(parameters), _nchw(batch))
-        apart = float(np.abs(np.moveaxis(theirs().numpy(), 1, -1) - ours()).max())
-        what = f"{size} px: largest difference to PyTorch's picture"
-        rows.append(Row("feedforward", what, apart, limit=1e-4))
-        runs["PyTorch"] = theirs
-    else:
+    if not find_spec("torch"):
         rows.append(Row("feedforward", "PyTorch", note="PyTorch is not installed"))
-    runs["AdaIN with vgg19-lite"] = _adain(np.asarray(content), np.asarray(style))
+    for variant in _VARIANTS:
+        architecture = transformer.Architecture(variant, styles=2)
+        parameters = stages.initial(architecture.shapes)
+
+        def ours(architecture: Any = architecture, parameters: Any = parameters) -> Any:
+            return jax.block_until_ready(draw(architecture, parameters, batch, blend))
+
+        runs[variant] = ours
+        limits[variant] = SMALL_LIMIT
+        if find_spec("torch"):
+            theirs = partial(_torch_transform, _torch_of(parameters), _nchw(batch))
+            apart = float(np.abs(np.moveaxis(theirs().numpy(), 1, -1) - ours()).max())
+            what = f"{size} px: {variant}, largest difference to PyTorch's picture"
+            rows.append(Row("feedforward", what, apart, limit=1e-4))
+            runs[f"{variant} in PyTorch"] = theirs
+    runs[_ADAIN] = _adain(np.asarray(content), np.asarray(style))
     for run in runs.values():
         run()
     seconds = in_turn({name: partial(_many, run) for name, run in runs.items()}, args.rounds)
-    limits = {"nst_jax": SMALL_LIMIT, "AdaIN with vgg19-lite": ADAIN_LIMIT}
     for name, values in seconds.items():
         what = f"{size} px: {name}, one picture"
         limit = on_cpu(limits.get(name)) if size == 512 else None
         each = [value / _REPEATS for value in values]
         rows.append(median_row("feedforward", what, each, "s", limit=limit))
-    if "PyTorch" in seconds:
-        pairs = zip(seconds["nst_jax"], seconds["PyTorch"], strict=True)
-        what = f"{size} px: nst_jax / PyTorch"
+    for variant in _VARIANTS if find_spec("torch") else ():
+        pairs = zip(seconds[variant], seconds[f"{variant} in PyTorch"], strict=True)
+        what = f"{size} px: {variant}, nst_jax / PyTorch"
         ratios = [a / b for a, b in pairs]
         rows.append(median_row("feedforward", what, ratios, "", limit=on_cpu(1.0)))
     return rows
-
-
-_REPEATS = 3
 
 
 def _many(run: Callable[[], Any]) -> None:
@@ -108,7 +111,7 @@ def _torch_of(parameters: Any) -> dict[str, Any]:
 
 
 def _torch_transform(p: dict[str, Any], x: Any) -> Any:
-    """The small transformer as one would write it in PyTorch."""
+    """The transformers for CPUs as one would write them in PyTorch."""
     import torch
     from torch.nn import functional
 
@@ -122,6 +125,11 @@ def _torch_transform(p: dict[str, Any], x: Any) -> Any:
         wide = functional.conv2d(pad(x, 1), p[f"{name}.depthwise"], groups=x.shape[1])
         return functional.conv2d(wide, p[f"{name}.pointwise"])
 
+    def residual(name: str, x: Any) -> Any:
+        if f"{name}.kernel" in p:
+            return norm(name, functional.conv2d(pad(x, 1), p[f"{name}.kernel"]))
+        return norm(name, separable(name, x))
+
     def double(x: Any) -> Any:
         return functional.interpolate(x, scale_factor=2, mode="nearest")
 
@@ -130,8 +138,7 @@ def _torch_transform(p: dict[str, Any], x: Any) -> Any:
         x = norm("conv1", x).relu()
         x = norm("conv2", functional.conv2d(pad(x, 1), p["conv2.kernel"], stride=2)).relu()
         for i in range(1, 6):
-            y = norm(f"res{i}.a", separable(f"res{i}.a", x)).relu()
-            x = x + norm(f"res{i}.b", separable(f"res{i}.b", y))
+            x = x + residual(f"res{i}.b", residual(f"res{i}.a", x).relu())
         x = norm("up1", separable("up1", double(x))).relu()
         x = functional.conv2d(double(pad(x, 2)), p["out.kernel"], p["out.bias"])
         return x.sigmoid()

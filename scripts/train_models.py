@@ -23,7 +23,7 @@ from nst_jax.feedforward.training import Files, train_model
 # nothing below relu4 is, so relu5_1 sees too little of them.
 STYLES: dict[str, Any] = {
     "kind": "transformer",
-    "variant": "small",
+    "variant": "medium",
     "network": "vgg19-lite",
     "crop": 128,
     "batch": 2,
@@ -31,7 +31,8 @@ STYLES: dict[str, Any] = {
     "style_weight": 1.0,
     "style_layers": {"relu1_1": 600, "relu2_1": 30, "relu3_1": 40, "relu4_1": 1},
     "content_layers": {"relu4_2": 1},
-    "learning_rate": 2e-3,
+    "optimizer": "muon",
+    "learning_rate": 4e-3,
 }
 
 # Layers that pull alike, again.

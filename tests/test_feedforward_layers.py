@@ -1,6 +1,7 @@
 """Layers of feed-forward networks, and Johnson's whole network, against PyTorch's own."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -155,6 +156,27 @@ def small():
     architecture = Architecture("small", styles=3, blocks=1)
     parameters = perturbed(architecture, np.random.default_rng(3))
     return architecture, parameters, jax.jit(transformer.transform, static_argnums=0)
+
+
+def test_what_is_black_or_white_still_learns():
+    """A logistic function's gradient, but where it is flat and leads back that of its middle."""
+    x = np.float32([-30, -1, 0, 2, 30])
+    expected = torch.tensor(x, requires_grad=True)
+    expected.sigmoid().sum().backward()
+    assert expected.grad is not None
+    slopes, flat = expected.grad.numpy(), np.abs(x) == 30
+    for sign in (-1, 1):
+        g = jnp.full((1, 1, 5, 3), sign, jnp.float32)
+        y, pull = jax.vjp(
+            lambda x: transformer.exit_(Architecture("small"), x),
+            jnp.broadcast_to(x[:, None], (1, 1, 5, 3)),
+        )
+        np.testing.assert_allclose(y[0, 0, :, 0], expected.sigmoid().detach(), rtol=1e-6)
+        # A gradient of the picture's sign leads to the middle: steps go against it.
+        back = flat & (np.sign(x) == sign)
+        np.testing.assert_allclose(
+            pull(g)[0][0, 0, :, 0], sign * np.where(back, 0.25, slopes), rtol=1e-5
+        )
 
 
 def test_a_blend_by_position_is_the_blend_where_it_is_even(small, rng):

@@ -77,7 +77,7 @@ def test_a_picture_keeps_size_transparency_and_profile(model):
     assert drawn._repr_png_()[:4] == b"\x89PNG"
 
 
-@pytest.mark.parametrize("variant", ["small", "johnson"])
+@pytest.mark.parametrize("variant", ["small", "medium", "johnson"])
 def test_tiles_leave_no_seam(tmp_path, picture, variant):
     model = nst.load(written(tmp_path / "m.safetensors", variant))
     style = {"night": 1, "ink": np.linspace(0, 1, 90 * 70).reshape(70, 90).astype(np.float32)}

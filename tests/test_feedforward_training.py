@@ -92,7 +92,7 @@ def stepped(task):
     batch = task.batch(0, crops)
     rates = jnp.float32(1e-2), jnp.float32(0.9)
     state = train.start(task)
-    state, terms = train.advance(task.loss, state, task.frozen, task.masks, batch, *rates)
+    state, terms = train.advance(task.loss, "adam", state, task.frozen, task.masks, batch, *rates)
     return state, terms, batch
 
 
@@ -121,6 +121,31 @@ def test_every_style_comes_equally_often(task):
     blends = np.concatenate([task.batch(step, crops)[1] for step in range(400)])
     assert (blends.sum(1) == 1).all()
     np.testing.assert_allclose(blends.mean(0), 0.5, atol=0.05)
+
+
+def test_muon_makes_all_singular_values_of_a_step_alike(task):
+    """Of kernels; all else moves as with Adam, and about as far (Liu et al. 2025)."""
+    task, _ = task
+    crops = np.stack([tiny.picture(16, 16, n) for n in (1, 2)]) / np.float32(255)
+    rates = jnp.float32(1e-2), jnp.float32(0.9)
+    for optimizer in ("adam", "muon"):
+        state, _ = train.advance(
+            task.loss,
+            optimizer,
+            train.start(task, optimizer),
+            task.frozen,
+            task.masks,
+            task.batch(0, crops),
+            *rates,
+        )
+        step = {k: np.asarray(v - task.parameters[k]) for k, v in state.parameters.items()}
+        values = np.linalg.svd(step["conv2.kernel"].reshape(-1, 64), compute_uv=False)
+        # Five Newton-Schulz iterations bring all but the smallest to between 0.7 and 1.2.
+        assert (values[10] > 0.5 * values[0]) == (optimizer == "muon")
+        assert 0.5e-3 < np.sqrt(np.square(step["conv2.kernel"]).mean()) < 1.1e-2
+        # Adam's first step is equally long for all, with Nesterov's momentum half as long again.
+        length = {"adam": 1e-2, "muon": 1.47e-2}[optimizer]
+        np.testing.assert_allclose(np.abs(step["conv2.scale"]), length, rtol=0.05)
 
 
 def test_a_step_is_adams_and_moves_every_parameter(stepped, task):

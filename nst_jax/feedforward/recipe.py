@@ -11,7 +11,8 @@ from nst_jax.parsing import WEIGHT, in_range, parse_layers, unknown
 from nst_jax.settings import GATYS_STYLE_LAYERS
 
 Kind = Literal["transformer", "adain", "wct"]
-Size = Literal["small", "johnson"]
+Size = Literal["small", "medium", "johnson"]
+OptimizerName = Literal["adam", "muon"]
 Precision = Literal["float32", "bfloat16"]
 
 
@@ -28,7 +29,9 @@ class Recipe:
     """
 
     kind: Kind = _option("transformer", "a network for the given styles, or for any (adain, wct)")
-    variant: Size = _option("small", "of a transformer: johnson's layout, or small for CPUs")
+    variant: Size = _option(
+        "small", "of a transformer: johnson's layout; small and medium for CPUs"
+    )
     network: str = _option("auto", "loss network, and encoder of adain and wct")
     steps: int = _option(10_000, "updates of the parameters")
     batch: int = _option(4, "crops of each step")
@@ -43,8 +46,10 @@ class Recipe:
     style_layers: Mapping[str, float] | None = _option(
         None, "style layers: NAME[:WEIGHT],...; of adain and wct to relu4_1"
     )
+    optimizer: OptimizerName = _option("adam", "muon: for kernels, with adam for all else")
     learning_rate: float | None = _option(
-        None, "of Adam; of adain and wct 1e-4; the last third of the steps lowers it to zero"
+        None,
+        "of the optimizer; of adain and wct 1e-4; the last third of the steps lowers it to zero",
     )
     average: float = _option(0.999, "the model is an average of all steps' parameters")
     precision: Precision = _option("float32", "of the activations; parameters stay float32")
@@ -91,6 +96,7 @@ class Recipe:
 CHOICES: dict[str, tuple[str, ...]] = {
     "kind": get_args(Kind),
     "variant": get_args(Size),
+    "optimizer": get_args(OptimizerName),
     "precision": get_args(Precision),
 }
 _RANGES: dict[str, tuple[type, float, float]] = {

@@ -1,25 +1,45 @@
-"""The training loop: Adam over a task's steps, resumable with the same bits."""
+"""The training loop: Adam or Muon over a task's steps, resumable with the same bits."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, Int
+from optax import contrib
 
 from nst_jax import lanes, savepoint
 from nst_jax.errors import InputError
-from nst_jax.feedforward.recipe import Recipe
+from nst_jax.feedforward.recipe import OptimizerName, Recipe
 from nst_jax.feedforward.tasks import Task
 
 TRAINING = "training"
 # May differ between a run and its continuation.
 _FREE = ("steps",)
-_ADAM = optax.scale_by_adam()
+
+
+def _axes_of(parameters: Mapping[str, Array]) -> dict[str, contrib.MuonDimensionNumbers | None]:
+    """Which axes of each kernel are summed over, and which is the output; None: no matrix."""
+    axes = {"kernel": ((0, 1, 2), 3), "pointwise": (0, 1)}
+    return {
+        name: contrib.MuonDimensionNumbers(*axes[kind]) if kind in axes else None
+        for name in parameters
+        for kind in [name.rpartition(".")[2]]
+    }
+
+
+# Directions to go against. Muon (Jordan et al. 2024) makes all singular values of a kernel's step
+# equal; scaled like Adam's steps (Liu et al. 2025), so that one rate serves both.
+_OPTIMIZERS = {
+    "adam": optax.scale_by_adam(),
+    "muon": contrib.muon(
+        -1.0, muon_weight_dimension_numbers=cast(Any, _axes_of), consistent_rms=0.2
+    ),
+}
 
 
 class State(NamedTuple):
@@ -39,12 +59,12 @@ class Now(NamedTuple):
     state: State
 
 
-def start(task: Task) -> State:
+def start(task: Task, optimizer: OptimizerName = "adam") -> State:
     """The state before the first step."""
-    optimizer = jax.jit(_ADAM.init)(task.parameters)
+    moments = jax.jit(_OPTIMIZERS[optimizer].init)(task.parameters)
     # A copy: each step gives up the state before it.
     average = jax.tree.map(jnp.copy, task.parameters)
-    return State(jnp.int32(0), jax.tree.map(jnp.copy, task.parameters), average, optimizer)
+    return State(jnp.int32(0), jax.tree.map(jnp.copy, task.parameters), average, moments)
 
 
 def run(
@@ -80,7 +100,7 @@ def run(
     for step, pictures in enumerate(crops(first, recipe.steps, recipe.batch), first):
         batch = lanes.place(mesh, 0, task.batch(step, pictures))
         rates = jnp.float32(learning_rate(recipe, step)), jnp.float32(recipe.average)
-        state, terms = advance(task.loss, state, frozen, masks, batch, *rates)
+        state, terms = advance(task.loss, recipe.optimizer, state, frozen, masks, batch, *rates)
         found = {name: float(value) for name, value in jax.device_get(terms).items()}
         if not np.isfinite(found["total"]):
             raise InputError(
@@ -92,9 +112,10 @@ def run(
     return state
 
 
-@partial(jax.jit, static_argnames="loss", donate_argnames="state")
+@partial(jax.jit, static_argnames=("loss", "optimizer"), donate_argnames="state")
 def advance(
     loss: Callable[..., Any],
+    optimizer: OptimizerName,
     state: State,
     frozen: Any,
     masks: Mapping[str, Array],
@@ -102,16 +123,16 @@ def advance(
     rate: Array,
     average: Array,
 ) -> tuple[State, dict[str, Array]]:
-    """One step of Adam, compiled once; the new state, and the terms of the loss before it."""
+    """One step, compiled once; the new state, and the terms of the loss before it."""
     gradient = jax.grad(loss, has_aux=True)
     found, terms = gradient(state.parameters, frozen, batch)
     found = jax.tree.map(jnp.multiply, found, dict(masks))
-    updates, optimizer = _ADAM.update(found, state.optimizer)
+    updates, moments = _OPTIMIZERS[optimizer].update(found, state.optimizer, state.parameters)
     parameters = jax.tree.map(lambda p, u: p - rate * u, state.parameters, updates)
     # Early on the average is over the steps that there are.
     share = jnp.maximum(1 - average, 1 / (1 + state.step.astype(jnp.float32)))
     mean = jax.tree.map(lambda a, p: a + share * (p - a), state.average, parameters)
-    return State(state.step + 1, parameters, mean, optimizer), terms
+    return State(state.step + 1, parameters, mean, moments), terms
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:

@@ -117,7 +117,7 @@ def train_model(
         "pictures": len(crops.paths),
         "base": str(base and os.path.basename(base)),
     }
-    state = train.start(made.task)
+    state = train.start(made.task, recipe.optimizer)
     if kept is not None:
         state = train.load(kept, state, asked)
     recorder = _Recorder(files, made, crops, asked, int(state.step))

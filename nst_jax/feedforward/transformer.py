@@ -2,9 +2,10 @@
 
 `johnson` (Johnson et al. 2016, as its authors later gave it: instance normalisation, nearest-
 neighbour upsampling, reflected borders): c9s1-32, d64, d128, residual blocks, u64, u32, c9s1-3.
-`small` is for CPUs and live use, half as wide. It takes 2x2 pixels as one of twelve channels, so
-that nothing wide is as large as the picture; its residual blocks and its upsampling are depthwise
-and pointwise convolutions; its last convolution is taken after nearest-neighbour upsampling too.
+`small` and `medium` are for CPUs and live use, half as wide. They take 2x2 pixels as one of twelve
+channels, so that nothing wide is as large as the picture; their upsampling is a depthwise and a
+pointwise convolution, and so are `small`'s residual blocks; their last convolution is taken after
+nearest-neighbour upsampling too.
 
 Each style has scales and shifts of its own after every normalisation, and shares all else (Dumoulin
 et al. 2017). A `blend` says how much of each style there is: `(b, n)` for each picture, or
@@ -22,7 +23,7 @@ from nst_jax.feedforward import stages
 from nst_jax.feedforward.stages import Kind, Parameters, Stage
 from nst_jax.typing import AnyArray
 
-Variant = Literal["johnson", "small"]
+Variant = Literal["johnson", "medium", "small"]
 VARIANTS: tuple[str, ...] = get_args(Variant)
 
 
@@ -31,7 +32,7 @@ class Architecture:
     """Which network: static and hashable.
 
     Attributes:
-        variant: `johnson` or `small`.
+        variant: `johnson`, `medium` or `small`.
         styles: how many.
         output: `sigmoid`, or `linear` for networks of others, whose results are clipped.
         units: the network sees pictures in 0..units; what it gives is in these units if linear.
@@ -47,10 +48,10 @@ class Architecture:
     @property
     def groups(self) -> tuple[tuple[Stage, ...], ...]:
         """The stages in order: down, each residual block, up."""
-        small = self.variant == "small"
-        width = 64 if small else 128
-        deep: Kind = "separable" if small else "plain"
-        if small:
+        half = self.variant != "johnson"
+        width = 64 if half else 128
+        deep: Kind = "separable" if self.variant == "small" else "plain"
+        if half:
             down = (
                 Stage("conv1", "packed", 5, 12, 32),
                 Stage("conv2", "plain", 3, 32, 64, stride=2),
@@ -99,6 +100,9 @@ class Architecture:
         return stages.shapes(self.stages, self.styles)
 
 
+_FLAT = (
+    0.02  # slopes of a logistic function, in the middle a quarter, below which it learns nothing
+)
 STRIDE = 4  # both sides of a picture are multiples of it
 
 
@@ -133,4 +137,27 @@ def entry(
 def exit_(architecture: Architecture, x: Float[AnyArray, "b h w 3"]) -> Float[Array, "b h w 3"]:
     """What the last stage gave as a picture, float32."""
     x = jnp.asarray(x, jnp.float32)
-    return jax.nn.sigmoid(x) if architecture.output == "sigmoid" else x / architecture.units
+    return _sigmoid(x) if architecture.output == "sigmoid" else x / architecture.units
+
+
+@jax.custom_vjp
+def _sigmoid(x):
+    """The logistic function; what is black or white has a gradient back to the middle.
+
+    Early in a training the last convolution's steps are large, and by the function's own slope what
+    they have made black or white would stay so for thousands of steps.
+    """
+    return jax.nn.sigmoid(x)
+
+
+def _sigmoid_forward(x):
+    y = jax.nn.sigmoid(x)
+    return y, y
+
+
+def _sigmoid_backward(y, g):
+    slope, back = y * (1 - y), g * (y - 0.5) > 0
+    return (g * jnp.where(back & (slope < _FLAT), 0.25, slope),)
+
+
+_sigmoid.defvjp(_sigmoid_forward, _sigmoid_backward)
