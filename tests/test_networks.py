@@ -11,14 +11,13 @@ from make_goldens import BLOCKS, GOLDEN_LAYERS, NETWORK_CASES, pictures, random_
 
 from nst_jax import InputError, Options, features, strips
 from nst_jax.networks import winograd
+from nst_jax.networks.blocks import with_pool, with_relu
 from nst_jax.networks.layers import (
     FrozenConv,
     adjoint,
     conv3x3,
     conv3x3_of_few,
     pool2x2,
-    with_pool,
-    with_relu,
 )
 from nst_jax.networks.vgg import VGG
 from nst_jax.networks.weightfile import CAFFE, TORCHVISION

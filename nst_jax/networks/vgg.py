@@ -13,17 +13,8 @@ from jaxtyping import Array, Float
 
 from nst_jax.choices import Padding, Pooling, Precision
 from nst_jax.errors import InputError
-from nst_jax.networks.layers import (
-    FrozenConv,
-    activation_dtype,
-    pool2x2,
-    projected,
-    relu,
-    rematerialized,
-    with_padding,
-    with_pool,
-    with_relu,
-)
+from nst_jax.networks.blocks import rematerialized, with_padding, with_pool, with_relu
+from nst_jax.networks.layers import FrozenConv, activation_dtype, pool2x2, projected, relu
 from nst_jax.networks.weightfile import ARCHITECTURES, Preprocessing
 from nst_jax.typing import AnyArray
 
