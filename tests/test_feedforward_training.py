@@ -148,6 +148,25 @@ def test_muon_makes_all_singular_values_of_a_step_alike(task):
         np.testing.assert_allclose(np.abs(step["conv2.scale"]), length, rtol=0.05)
 
 
+def _steep(parameters, frozen, batch):
+    """Zero, with a gradient that is not finite."""
+    value = jnp.sqrt(sum(jnp.square(0 * p).sum() for p in parameters.values()))
+    return value, {"total": value}
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+def test_a_gradient_that_is_not_finite_is_left_out(task, optimizer):
+    task, _ = task
+    gradient, _ = jax.grad(_steep, has_aux=True)(task.parameters, None, None)
+    assert not np.isfinite(gradient["conv1.kernel"]).any()
+    rates = jnp.float32(1e-2), jnp.float32(0.9)
+    state = train.start(task, optimizer)
+    state, _ = train.advance(_steep, optimizer, state, None, task.masks, None, *rates)
+    assert int(state.step) == 1
+    for name, before in task.parameters.items():
+        np.testing.assert_array_equal(state.parameters[name], before)
+
+
 def test_a_step_is_adams_and_moves_every_parameter(stepped, task):
     state, *_ = stepped
     for name, before in task[0].parameters.items():

@@ -104,8 +104,8 @@ def run(
         found = {name: float(value) for name, value in jax.device_get(terms).items()}
         if not np.isfinite(found["total"]):
             raise InputError(
-                f"The training's loss is not finite at step {step + 1}: lower learning_rate, or go "
-                "on from the last checkpoint with another seed."
+                f"The training's loss is not finite at step {step + 1}: begin again with a lower "
+                "learning_rate."
             )
         if report(Now(step + 1, found, state)):
             break
@@ -126,7 +126,9 @@ def advance(
     """One step, compiled once; the new state, and the terms of the loss before it."""
     gradient = jax.grad(loss, has_aux=True)
     found, terms = gradient(state.parameters, frozen, batch)
-    found = jax.tree.map(jnp.multiply, found, dict(masks))
+    # A flat crop's may overflow, through one instance normalisation after the other: left out.
+    finite = jnp.all(jnp.stack([jnp.isfinite(g).all() for g in found.values()]))
+    found = {name: jnp.where(finite, g * masks[name], 0) for name, g in found.items()}
     updates, moments = _OPTIMIZERS[optimizer].update(found, state.optimizer, state.parameters)
     parameters = jax.tree.map(lambda p, u: p - rate * u, state.parameters, updates)
     # Early on the average is over the steps that there are.
