@@ -254,12 +254,16 @@ def test_the_packages_model_has_six_styles_and_tells_them_apart():
     assert set(nst.samples.style_names()) < set(model.styles)
     assert len(model.styles) >= 6
     assert (ROOT / "weights" / "styles.safetensors").stat().st_size <= 3e6
-    photo = images.resize(nst.samples.content("cat"), (64, 96))
+    photo = images.resize(nst.samples.content("cat"), (128, 192))
     drawn = [model(photo, style).image for style in model.styles]
+
+    def lightness(image):
+        """Of cells of 8x8 pixels: leads and joints are darker than anything in the photograph."""
+        return image.mean(-1).reshape(16, 8, 24, 8).mean((1, 3)).ravel()
+
     for i, one in enumerate(drawn):
         # The content is there, in other colours than any other style's.
-        grey, light = one.mean(-1).ravel(), photo.mean(-1).ravel()
-        assert np.corrcoef(grey, light)[0, 1] > 0.5
+        assert np.corrcoef(lightness(one), lightness(photo))[0, 1] > 0.5
         assert min(np.abs(one - other).mean() for other in drawn[:i] + drawn[i + 1 :]) > 0.03
 
 
