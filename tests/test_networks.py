@@ -12,13 +12,7 @@ from make_goldens import BLOCKS, GOLDEN_LAYERS, NETWORK_CASES, pictures, random_
 from nst_jax import InputError, Options, features, strips
 from nst_jax.networks import winograd
 from nst_jax.networks.blocks import with_pool, with_relu
-from nst_jax.networks.layers import (
-    FrozenConv,
-    adjoint,
-    conv3x3,
-    conv3x3_of_few,
-    pool2x2,
-)
+from nst_jax.networks.layers import RIM, FrozenConv, adjoint, conv3x3, conv3x3_of_few, pool2x2
 from nst_jax.networks.vgg import VGG
 from nst_jax.networks.weightfile import CAFFE, TORCHVISION
 
@@ -69,9 +63,6 @@ def test_features_match_the_golden_files_of_torch(architecture):
         found = jax.jit(lambda n, x: n(x, GOLDEN_LAYERS))(network, image)
         for layer in GOLDEN_LAYERS:
             assert relative_error(found[layer], golden[f"{pooling}/{padding}/{layer}"]) <= 1e-4
-
-
-RIM = ((1, 1), (1, 1), (0, 0))
 
 
 def plain_convolution(kernel):

@@ -100,9 +100,7 @@ class Architecture:
         return stages.shapes(self.stages, self.styles)
 
 
-_FLAT = (
-    0.02  # slopes of a logistic function, in the middle a quarter, below which it learns nothing
-)
+_FLAT = 0.02  # slopes, of a logistic function's 0.25 in the middle, below which nothing is learnt
 STRIDE = 4  # both sides of a picture are multiples of it
 
 
