@@ -14,8 +14,8 @@ _LARGE = 2**23  # values: loops over less cost time, and save little memory
 
 
 def is_large(shape: tuple[int, ...]) -> bool:
-    """Whether an array of this shape is worth a loop."""
-    return math.prod(shape) >= _LARGE
+    """Whether an array of this shape is worth a loop; other backends than the CPU's fuse."""
+    return math.prod(shape) >= _LARGE and jax.default_backend() == "cpu"
 
 
 def over_strips(
