@@ -2,10 +2,13 @@
 
 import os
 import warnings
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -15,7 +18,8 @@ from nst_jax import images
 from nst_jax.errors import InputError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
-_KEPT = 512  # pictures in memory
+_KEPT = 1024  # pictures in memory
+_reading = Lock()
 _DETAIL = 3  # short sides above so many crops are reduced when they are read
 
 
@@ -72,7 +76,8 @@ class Crops:
 
     def _decoded(self, path: Path) -> UInt8[np.ndarray, "h w 3"] | None:
         try:
-            with warnings.catch_warnings():
+            # Filters of warnings are the whole process's: one thread at a time.
+            with _reading, warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 rgb = images.read(path).rgb
         except InputError:
@@ -114,11 +119,12 @@ class Crops:
         return found[:, ::-1].copy() if rng.random() < 0.5 else found
 
     def stream(self, first: int, end: int, count: int) -> Iterator[Float[np.ndarray, "b s s 3"]]:
-        """The batches of steps `first` to `end`, each read while the one before is in use."""
-        with ThreadPoolExecutor(1) as pool:
-            ahead = pool.submit(self.batch, first, count) if first < end else None
-            for step in range(first, end):
-                assert ahead
-                batch = ahead.result()
-                ahead = pool.submit(self.batch, step + 1, count)
+        """The batches of steps `first` to `end`, read by all processors while earlier ones are used."""
+        workers = os.cpu_count() or 1
+        steps = iter(range(first, end))
+        with ThreadPoolExecutor(workers) as pool:
+            ahead = deque(pool.submit(self.batch, n, count) for n in islice(steps, workers))
+            while ahead:
+                batch = ahead.popleft().result()
+                ahead.extend(pool.submit(self.batch, n, count) for n in islice(steps, 1))
                 yield batch

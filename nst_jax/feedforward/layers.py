@@ -27,21 +27,27 @@ def convolve(
     x: Float[AnyArray, "b h w i"], kernel: Float[AnyArray, "k k i o"], stride: int = 1
 ) -> Float[Array, "b h2 w2 o"]:
     """Convolution without padding, differentiable in both."""
+    if jax.default_backend() != "cpu":
+        return _convolution(x, kernel, stride, "VALID")
     return _convolve(x, kernel) if stride == 1 else _cropped(x, kernel, stride)
+
+
+def _convolution(x: Any, kernel: Any, stride: int, padding: Any) -> Array:
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        window_strides=(stride, stride),
+        padding=padding,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        precision=lax.Precision.HIGHEST,
+    )
 
 
 def _cropped(x: Any, kernel: Any, stride: int) -> Array:
     """The middle of a "same" convolution: XLA's CPU backend has no fast path for "valid" ones."""
     side = kernel.shape[0]
     same = [(side // 2, side // 2)] * 2 if stride == 1 else [(0, stride - 1)] * 2
-    y = lax.conv_general_dilated(
-        x,
-        kernel,
-        window_strides=(stride, stride),
-        padding=same,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        precision=lax.Precision.HIGHEST,
-    )
+    y = _convolution(x, kernel, stride, same)
     rim = side // 2 if stride == 1 else 0
     h, w = ((n - side) // stride + 1 for n in x.shape[1:3])
     return y[:, rim : rim + h, rim : rim + w]
@@ -57,7 +63,7 @@ def _convolve_forward(x, kernel):
 
 
 def _convolve_backward(kept, g):
-    # A product for each row of taps: on CPUs several times as fast as XLA's gradient of a kernel.
+    # A product for each row of taps: several times as fast as XLA's gradient of a kernel there.
     x, kernel = kept
     side, _, inputs, outputs = kernel.shape
     h, rim = g.shape[1], side - 1

@@ -97,10 +97,15 @@ def run(
     mesh = lanes.mesh_of(devices)
     state, frozen, masks = lanes.place(mesh, None, (state, task.frozen, task.masks))
     first = int(state.step)
-    for step, pictures in enumerate(crops(first, recipe.steps, recipe.batch), first):
-        batch = lanes.place(mesh, 0, task.batch(step, pictures))
+    batches = (
+        lanes.place(mesh, 0, task.batch(step, pictures))
+        for step, pictures in enumerate(crops(first, recipe.steps, recipe.batch), first)
+    )
+    batch = next(batches, None)
+    for step in range(first, recipe.steps):
         rates = jnp.float32(learning_rate(recipe, step)), jnp.float32(recipe.average)
         state, terms = advance(task.loss, recipe.optimizer, state, frozen, masks, batch, *rates)
+        batch = next(batches, None)  # goes to the device while that works
         found = {name: float(value) for name, value in jax.device_get(terms).items()}
         if not np.isfinite(found["total"]):
             raise InputError(
