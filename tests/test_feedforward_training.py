@@ -24,7 +24,7 @@ from nst_jax.networks.vgg import Options
 
 NETWORK = tiny.network()
 ARCHITECTURE = Architecture("small", 2, blocks=0)
-FAST = {"crop": 16, "batch": 2, "style_size": 32, "network": "vgg19-lite"} | {
+FAST = {"blocks": 0, "crop": 16, "batch": 2, "style_size": 32, "network": "vgg19-lite"} | {
     "content_layers": "relu2_1",
     "style_layers": "relu1_1,relu2_1",
     "licence": "CC0-1.0",
@@ -33,13 +33,8 @@ FAST = {"crop": 16, "batch": 2, "style_size": 32, "network": "vgg19-lite"} | {
 
 @pytest.fixture(autouse=True)
 def light(monkeypatch):
-    """A narrow loss network, a short transformer, one program for every test."""
+    """A narrow loss network, one program for every test."""
     monkeypatch.setattr(training, "load_network", lambda *_, **__: NETWORK)
-    monkeypatch.setattr(
-        training,
-        "Architecture",
-        lambda *a: Architecture(*a, blocks=0) if len(a) == 2 else Architecture(*a),
-    )
     monkeypatch.setattr(cache, "enable", lambda: None)
 
 

@@ -32,6 +32,7 @@ class Recipe:
     variant: Size = _option(
         "small", "of a transformer: johnson's layout; small and medium for CPUs"
     )
+    blocks: int = _option(5, "residual blocks of a transformer")
     network: str = _option("auto", "loss network, and encoder of adain and wct")
     steps: int = _option(10_000, "updates of the parameters")
     batch: int = _option(4, "crops of each step")
@@ -101,6 +102,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 _RANGES: dict[str, tuple[type, float, float]] = {
     "steps": (Integral, 1, 100_000_000),
+    "blocks": (Integral, 0, 100),
     "batch": (Integral, 1, 65_536),
     "crop": (Integral, 16, 4096),
     "style_size": (Integral, 16, 8192),

@@ -173,7 +173,7 @@ def _transformer(
         images.read(s, size=recipe.style_size, what="style picture").rgb for s in named.values()
     ]
     trained, before = None, ()
-    architecture = Architecture(recipe.variant, len(named))
+    architecture = Architecture(recipe.variant, len(named), blocks=recipe.blocks)
     if base is not None:
         found = modelfile.load(base)
         old = modelfile.architecture_of(found, base)
