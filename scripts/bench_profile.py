@@ -81,6 +81,11 @@ def profile_section(
     return rows
 
 
+def direct_operations(network: Any, wanted: tuple[str, ...], size: int) -> int:
+    """Of an evaluation's convolutions, value and gradient: multiplications and additions."""
+    return sum(layer.operations for layer in _layers(network, wanted, size))
+
+
 def _row(size: int, what: str, values: np.ndarray, unit: str, **rest: Any) -> Row:
     return median_row("profile", f"{size} px: {what}", values.tolist(), unit, **rest)
 

@@ -24,16 +24,20 @@ def pictures(args: argparse.Namespace, size: int) -> list[np.ndarray]:
 class Ours:
     """The preset `gatys` in nst_jax's own loop on the device, after its first evaluation."""
 
-    def __init__(self, args: argparse.Namespace, size: int, weights: Path):
+    def __init__(
+        self, args: argparse.Namespace, size: int, weights: Path, precision: Any = "float32"
+    ):
         from nst_jax import loop, solvers
         from nst_jax.networks.load import load_network
+        from nst_jax.networks.vgg import Options
         from nst_jax.presets import resolve
         from nst_jax.problem import prepare
 
         self.advance, self.chunk_after = solvers.advance_jit, loop.chunk_after
         self.chunk = 1
         content, style = pictures(args, size)
-        self.problem = prepare(resolve("gatys"), load_network(weights), content, style)
+        network = load_network(weights, Options(precision=precision))
+        self.problem = prepare(resolve("gatys"), network, content, style)
         self.state = solvers.start_jit(self.problem.optimizer, self.problem.x)
         self.values: list[float] = []
         began = time.perf_counter()
@@ -55,17 +59,27 @@ class Ours:
 
 
 class Theirs:
-    """The same objective, pictures and weights in PyTorch's loop, after its first evaluation."""
+    """The same objective, pictures and weights in PyTorch's loop, after its first evaluation.
 
-    def __init__(self, args: argparse.Namespace, size: int, weights: Path, kind: str = "NCHW"):
+    `kind` is `NCHW` or `channels_last`, both in float32, `tf32` (NCHW) or `bf16` (autocast, in
+    channels_last). `compiled` puts the objective and its gradient through `torch.compile`.
+    """
+
+    def __init__(
+        self,
+        args: argparse.Namespace,
+        size: int,
+        weights: Path,
+        kind: str = "NCHW",
+        compiled: bool = False,
+    ):
         import torch
         import torch_peer
 
         from nst_jax.networks import weightfile
 
         torch.set_num_threads(args.threads)
-        # float32 means float32, as on our side.
-        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+        self.tf32 = kind == "tf32"
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.finish: Callable[[], None] = torch.cuda.synchronize if device == "cuda" else _nothing
         file = weightfile.load(weights)
@@ -77,17 +91,25 @@ class Theirs:
             scale=how.scale,
             mean=how.mean,
             std=how.std,
-            channels_last=kind != "NCHW",
+            channels_last=kind in ("channels_last", "bf16"),
             autocast=torch.bfloat16 if kind == "bf16" else None,
             device=device,
         )
         content, style = pictures(args, size)
-        self.loop = torch_peer.Loop(peer.objective(content, style), peer.picture(content))
+        loss = peer.objective(content, style)
+        if compiled:
+            torch.compiler.reset()  # of one function it keeps so many versions, and no more
+            loss = torch.compile(loss, dynamic=False)
+        self.loop = torch_peer.Loop(loss, peer.picture(content))
         self.values = self.loop.values
         self.run(1)
 
     def run(self, evaluations: int) -> None:
         """As for `Ours`."""
+        import torch
+
+        # float32 means float32, as on our side. Of the whole process: other sides set it, too.
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = self.tf32
         self.loop.run(evaluations)
         self.finish()
 

@@ -13,7 +13,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,6 +23,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import bench_feedforward
+import bench_gpu
 import bench_large
 import bench_profile
 import bench_sweep
@@ -318,7 +319,14 @@ def time_section(args: argparse.Namespace) -> list[Row]:
     return bench_time.time_section(args, weights, bool(find_spec("torch")))
 
 
-SECTIONS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
+def gpu_section(args: argparse.Namespace) -> Iterable[Row]:
+    """What only a GPU can tell."""
+    if not (weights := find_weights(args.weights)):
+        return [Row("gpu", "all", note=_absent(args.weights))]
+    return bench_gpu.gpu_section(args, weights)
+
+
+SECTIONS: dict[str, Callable[[argparse.Namespace], Iterable[Row]]] = {
     "import": import_section,
     "stylize": stylize_section,
     "memory": memory_section,
@@ -329,6 +337,7 @@ SECTIONS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "sweep": sweep_section,
     "feedforward": feedforward_section,
     "large": large_section,
+    "gpu": gpu_section,
     "time-to-loss": time_section,
 }
 # An hour and more on two cores.
@@ -380,6 +389,7 @@ def parse() -> argparse.Namespace:
         help="presets, or OPTION=VALUE,... of the preset gatys, between semicolons",
     )
     add("--time-folder", type=Path, help="keeps the curves of time-to-loss, and what is finished")
+    add("--gpu-sizes", type=numbers, default=[*bench_gpu.SIZES], help="pixels a side")
     add("--feedforward-size", type=int, default=512, help="pixels a side")
     add("--threads", type=int, default=cores, help="processors that each side may use")
     add("--json", type=Path, metavar="FILE", help="write the result there, single samples too")
@@ -402,7 +412,7 @@ def _list_of(kind: Callable[[str], Any], text: str) -> list[Any]:
 
 
 def main() -> None:
-    """Run the sections; the JSON file grows with each, so that a stopped run is not lost."""
+    """Run the sections; the JSON file grows with each row, so that a stopped run is not lost."""
     args = parse()
     if args.markdown:
         print(markdown(json.loads(args.markdown.read_text())))
@@ -423,10 +433,11 @@ def main() -> None:
     result = report(rows, about)
     for name in args.sections:
         print(f"{name} ...", file=sys.stderr, flush=True)
-        rows += SECTIONS[name](args)
-        result = report(rows, about)
-        if args.json:
-            args.json.write_text(json.dumps(result, indent=1))
+        for row in SECTIONS[name](args):
+            rows.append(row)
+            result = report(rows, about)
+            if args.json:
+                args.json.write_text(json.dumps(result, indent=1))
     print(markdown(result))
 
 
