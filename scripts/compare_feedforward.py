@@ -1,20 +1,28 @@
 """What a trained model reaches, against optimisation (Johnson et al. 2016, figure 5).
 
-    python scripts/compare_feedforward.py MODEL PICTURE... [--size 256] [--evaluations 200]
+    python scripts/compare_feedforward.py MODEL PICTURE... [--start noise] [--evaluations 200]
 
 For each picture and style (a transformer's own that `nst_jax.samples` has too; all of those for a
-model that takes any): the objective that the model was trained on, of its result in one pass, and
-of optimisation from the picture after so many evaluations. For AdaIN its content is the picture's
-features, not those that its decoder is given.
+model that takes any): the objective that the model was trained on, of its result in one pass, of
+the picture itself, and of optimisation after so many evaluations. For AdaIN its content is the
+picture's features, not those that its decoder is given.
+
+`--start picture` is the preset `gatys`: L-BFGS from the picture, whose values may leave what can be
+shown. `--start noise` is the paper's baseline (section 4.1): from white noise, and in the range of
+pictures as the network's results are. It clips after each step of L-BFGS; here the range is a
+bound of L-BFGS-B.
 """
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy import optimize
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -22,7 +30,7 @@ import nst_jax as nst
 from nst_jax import images
 from nst_jax.sheet import contact_sheet
 
-AT = (1, 10, 25, 50, 100, 200)
+AT = (10, 25, 50, 100, 200)
 
 
 def main() -> None:
@@ -31,6 +39,7 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("pictures", nargs="+")
     parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--start", choices=("picture", "noise"), default="picture")
     parser.add_argument("--evaluations", type=int, default=200)
     parser.add_argument("--sheet", type=Path, help="only draw, and lay the pictures out there")
     options = parser.parse_args()
@@ -49,67 +58,106 @@ def main() -> None:
         return
     network = nst.load_network("vgg19-lite")
     at = [n for n in AT if n <= options.evaluations]
-    print("| style | one pass | " + " | ".join(f"{n} evaluations" for n in at) + " |")
-    print("|---|--:|" + "--:|" * len(at))
+    minimize = {"picture": from_picture, "noise": from_noise}[options.start]
+    columns = ["one pass", "the picture", *(f"{n} evaluations" for n in at)]
+    print(f"| style | {' | '.join(columns)} |\n|---|{'--:|' * len(columns)}", flush=True)
     every: dict[str, list[list[float]]] = {"total": [], "content": [], "style": []}
     for style in styles:
-        found = [reached(model, network, p, style, options.size, at) for p in options.pictures]
+        found = []
+        for picture in options.pictures:
+            problem = Problem(model, network, picture, style, options.size)
+            tried = minimize(problem, at[-1]) if at else {}
+            # Of the best point so far, as an optimiser would give it.
+            best = [int(np.argmin(tried["total"][:n])) for n in at]
+            ends = problem.terms(problem.drawn), problem.terms(problem.content)
+            found.append(
+                {k: [e[k] for e in ends] + [float(tried[k][i]) for i in best] for k in every}
+            )
         show(style, geometric_mean([terms["total"] for terms in found]))
         for name, rows in every.items():
             rows += [terms[name] for terms in found]
     show("all", geometric_mean(every["total"]))
-    starts = np.array(every["total"])[:, 1:2]
+    pictures = np.array(every["total"])[:, 1:2]
     for name in ("content", "style"):
         # A content loss may be zero: the plain mean.
-        show(f"all: {name} alone", (np.array(every[name]) / starts).mean(0))
+        show(f"all: {name} alone", (np.array(every[name]) / pictures).mean(0))
 
 
-def reached(
-    model: Any, network: Any, picture: str, style: str, size: int, at: list[int]
-) -> dict[str, list[float]]:
-    """The objective and its terms, of one pass, and after evaluations."""
-    told = model.training
-    weights = {k: told[k] for k in ("content_weight", "style_weight", "tv_weight")}
-    layers = {k: told[k] for k in ("content_layers", "style_layers")}
-    statistic = "gram" if model.styles else "moments"
-    painting_path = nst.samples.path(style)
+class Problem:
+    """A picture, a style, and the objective that the model was trained on."""
+
+    def __init__(self, model: Any, network: Any, picture: str, style: str, size: int):
+        told = model.training
+        self.weights = {k: told[k] for k in ("content_weight", "style_weight", "tv_weight")}
+        self.layers = {k: told[k] for k in ("content_layers", "style_layers")}
+        self.statistic: Any = "gram" if model.styles else "moments"
+        self.network, self.style_size = network, told["style_size"]
+        self.painting = images.read(nst.samples.path(style), size=self.style_size).rgb
+        self.content = images.read(picture, size=size).rgb
+        self.drawn = model(self.content, style if model.styles else self.painting).image
+        self.spec = nst.Objective(
+            tuple(told["content_layers"]), tuple(told["style_layers"]), statistic=self.statistic
+        )
+        self.targets = nst.Targets(
+            nst.content_targets(self.spec, network, self.content),
+            nst.style_targets(self.spec, network, self.painting),
+        )
+
+    def pull(self, image: np.ndarray) -> tuple[tuple[Any, dict[str, Any]], Any]:
+        """The objective with its terms, and its gradient."""
+        terms = nst.Weights(*self.weights.values(), **self.layers)
+        return _pull(self.spec, jnp.asarray(image), self.network, self.targets, terms)
+
+    def terms(self, image: np.ndarray) -> dict[str, float]:
+        """The terms of the objective."""
+        return {k: float(v) for k, v in self.pull(image)[0][1].items()}
+
+
+@partial(jax.jit, static_argnums=0)
+def _pull(spec: Any, image: Any, *data: Any) -> Any:
+    return jax.value_and_grad(lambda x: nst.objective(spec, x, *data), has_aux=True)(image)
+
+
+def from_picture(problem: Problem, evaluations: int) -> dict[str, np.ndarray]:
+    """The terms at each evaluation of the preset `gatys`."""
     result = nst.stylize(
-        picture,
-        painting_path,
+        problem.content,
+        problem.painting,
         preset="gatys",
-        network=network,
-        size=size,
-        style_size=told["style_size"],
-        statistic=statistic,
-        iterations=at[-1],
+        network=problem.network,
+        size=None,
+        style_size=problem.style_size,
+        statistic=problem.statistic,
+        iterations=evaluations,
         progress=False,
-        **weights,
-        **layers,
+        **problem.weights,
+        **problem.layers,
     )
-    content, painting = (
-        images.read(source, size=side).rgb
-        for source, side in ((picture, size), (painting_path, told["style_size"]))
+    return result.losses
+
+
+def from_noise(problem: Problem, evaluations: int) -> dict[str, np.ndarray]:
+    """The terms at each evaluation of L-BFGS-B from white noise."""
+    shape, rows = problem.content.shape, []
+
+    def value(z: np.ndarray) -> tuple[float, np.ndarray]:
+        (total, terms), gradient = problem.pull(np.float32(z.reshape(shape) / 255))
+        rows.append({k: float(v) for k, v in terms.items()})
+        return float(total), np.asarray(gradient, np.float64).ravel() / 255
+
+    optimize.minimize(
+        value,
+        np.random.default_rng(0).uniform(0, 255, problem.content.size),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=optimize.Bounds(0, 255),
+        options={"maxfun": evaluations, "maxiter": evaluations, "ftol": 0, "gtol": 0, "maxcor": 20},
     )
-    spec = nst.Objective(
-        tuple(told["content_layers"]), tuple(told["style_layers"]), statistic=statistic
-    )
-    targets = nst.Targets(
-        nst.content_targets(spec, network, content), nst.style_targets(spec, network, painting)
-    )
-    drawn = model(content, style if model.styles else painting)
-    terms = nst.Weights(*weights.values(), **layers)
-    _, once = nst.objective(spec, jnp.asarray(drawn.image), network, targets, terms)
-    # Of the best point so far, as the optimiser would give it.
-    totals = result.losses["total"]
-    best = [int(np.argmin(totals[: np.searchsorted(result.evaluations, n) + 1])) for n in at]
-    return {
-        name: [float(once[name]), *(float(result.losses[name][i]) for i in best)]
-        for name in ("total", "content", "style")
-    }
+    return {k: np.array([row[k] for row in rows]) for k in rows[0]}
 
 
 def geometric_mean(rows: list[list[float]]) -> np.ndarray:
-    """Over pictures, relative to the start of optimisation."""
+    """Over pictures, relative to the pictures themselves."""
     means = np.exp(np.log(np.array(rows)).mean(0))
     return means / means[1]
 
