@@ -13,7 +13,8 @@ import numpy as np
 from bench_sides import pictures
 from bench_tools import Row, in_turn, median_row
 
-_VARIANTS = ("small", "medium")
+# Variants and residual blocks: the small one, the medium one, and the one that is in the package.
+_NETWORKS = {"small": ("small", 5), "medium": ("medium", 5), "styles": ("medium", 8)}
 _ADAIN = "AdaIN with vgg19-lite"
 _REPEATS = 3
 SMALL_LIMIT, ADAIN_LIMIT = 0.25, 0.5  # seconds at 512x512, on two CPU cores
@@ -36,21 +37,21 @@ def feedforward_section(
     rows = []
     if not find_spec("torch"):
         rows.append(Row("feedforward", "PyTorch", note="PyTorch is not installed"))
-    for variant in _VARIANTS:
-        architecture = transformer.Architecture(variant, styles=2)
+    for name, (variant, blocks) in _NETWORKS.items():
+        architecture = transformer.Architecture(variant, styles=2, blocks=blocks)
         parameters = stages.initial(architecture.shapes)
 
         def ours(architecture: Any = architecture, parameters: Any = parameters) -> Any:
             return jax.block_until_ready(draw(architecture, parameters, batch, blend))
 
-        runs[variant] = ours
-        limits[variant] = SMALL_LIMIT
+        runs[name] = ours
+        limits[name] = SMALL_LIMIT
         if find_spec("torch"):
             theirs = partial(_torch_transform, _torch_of(parameters), _nchw(batch))
             apart = float(np.abs(np.moveaxis(theirs().numpy(), 1, -1) - ours()).max())
-            what = f"{size} px: {variant}, largest difference to PyTorch's picture"
+            what = f"{size} px: {name}, largest difference to PyTorch's picture"
             rows.append(Row("feedforward", what, apart, limit=1e-4))
-            runs[f"{variant} in PyTorch"] = theirs
+            runs[f"{name} in PyTorch"] = theirs
     runs[_ADAIN] = _adain(np.asarray(content), np.asarray(style))
     for run in runs.values():
         run()
@@ -60,9 +61,9 @@ def feedforward_section(
         limit = on_cpu(limits.get(name)) if size == 512 else None
         each = [value / _REPEATS for value in values]
         rows.append(median_row("feedforward", what, each, "s", limit=limit))
-    for variant in _VARIANTS if find_spec("torch") else ():
-        pairs = zip(seconds[variant], seconds[f"{variant} in PyTorch"], strict=True)
-        what = f"{size} px: {variant}, nst_jax / PyTorch"
+    for name in _NETWORKS if find_spec("torch") else ():
+        pairs = zip(seconds[name], seconds[f"{name} in PyTorch"], strict=True)
+        what = f"{size} px: {name}, nst_jax / PyTorch"
         ratios = [a / b for a, b in pairs]
         rows.append(median_row("feedforward", what, ratios, "", limit=on_cpu(1.0)))
     return rows
@@ -137,7 +138,7 @@ def _torch_transform(p: dict[str, Any], x: Any) -> Any:
         x = functional.conv2d(pad(functional.pixel_unshuffle(x, 2), 2), p["conv1.kernel"])
         x = norm("conv1", x).relu()
         x = norm("conv2", functional.conv2d(pad(x, 1), p["conv2.kernel"], stride=2)).relu()
-        for i in range(1, 6):
+        for i in range(1, 1 + sum(name.endswith(".a.scale") for name in p)):
             x = x + residual(f"res{i}.b", residual(f"res{i}.a", x).relu())
         x = norm("up1", separable("up1", double(x))).relu()
         x = functional.conv2d(double(pad(x, 2)), p["out.kernel"], p["out.bias"])
