@@ -119,7 +119,7 @@ class Crops:
         return found[:, ::-1].copy() if rng.random() < 0.5 else found
 
     def stream(self, first: int, end: int, count: int) -> Iterator[Float[np.ndarray, "b s s 3"]]:
-        """The batches of steps `first` to `end`, read by all processors while earlier ones are used."""
+        """The batches of steps `first` to `end`, read ahead by all processors."""
         workers = os.cpu_count() or 1
         steps = iter(range(first, end))
         with ThreadPoolExecutor(workers) as pool:
