@@ -1,9 +1,9 @@
 """Seconds to a loss: that with which PyTorch's classic loop ends, from the content picture.
 
-    python scripts/benchmark.py --sections time-to-loss --time-size 512 --time-folder curves
+    python scripts/benchmark.py --sections time-to-loss --time-size 512 --time-folder docs/curves
 
 The peer's run of hundreds of evaluations is the long part: with a folder, what is finished is kept
-there, losses against seconds and the pictures, and not run again.
+there, losses against seconds, machine and versions, and the pictures, and not run again.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from bench_sides import Theirs, pictures
-from bench_tools import Row
+from bench_tools import Row, machine, versions
 
 LIMIT = 0.20
 # Figures, and the picture at the end.
@@ -79,9 +79,12 @@ def _kept(args: argparse.Namespace, name: str, run: Callable[[], _Run]) -> dict[
     args.time_folder.mkdir(parents=True, exist_ok=True)
     path = args.time_folder / f"{name.replace(' ', '_').replace('/', '_')}.json"
     if not path.exists():
+        about = {"machine": machine(args.threads), "versions": versions()}
         found, picture = run()
+        found["losses"] = [float(f"{loss:.7g}") for loss in found["losses"]]
+        found["seconds"] = [round(second, 3) for second in found["seconds"]]
         images.save(path.with_suffix(".png"), picture)
-        write(path, json.dumps(found).encode())
+        write(path, json.dumps(about | found).encode())
     return json.loads(path.read_text())
 
 
