@@ -12,8 +12,6 @@ from pathlib import Path
 
 from matplotlib import pyplot
 
-COLORS = {"PyTorch": "#888888", "default": "#1f5fa8"}
-
 
 def main() -> None:
     """Read the folder, write the picture."""
@@ -21,22 +19,25 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("output", type=Path)
     options = parser.parse_args()
-    pairs = sorted({path.stem.rpartition("-")[0] for path in options.folder.glob("*.json")})
+    # Pairs of which only the peer's losses are known have nothing to compare.
+    pairs = sorted(path.stem.rpartition("-")[0] for path in options.folder.glob("*-default.json"))
     across = min(3, len(pairs))
     down = -(-len(pairs) // across)
     figure, panels = pyplot.subplots(
         down, across, figsize=(4 * across, 3 * down), squeeze=False, layout="constrained"
     )
     for pair, panel in zip(pairs, panels.flat, strict=False):
-        for way, color in COLORS.items():
-            path = options.folder / f"{pair}-{way}.json"
-            if path.exists():
-                curve = json.loads(path.read_text())
-                panel.plot(curve["seconds"], curve["losses"], color=color, label=way)
-                if way == "PyTorch":
-                    panel.axhline(curve["losses"][-1], color=color, linestyle=":", linewidth=1)
-                    # Early steps overshoot by orders of magnitude.
-                    panel.set_ylim(top=3 * curve["losses"][0])
+        theirs, ours = (
+            json.loads((options.folder / f"{pair}-{way}.json").read_text())
+            for way in ("PyTorch", "default")
+        )
+        losses = theirs["losses"]
+        seconds = [ours["PyTorch"] * n / len(losses) for n in range(1, len(losses) + 1)]
+        panel.plot(seconds, losses, color="#888888", label="PyTorch")
+        panel.plot(ours["seconds"], ours["losses"], color="#1f5fa8", label="default")
+        panel.axhline(losses[-1], color="#888888", linestyle=":", linewidth=1)
+        # Early steps overshoot by orders of magnitude.
+        panel.set_ylim(top=3 * losses[0])
         content, style, size, _ = pair.split("-")
         panel.set(title=f"{content}, {style}, {size} px", yscale="log", xlabel="seconds")
         panel.set_ylabel("loss")
