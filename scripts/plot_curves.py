@@ -37,9 +37,9 @@ def main() -> None:
         panel.plot(ours["seconds"], ours["losses"], color="#1f5fa8", label="default")
         panel.axhline(losses[-1], color="#888888", linestyle=":", linewidth=1)
         # Early steps overshoot by orders of magnitude.
-        panel.set_ylim(top=3 * losses[0])
+        panel.set(yscale="log", ylim=(0.8 * losses[-1], 100 * losses[-1]))
         content, style, size, _ = pair.split("-")
-        panel.set(title=f"{content}, {style}, {size} px", yscale="log", xlabel="seconds")
+        panel.set(title=f"{content}, {style}, {size} px", xlabel="seconds")
         panel.set_ylabel("loss")
         panel.legend()
     for panel in panels.flat[len(pairs) :]:
