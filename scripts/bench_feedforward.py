@@ -14,7 +14,11 @@ from bench_sides import pictures
 from bench_tools import Row, in_turn, median_row
 
 # Variants and residual blocks: the small one, the medium one, and the one that is in the package.
-_NETWORKS = {"small": ("small", 5), "medium": ("medium", 5), "styles": ("medium", 8)}
+_NETWORKS: dict[str, tuple[Any, int]] = {
+    "small": ("small", 5),
+    "medium": ("medium", 5),
+    "styles": ("medium", 8),
+}
 _ADAIN = "AdaIN with vgg19-lite"
 _REPEATS = 3
 SMALL_LIMIT, ADAIN_LIMIT = 0.25, 0.5  # seconds at 512x512, on two CPU cores

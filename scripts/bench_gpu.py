@@ -28,7 +28,8 @@ SIZES = (256, 512, 1024)
 PRECISIONS = {"float32": "NCHW", "tf32": "tf32", "bfloat16": "bf16"}
 _PRODUCT = 8192
 _FRAMES = {"512x512": (512, 512), "1920x1080": (1080, 1920)}
-_VARIANTS = {"small": 5, "medium": 8, "johnson": 5}  # and residual blocks; medium as in the package
+# And residual blocks: medium as in the package.
+_VARIANTS: dict[Any, int] = {"small": 5, "medium": 8, "johnson": 5}
 _TURN = 10  # evaluations, or frames, of a turn
 _LAX = {
     "float32": jax.lax.Precision.HIGHEST,

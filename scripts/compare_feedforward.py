@@ -15,6 +15,7 @@ bound of L-BFGS-B.
 
 import argparse
 import sys
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,7 @@ def _pull(spec: Any, image: Any, *data: Any) -> Any:
     return jax.value_and_grad(lambda x: nst.objective(spec, x, *data), has_aux=True)(image)
 
 
-def from_picture(problem: Problem, evaluations: int) -> dict[str, np.ndarray]:
+def from_picture(problem: Problem, evaluations: int) -> Mapping[str, np.ndarray]:
     """The terms at each evaluation of the preset `gatys`."""
     result = nst.stylize(
         problem.content,
@@ -136,12 +137,12 @@ def from_picture(problem: Problem, evaluations: int) -> dict[str, np.ndarray]:
     return result.losses
 
 
-def from_noise(problem: Problem, evaluations: int) -> dict[str, np.ndarray]:
+def from_noise(problem: Problem, evaluations: int) -> Mapping[str, np.ndarray]:
     """The terms at each evaluation of L-BFGS-B from white noise."""
     shape, rows = problem.content.shape, []
 
     def value(z: np.ndarray) -> tuple[float, np.ndarray]:
-        (total, terms), gradient = problem.pull(np.float32(z.reshape(shape) / 255))
+        (total, terms), gradient = problem.pull((z.reshape(shape) / 255).astype(np.float32))
         rows.append({k: float(v) for k, v in terms.items()})
         return float(total), np.asarray(gradient, np.float64).ravel() / 255
 
