@@ -5,6 +5,7 @@ depend on them.
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
@@ -13,15 +14,19 @@ import numpy as np
 from bench_sides import pictures
 from bench_tools import Row, in_turn, median_row
 
-# Variants and residual blocks: the small one, the medium one, and the one that is in the package.
-_NETWORKS: dict[str, tuple[Any, int]] = {
-    "small": ("small", 5),
-    "medium": ("medium", 5),
-    "styles": ("medium", 8),
-}
 _ADAIN = "AdaIN with vgg19-lite"
 _REPEATS = 3
 SMALL_LIMIT, ADAIN_LIMIT = 0.25, 0.5  # seconds at 512x512, on two CPU cores
+
+
+def architectures() -> dict[str, Any]:
+    """The transformers for CPUs, and the one that is in the package, of two styles each."""
+    import nst_jax as nst
+    from nst_jax.feedforward.transformer import Architecture
+
+    shipped: Any = nst.load("styles")
+    found = {name: Architecture(name, styles=2) for name in ("small", "medium")}
+    return found | {"styles": replace(shipped.architecture, styles=2)}
 
 
 def feedforward_section(
@@ -41,8 +46,8 @@ def feedforward_section(
     rows = []
     if not find_spec("torch"):
         rows.append(Row("feedforward", "PyTorch", note="PyTorch is not installed"))
-    for name, (variant, blocks) in _NETWORKS.items():
-        architecture = transformer.Architecture(variant, styles=2, blocks=blocks)
+    networks = architectures()
+    for name, architecture in networks.items():
         parameters = stages.initial(architecture.shapes)
 
         def ours(architecture: Any = architecture, parameters: Any = parameters) -> Any:
@@ -65,7 +70,7 @@ def feedforward_section(
         limit = on_cpu(limits.get(name)) if size == 512 else None
         each = [value / _REPEATS for value in values]
         rows.append(median_row("feedforward", what, each, "s", limit=limit))
-    for name in _NETWORKS if find_spec("torch") else ():
+    for name in networks if find_spec("torch") else ():
         pairs = zip(seconds[name], seconds[f"{name} in PyTorch"], strict=True)
         what = f"{size} px: {name}, nst_jax / PyTorch"
         ratios = [a / b for a, b in pairs]

@@ -19,23 +19,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from bench_feedforward import architectures
 from bench_profile import direct_operations
 from bench_sides import Ours, Theirs, pictures
 from bench_tools import Row, in_turn, median_row
 
+from nst_jax.networks.layers import LAX_PRECISION, activation_dtype
+
 SIZES = (256, 512, 1024)
 # Ours, and what PyTorch's side is called.
-PRECISIONS = {"float32": "NCHW", "tf32": "tf32", "bfloat16": "bf16"}
+PRECISIONS: dict[Any, str] = {"float32": "NCHW", "tf32": "tf32", "bfloat16": "bf16"}
 _PRODUCT = 8192
 _FRAMES = {"512x512": (512, 512), "1920x1080": (1080, 1920)}
-# And residual blocks: medium as in the package.
-_VARIANTS: dict[Any, int] = {"small": 5, "medium": 8, "johnson": 5}
 _TURN = 10  # evaluations, or frames, of a turn
-_LAX = {
-    "float32": jax.lax.Precision.HIGHEST,
-    "tf32": jax.lax.Precision.HIGH,
-    "bfloat16": jax.lax.Precision.DEFAULT,
-}
 
 
 def gpu_section(args: argparse.Namespace, weights: Path) -> Iterator[Row]:
@@ -54,11 +50,10 @@ def gpu_section(args: argparse.Namespace, weights: Path) -> Iterator[Row]:
     yield from _end_to_end(args, weights)
 
 
-def _rate(precision: str) -> float:
+def _rate(precision: Any) -> float:
     """Operations a second of a large product."""
-    dtype = jnp.bfloat16 if precision == "bfloat16" else jnp.float32
-    a = jax.random.normal(jax.random.key(0), (_PRODUCT, _PRODUCT), dtype)
-    multiply = jax.jit(partial(jnp.dot, precision=_LAX[precision]))
+    a = jax.random.normal(jax.random.key(0), (_PRODUCT, _PRODUCT), activation_dtype(precision))
+    multiply = jax.jit(partial(jnp.dot, precision=LAX_PRECISION[precision]))
 
     def turn() -> None:
         jax.block_until_ready([multiply(a, a) for _ in range(_TURN)])
@@ -118,7 +113,7 @@ def _end_to_end(args: argparse.Namespace, weights: Path) -> Iterator[Row]:
         result = draw()
         seconds = time.perf_counter() - began
         what = f"{size} px, {evaluations} evaluations: stylize, preset {preset}"
-        note = f"lowest loss {result.losses['total'].min():.4g}"
+        note = f"loss {result.losses['total'][-1]:.4g}"
         yield Row("gpu", what, seconds, "s", note=note)
     if find_spec("torch"):
         began = time.perf_counter()
@@ -126,7 +121,7 @@ def _end_to_end(args: argparse.Namespace, weights: Path) -> Iterator[Row]:
         side.run(evaluations - 1)
         seconds = time.perf_counter() - began
         what = f"{size} px, {evaluations} evaluations: PyTorch eager, float32"
-        yield Row("gpu", what, seconds, "s", note=f"lowest loss {min(side.values):.4g}")
+        yield Row("gpu", what, seconds, "s", note=f"loss {side.values[-1]:.4g}")
 
 
 def _frames(args: argparse.Namespace) -> list[Row]:
@@ -136,8 +131,8 @@ def _frames(args: argparse.Namespace) -> list[Row]:
     runs: dict[str, Callable[[], Any]] = {}
     draw = jax.jit(transformer.transform, static_argnums=0)
     blend = jnp.asarray([[0.0, 1.0]])
-    for variant, blocks in _VARIANTS.items():
-        architecture = transformer.Architecture(variant, styles=2, blocks=blocks)
+    networks = architectures() | {"johnson": transformer.Architecture("johnson", styles=2)}
+    for network, architecture in networks.items():
         parameters = {
             name: jnp.asarray(value, jnp.bfloat16)
             for name, value in stages.initial(architecture.shapes).items()
@@ -145,7 +140,7 @@ def _frames(args: argparse.Namespace) -> list[Row]:
         for name, (h, w) in _FRAMES.items():
             frame = jax.random.uniform(jax.random.key(0), (1, h, w, 3))
             one = partial(draw, architecture, parameters, frame, blend)
-            runs[f"{name}: {variant}, bfloat16"] = partial(_several, one)
+            runs[f"{name}: {network}, bfloat16"] = partial(_several, one)
     for run in runs.values():
         run()
     return [

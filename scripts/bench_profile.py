@@ -25,16 +25,16 @@ PASSES = 2
 
 
 class Layer(NamedTuple):
-    """A convolution on the way to the deepest layer, and a picture's activations before it."""
+    """A convolution on the way to the deepest layer, and the shape of what it sees."""
 
     name: str
     conv: Any
-    x: jax.Array
+    shape: tuple[int, int, int]
 
     @property
     def operations(self) -> int:
         """Of the direct convolution, value and gradient: multiplications and additions."""
-        height, width, inputs = self.x.shape
+        height, width, inputs = self.shape
         outputs = self.conv.bias[...].shape[0]
         return 2 * 2 * 9 * inputs * outputs * height * width
 
@@ -49,7 +49,7 @@ def profile_section(
         layers = _layers(side.problem.args.network, side.problem.fn.spec.layers, size)
         runs: dict[str, Any] = {
             "product": _product(),
-            **{layer.name: partial(_pulled, layer.conv, layer.x) for layer in layers},
+            **{layer.name: partial(_pulled, layer.conv, _activations(layer)) for layer in layers},
             "evaluation": partial(side.run, args.turn),
         }
         for run in runs.values():
@@ -92,17 +92,20 @@ def _row(size: int, what: str, values: np.ndarray, unit: str, **rest: Any) -> Ro
 
 def _layers(network: Any, wanted: tuple[str, ...], size: int) -> list[Layer]:
     """The convolutions of a VGG network, up to the deepest layer that is wanted."""
-    rng, names = np.random.default_rng(0), list(network.widths)
+    names = list(network.widths)
     last = max(map(names.index, wanted))
     found, inputs = [], 3
     for block, convs in enumerate(network.blocks, 1):
         for number, conv in enumerate(convs, 1):
             name, side = f"conv{block}_{number}", size // 2 ** (block - 1)
             if names.index(name) <= last:
-                x = jnp.asarray(rng.random((side, side, inputs), np.float32))
-                found.append(Layer(name, conv, x))
+                found.append(Layer(name, conv, (side, side, inputs)))
                 inputs = network.widths[name]
     return found
+
+
+def _activations(layer: Layer) -> jax.Array:
+    return jnp.asarray(np.random.default_rng(0).random(layer.shape, np.float32))
 
 
 def _product() -> Any:

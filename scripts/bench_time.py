@@ -94,8 +94,6 @@ def _kept(args: argparse.Namespace, name: str, run: Callable[[], _Run]) -> dict[
     if not path.exists():
         about = {"machine": machine(args.threads), "versions": versions()}
         found, picture = run()
-        found["losses"] = [float(f"{loss:.7g}") for loss in found["losses"]]
-        found["seconds"] = [round(second, 3) for second in found.get("seconds", ())]
         images.save(path.with_suffix(".png"), picture)
         write(path, json.dumps(about | found).encode())
     return json.loads(path.read_text())
@@ -105,7 +103,7 @@ def _theirs(args: argparse.Namespace, weights: Path) -> _Run:
     side = Theirs(args, args.time_size, weights)
     side.run(args.time_evaluations - 1)
     picture = side.loop.picture()[0].permute(1, 2, 0).clamp(0, 1).cpu().numpy()
-    return {"losses": side.values}, picture
+    return {"losses": _rounded(side.values)}, picture
 
 
 def _their_seconds(args: argparse.Namespace, weights: Path) -> float:
@@ -156,13 +154,18 @@ def _ours(args: argparse.Namespace, weights: Path, way: str, aim: float, theirs:
     offset = result.run_seconds - seconds[-1]
     found = {
         "PyTorch": theirs,
-        "losses": losses,
-        "seconds": [s + offset for s in seconds],
+        "losses": _rounded(losses),
+        "seconds": _rounded([s + offset for s in seconds]),
         "evaluations": [list(scale) for scale in result.scales],
         "compiling": result.compile_seconds,
         "besides": whole - result.run_seconds - result.compile_seconds,
     }
     return found, result.image
+
+
+def _rounded(values: list[float]) -> list[float]:
+    """To seven digits, which is what float32 has."""
+    return [float(f"{value:.7g}") for value in values]
 
 
 def _value(text: str) -> Any:

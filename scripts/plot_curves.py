@@ -21,6 +21,8 @@ def main() -> None:
     options = parser.parse_args()
     # Pairs of which only the peer's losses are known have nothing to compare.
     pairs = sorted(path.stem.rpartition("-")[0] for path in options.folder.glob("*-default.json"))
+    if not pairs:
+        parser.error(f"{options.folder} holds no curves of the preset default (*-default.json)")
     across = min(3, len(pairs))
     down = -(-len(pairs) // across)
     figure, panels = pyplot.subplots(

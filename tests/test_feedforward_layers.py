@@ -29,8 +29,10 @@ def draw(rng):
     return lambda *shape: rng.normal(size=shape).astype(np.float32)
 
 
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])
 @pytest.mark.parametrize(("side", "stride", "size"), [(9, 1, 12), (3, 2, 14), (3, 2, 15)])
-def test_convolution_and_its_gradients(draw, side, stride, size):
+def test_convolution_and_its_gradients(draw, monkeypatch, side, stride, size, backend):
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)  # each has its own form
     x, kernel = draw(2, size, size + 3, 3), draw(side, side, 3, 4)
     ours, pull = jax.vjp(lambda x, k: layers.convolve(x, k, stride), x, kernel)
     a, b = nchw(x).requires_grad_(), oihw(kernel).requires_grad_()

@@ -225,3 +225,9 @@ def test_network_is_a_pytree_of_arrays(rng):
         again(image, ("relu3_1",))["relu3_1"], network(image, ("relu3_1",))["relu3_1"]
     )
     assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(network))
+
+
+def test_loops_over_strips_are_for_cpus(monkeypatch):
+    assert strips.is_large((512, 512, 64))
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert not strips.is_large((512, 512, 64))

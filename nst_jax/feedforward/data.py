@@ -19,8 +19,8 @@ from nst_jax.errors import InputError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 _KEPT = 1024  # pictures in memory
-_reading = Lock()
 _DETAIL = 3  # short sides above so many crops are reduced when they are read
+_reading = Lock()
 
 
 def _inside(place: Path) -> list[Path]:

@@ -19,7 +19,7 @@ from nst_jax.typing import AnyArray
 
 RIM = ((1, 1), (1, 1), (0, 0))
 # JAX's default is TF32 on GPU and bfloat16 on TPU: too coarse for L-BFGS's curvature pairs.
-_LAX_PRECISION = {
+LAX_PRECISION = {
     "float32": lax.Precision.HIGHEST,
     "tf32": lax.Precision.HIGH,
     "bfloat16": lax.Precision.DEFAULT,
@@ -44,7 +44,7 @@ def _same(x: Array, kernel: Array, precision: Precision) -> Array:
         window_strides=(1, 1),
         padding="SAME",
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        precision=_LAX_PRECISION[precision],
+        precision=LAX_PRECISION[precision],
     )[0]
 
 
@@ -91,7 +91,7 @@ def conv3x3_of_few(
     return jnp.dot(
         _neighbourhoods(padded),
         kernel.reshape(-1, kernel.shape[-1]).astype(padded.dtype),
-        precision=_LAX_PRECISION[precision],
+        precision=LAX_PRECISION[precision],
     )
 
 
