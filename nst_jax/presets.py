@@ -14,7 +14,6 @@ PRESETS: dict[str, Settings] = {
         preset="default",
         draft=True,
         min_size=360,
-        coarse_iterations=100,
         iterations=200,
         precondition=1.0,
     ),

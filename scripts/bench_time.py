@@ -3,15 +3,15 @@
     python scripts/benchmark.py --sections time-to-loss --time-size 512 --time-folder docs/curves
 
 The peer's losses take hours: with a folder, what is finished is kept there with machine and
-versions, and not run again. Its seconds are measured anew wherever ours are, of so many evaluations
-that its history is full; the others are taken to be as long as the last of these.
+versions, and not run again. Its seconds are measured just before ours on each pair; where its
+losses are there, of so many evaluations that its history is full, and the others are taken to be
+as long as the last of these.
 """
 
 import argparse
 import json
 import time
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,25 +35,19 @@ def time_section(args: argparse.Namespace, weights: Path, has_torch: bool) -> li
     compiling: dict[str, list[float]] = {way: [] for way in args.time_ways}
     besides: dict[str, list[float]] = {way: [] for way in args.time_ways}
     rows: list[Row] = []
-
-    @cache
-    def seconds() -> float:
-        first = dict(
-            zip(("content", "style"), map(_picture, args.time_pairs[0].split(":")), strict=True)
-        )
-        return _their_seconds(argparse.Namespace(**vars(args) | first), weights)
-
     for pair in args.time_pairs:
         content, style = (_picture(name) for name in pair.split(":"))
         one = argparse.Namespace(**vars(args) | {"content": content, "style": style})
         name = f"{content.stem}-{style.stem}-{args.time_size}-{args.time_evaluations}"
-        aim = _kept(args, f"{name}-PyTorch", lambda one=one: _theirs(one, weights))["losses"][-1]
+        peer = _Peer(one, weights)
+        aim = _kept(args, f"{name}-PyTorch", peer.run)["losses"][-1]
         for way in args.time_ways:
             mine = _kept(
                 args,
                 f"{name}-{way}",
-                # All pictures have one size: the first of them tells the peer's seconds.
-                lambda one=one, way=way, aim=aim: _ours(one, weights, way, aim, seconds()),
+                lambda one=one, way=way, aim=aim, peer=peer: _ours(
+                    one, weights, way, aim, peer.seconds()
+                ),
             )
             spent = mine["PyTorch"]
             rows.append(Row("time-to-loss", f"{name}: PyTorch beside {way}", spent, "s"))
@@ -99,25 +93,33 @@ def _kept(args: argparse.Namespace, name: str, run: Callable[[], _Run]) -> dict[
     return json.loads(path.read_text())
 
 
-def _theirs(args: argparse.Namespace, weights: Path) -> _Run:
-    side = Theirs(args, args.time_size, weights)
-    side.run(args.time_evaluations - 1)
-    picture = side.loop.picture()[0].permute(1, 2, 0).clamp(0, 1).cpu().numpy()
-    return {"losses": _rounded(side.values)}, picture
+class _Peer:
+    """PyTorch's loop on a pair of pictures."""
 
+    def __init__(self, args: argparse.Namespace, weights: Path):
+        self._args, self._weights, self._seconds = args, weights, 0.0
 
-def _their_seconds(args: argparse.Namespace, weights: Path) -> float:
-    """Of all evaluations: the first ones, and the pace of the last of these for the others."""
-    side = Theirs(args, args.time_size, weights)
-    timed = min(args.time_evaluations, _TIMED)
-    ends = [time.perf_counter()]
-    for _ in range(timed - 1):
-        side.run(1)
-        ends.append(time.perf_counter())
-    each = np.diff(ends)
-    # The first evaluation warms up: it counts as much as the mean of the others.
-    first, pace = each.mean(), each[-_FULL:].mean()
-    return float(first + each.sum() + (args.time_evaluations - timed) * pace)
+    def run(self, evaluations: int | None = None) -> _Run:
+        """Its losses and picture, after all evaluations or so many."""
+        wanted = self._args.time_evaluations
+        timed = min(evaluations or wanted, wanted)
+        side = Theirs(self._args, self._args.time_size, self._weights)
+        ends = [time.perf_counter()]
+        for _ in range(timed - 1):
+            side.run(1)
+            ends.append(time.perf_counter())
+        each = np.diff(ends)
+        # The first evaluation warms up: it counts as much as the mean of the others.
+        first, pace = each.mean(), each[-_FULL:].mean()
+        self._seconds = float(first + each.sum() + (wanted - timed) * pace)
+        picture = side.loop.picture()[0].permute(1, 2, 0).clamp(0, 1).cpu().numpy()
+        return {"losses": _rounded(side.values), "seconds": self._seconds}, picture
+
+    def seconds(self) -> float:
+        """Of all evaluations, as measured in this process."""
+        if not self._seconds:
+            self.run(_TIMED)
+        return self._seconds
 
 
 def _ours(args: argparse.Namespace, weights: Path, way: str, aim: float, theirs: float) -> _Run:
