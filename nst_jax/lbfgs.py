@@ -84,8 +84,10 @@ def scale_by_lbfgs(
         gradient = jnp.asarray(updates)
         before = cast(LBFGSState, state)
         state = _remember(before, jnp.asarray(params), gradient, precondition, stretch)
-        norm = jnp.sqrt(jnp.vdot(gradient, precondition(gradient)))
-        scale = jnp.where(state.scale > 0, state.scale, jnp.minimum(1.0, 1.0 / norm))
+        # A branch: what P costs is not paid at each step.
+        scale = jax.lax.cond(
+            state.scale > 0, lambda: state.scale, lambda: _first_scale(gradient, precondition)
+        )
         q, alphas = _to_oldest(state, gradient)
         wider = 1 + widening * jnp.minimum(state.pairs, history)
         update = _to_newest(state, wider * scale * precondition(q), alphas)
@@ -95,6 +97,12 @@ def scale_by_lbfgs(
         return update, state._replace(scale=scale, length=length)
 
     return optax.GradientTransformation(init, update)
+
+
+def _first_scale(gradient: Array, precondition: Callable[[Array], Array]) -> Array:
+    """With which P times the gradient has norm 1, or is the step if it is no longer than that."""
+    norm = jnp.sqrt(jnp.vdot(gradient, precondition(gradient)))
+    return jnp.minimum(1.0, 1.0 / norm)
 
 
 def _remember(

@@ -14,6 +14,7 @@ PRESETS: dict[str, Settings] = {
         preset="default",
         draft=True,
         min_size=360,
+        coarse_iterations=150,
         iterations=200,
         precondition=1.0,
     ),

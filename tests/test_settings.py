@@ -58,7 +58,7 @@ def test_presets_are_what_they_are_named_after():
 
 
 def test_default_is_another_way_to_gatys_objective():
-    way = ("preset", "draft", "min_size", "iterations", "precondition")
+    way = ("preset", "draft", "min_size", "coarse_iterations", "iterations", "precondition")
     gatys, default = PRESETS["gatys"], PRESETS["default"]
     plain = {name: getattr(gatys, name) for name in way}
     assert dataclasses.replace(default, **plain) == gatys
