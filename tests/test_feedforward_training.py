@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -239,7 +240,9 @@ def test_a_training_that_was_killed_goes_on_with_the_same_bits(folder, monkeypat
         trained(8, style_weight=5)
 
 
-def test_ctrl_c_in_a_step_keeps_the_model(folder, monkeypatch):
+@pytest.fixture
+def pressed(monkeypatch):
+    """Ctrl-C within the third step."""
     step = train.advance
 
     def pressed(*args):
@@ -249,6 +252,10 @@ def test_ctrl_c_in_a_step_keeps_the_model(folder, monkeypatch):
         return state, terms
 
     monkeypatch.setattr(train, "advance", pressed)
+
+
+@pytest.mark.usefixtures("pressed")
+def test_ctrl_c_in_a_step_keeps_the_model(folder):
     assert modelfile.load(trained(6)).training["steps"] == 3
     assert modelfile.load(trained(6)).training["steps"] == 6
 
@@ -304,6 +311,14 @@ def test_train_writes_a_model_that_apply_takes(folder, capfd):
     assert out.startswith("m.safetensors (0.")
     assert "2/2" in err
     assert run("apply", "m.safetensors", "night.png", "--style=ink", "-o", "out", "--quiet") == 0
+
+
+@pytest.mark.usefixtures("pressed")
+def test_train_tells_that_it_was_interrupted(folder, capfd):
+    assert (
+        run("train", "photos", "--style=ink.png", "--output=m.safetensors", *flags(steps=5)) == 130
+    )
+    assert re.search(r"^m.safetensors \(0.* MB, after 3 of 5 steps\)$", capfd.readouterr().out)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import argparse
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 from nst_jax.commands import cache, flags
@@ -47,6 +46,7 @@ def add(commands: Any) -> None:
 def _run(args: argparse.Namespace) -> int:
     cache.enable()
 
+    from nst_jax.feedforward import modelfile
     from nst_jax.feedforward.training import Files, train_model
 
     given = {k: v for k, v in vars(args).items() if k in {f.name for f in fields(Recipe)}}
@@ -61,6 +61,8 @@ def _run(args: argparse.Namespace) -> int:
         progress=not args.quiet,
         **given,
     )
+    done, asked = modelfile.load(path).training["steps"], Recipe(**given).steps
     if not args.quiet:
-        print(f"{path} ({Path(path).stat().st_size / 1e6:.1f} MB)")
-    return 0
+        early = f", after {done} of {asked} steps" * (done < asked)
+        print(f"{path} ({path.stat().st_size / 1e6:.1f} MB{early})")
+    return 130 if done < asked else 0
