@@ -61,8 +61,8 @@ def time_section(args: argparse.Namespace, weights: Path, has_torch: bool) -> li
             besides[way].append(mine["besides"] / spent)
     for way, found in shares.items():
         note = (
-            f"compilation adds {np.median(compiling[way]):.3f}; weights, targets and their "
-            f"compilation {np.median(besides[way]):.3f}"
+            f"compiling the loops adds {np.median(compiling[way]):.3f}, weights and targets "
+            f"{np.median(besides[way]):.3f}"
         )
         what = f"median of {len(found)} pairs: {way} / PyTorch"
         rows.append(Row("time-to-loss", what, float(np.median(found)), limit=LIMIT, note=note))
@@ -125,7 +125,8 @@ class _Peer:
 def _ours(args: argparse.Namespace, weights: Path, way: str, aim: float, theirs: float) -> _Run:
     """`stylize` with the preset `way`, or gatys with options, to the loss `aim`.
 
-    `theirs`, the peer's seconds, are kept beside it; so is what compilation takes.
+    Kept beside it: `theirs`, the peer's seconds; what the compilation of loops took in a first run;
+    and weights and targets, once their programs are there.
     """
     from nst_jax import api
 

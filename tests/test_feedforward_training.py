@@ -245,13 +245,13 @@ def pressed(monkeypatch):
     """Ctrl-C within the third step."""
     step = train.advance
 
-    def pressed(*args):
+    def interrupted(*args):
         state, terms = step(*args)
         if state.step == 3:
             signal.raise_signal(signal.SIGINT)
         return state, terms
 
-    monkeypatch.setattr(train, "advance", pressed)
+    monkeypatch.setattr(train, "advance", interrupted)
 
 
 @pytest.mark.usefixtures("pressed")
