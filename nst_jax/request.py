@@ -15,12 +15,16 @@ from nst_jax.images import PictureSource
 from nst_jax.inputs import Pictures
 from nst_jax.networks.vgg import Network, Options, require_layers
 from nst_jax.objectives import Targets
+from nst_jax.parsing import WEIGHT
 from nst_jax.presets import resolve
 from nst_jax.problem import Problem, prepare, size_of
 from nst_jax.result import Scale, Stylization
 from nst_jax.settings import INITS, PICTURE, Settings
 
 _TERMS = ("total", "content", "style", "tv")
+# Times the content's weight while the draft's network draws: it keeps less of the content at the
+# same weight, and what it lost does not come back.
+_DRAFT_CONTENT = 2.0
 
 
 @dataclass(frozen=True)
@@ -37,12 +41,14 @@ class Request:
 
         That all pictures shrink alike is what keeps the strokes as large as they are.
         """
-        pictures = self.pictures.at(scale.height, scale.width)
+        weight = self.settings.content_weight
+        if scale.draft:
+            weight = min(_DRAFT_CONTENT * weight, WEIGHT[2])
         return replace(
             self,
-            settings=replace(self.settings, iterations=evaluations),
+            settings=replace(self.settings, iterations=evaluations, content_weight=weight),
             network=self.network_at(scale),
-            pictures=pictures,
+            pictures=self.pictures.at(scale.height, scale.width),
         )
 
     def network_at(self, scale: Scale) -> Network:
