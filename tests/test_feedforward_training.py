@@ -145,6 +145,29 @@ def test_muon_makes_all_singular_values_of_a_step_alike(task):
         np.testing.assert_allclose(np.abs(step["conv2.scale"]), length, rtol=0.05)
 
 
+def test_muon_goes_along_the_polar_factor_of_each_kernels_own_gradient(task):
+    """By numpy's SVD; kernels of one shape are stacked, so one could get another's step."""
+    two_alike = Architecture("small", 2, blocks=1)
+    task = tasks.stylizers(Recipe(**FAST), two_alike, NETWORK, task[1])
+    crops = np.stack([tiny.picture(16, 16, n) for n in (1, 2)]) / np.float32(255)
+    batch, rates = task.batch(0, crops), (jnp.float32(1e-2), jnp.float32(0.9))
+    state = train.start(task, "muon")
+    state, _ = train.advance(task.loss, "muon", state, task.frozen, task.masks, batch, *rates)
+    gradient, _ = jax.grad(task.loss, has_aux=True)(task.parameters, task.frozen, batch)
+    shapes = [v.shape for k, v in task.parameters.items() if k.endswith((".kernel", ".pointwise"))]
+    assert len(set(shapes)) < len(shapes)
+    for name, g in gradient.items():
+        if name.endswith((".kernel", ".pointwise")):
+            matrix = np.asarray(g, np.float64).reshape(-1, g.shape[-1])
+            u, _, v = np.linalg.svd(matrix, full_matrices=False)
+            step = np.asarray(task.parameters[name] - state.parameters[name]).reshape(matrix.shape)
+            # Five Newton-Schulz iterations bring the large ones to between 0.7 and 1.2.
+            core = u[:, :3].T @ step @ v[:3].T
+            np.testing.assert_allclose(
+                core / core.diagonal().mean(), np.eye(3), atol=0.35, err_msg=name
+            )
+
+
 def _steep(parameters, frozen, batch):
     """Zero, with a gradient that is not finite."""
     value = jnp.sqrt(sum(jnp.square(0 * p).sum() for p in parameters.values()))

@@ -121,7 +121,7 @@ def stylizers(
         chosen = chosen[: len(crops)]
         blend = np.zeros((len(crops), architecture.styles), np.float32)
         blend[np.arange(len(crops)), first + chosen] = 1
-        return jnp.asarray(crops), jnp.asarray(blend), jnp.asarray(blend[:, first:])
+        return crops, blend, blend[:, first:]
 
     return Task(loss, begin, masks, frozen, batch)
 
@@ -211,7 +211,7 @@ def decoders(
 
     def batch(step: int, crops: Crops) -> Any:
         seen = crops if styles is None else styles(step, len(crops))
-        return jnp.asarray(crops), jnp.asarray(seen)
+        return crops, seen
 
     return Task(loss, begin, masks, Frozen(network, {}, _weights(recipe)), batch)
 

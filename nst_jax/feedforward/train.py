@@ -22,13 +22,16 @@ TRAINING = "training"
 _FREE = ("steps",)
 
 
-def _axes_of(parameters: Mapping[str, Array]) -> dict[str, contrib.MuonDimensionNumbers | None]:
-    """Which axes of each kernel are summed over, and which is the output; None: no matrix."""
-    axes = {"kernel": ((0, 1, 2), 3), "pointwise": (0, 1)}
+# Axes of a kernel that are summed over, and of its outputs; the first is of kernels of one shape.
+_AXES = {"kernel": ((1, 2, 3), 4), "pointwise": (1, 2)}
+
+
+def _axes_of(stacks: Mapping[str, Any]) -> dict[str, contrib.MuonDimensionNumbers | None]:
+    """Which axes of each stack make a matrix; None: none do."""
     return {
-        name: contrib.MuonDimensionNumbers(*axes[kind]) if kind in axes else None
-        for name in parameters
-        for kind in [name.rpartition(".")[2]]
+        name: contrib.MuonDimensionNumbers(*_AXES[kind]) if kind in _AXES else None
+        for name in stacks
+        for kind in [name.partition(" ")[0]]
     }
 
 
@@ -40,6 +43,30 @@ _OPTIMIZERS = {
         -1.0, muon_weight_dimension_numbers=cast(Any, _axes_of), consistent_rms=0.2
     ),
 }
+
+
+def _alike(tree: Mapping[str, Array]) -> dict[str, list[str]]:
+    """Names of the parameters of one kind and shape, by a name for them all."""
+    found: dict[str, list[str]] = {}
+    for name, value in tree.items():
+        found.setdefault(f"{name.rpartition('.')[2]} {value.shape}", []).append(name)
+    return found
+
+
+def _stacked(tree: Mapping[str, Array]) -> dict[str, Array]:
+    """Parameters that are alike as one array: few large products in place of many small ones."""
+    return {
+        stack: jnp.stack([tree[name] for name in names]) for stack, names in _alike(tree).items()
+    }
+
+
+def _apart(stacks: Mapping[str, Array], like: Mapping[str, Array]) -> dict[str, Array]:
+    """The inverse of `_stacked`."""
+    return {
+        name: stacks[stack][i]
+        for stack, names in _alike(like).items()
+        for i, name in enumerate(names)
+    }
 
 
 class State(NamedTuple):
@@ -61,7 +88,7 @@ class Now(NamedTuple):
 
 def start(task: Task, optimizer: OptimizerName = "adam") -> State:
     """The state before the first step."""
-    moments = jax.jit(_OPTIMIZERS[optimizer].init)(task.parameters)
+    moments = jax.jit(lambda p: _OPTIMIZERS[optimizer].init(_stacked(p)))(task.parameters)
     # A copy: each step gives up the state before it.
     average = jax.tree.map(jnp.copy, task.parameters)
     return State(jnp.int32(0), jax.tree.map(jnp.copy, task.parameters), average, moments)
@@ -134,7 +161,9 @@ def advance(
     # A flat crop's may overflow, through one instance normalisation after the other: left out.
     finite = jnp.all(jnp.stack([jnp.isfinite(g).all() for g in found.values()]))
     found = {name: jnp.where(finite, g * masks[name], 0) for name, g in found.items()}
-    updates, moments = _OPTIMIZERS[optimizer].update(found, state.optimizer, state.parameters)
+    stacks = _stacked(found), state.optimizer, _stacked(state.parameters)
+    updates, moments = _OPTIMIZERS[optimizer].update(*stacks)
+    updates = _apart(cast(Any, updates), found)
     parameters = jax.tree.map(lambda p, u: p - rate * u, state.parameters, updates)
     # Early on the average is over the steps that there are.
     share = jnp.maximum(1 - average, 1 / (1 + state.step.astype(jnp.float32)))
