@@ -49,7 +49,7 @@ crops = np.stack([picture[:16, :16] for picture in pictures[:8]])
 def trained(devices):
     seen = []
     state = train.run(task, recipe, lambda *_: iter([crops] * 2), train.start(task), seen.append,
-                      jax.devices()[:devices])
+                      devices=jax.devices()[:devices])
     return state, [now.terms for now in seen]
 
 one, losses = trained(1)

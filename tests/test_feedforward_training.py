@@ -203,6 +203,29 @@ def test_the_learning_rate_falls_in_the_last_third():
     np.testing.assert_allclose(rates, [1, 1, 1, 1, 1, 1, 1, 2 / 3, 1 / 3])
 
 
+def test_every_step_is_reported_and_its_state_where_that_is_due(task):
+    task, _ = task
+    crops = np.stack([tiny.picture(16, 16, n) for n in (1, 2)]) / np.float32(255)
+    recipe, seen = Recipe(**FAST | {"steps": 5}), []
+
+    def run(until):
+        seen.clear()
+
+        def report(now):
+            seen.append((now.step, now.state and int(now.state.step)))
+            return now.step == until
+
+        stream = lambda first, end, _: iter([crops] * (end - first))  # noqa: E731
+        state = train.run(task, recipe, stream, train.start(task), report, lambda n: n % 2 == 0)
+        assert int(state.step) == seen[-1][0]
+        return seen
+
+    assert run(None) == [(1, None), (2, 2), (3, None), (4, 4), (5, None)]
+    assert run(2) == [(1, None), (2, 2)]
+    # One more was on its way, and what was done is told.
+    assert run(3) == [(1, None), (2, 2), (3, None), (4, 4)]
+
+
 def test_a_batch_that_devices_cannot_share_is_refused(task):
     with pytest.raises(nst.InputError, match="multiple of 3"):
         train.run(task[0], Recipe(**FAST), lambda *_: [], train.start(task[0]), devices=[None] * 3)

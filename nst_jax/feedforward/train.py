@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple, cast
 
@@ -79,11 +80,11 @@ class State(NamedTuple):
 
 
 class Now(NamedTuple):
-    """What is reported after a step: its number from 1, its terms, the state."""
+    """What is reported after a step: its number from 1, its terms; the state where that is due."""
 
     step: int
     terms: dict[str, float]
-    state: State
+    state: State | None
 
 
 def start(task: Task, optimizer: OptimizerName = "adam") -> State:
@@ -100,9 +101,13 @@ def run(
     crops: Callable[[int, int, int], Iterator[np.ndarray]],
     state: State,
     report: Callable[[Now], Any] = lambda now: None,
+    due: Callable[[int], bool] = lambda step: False,
     devices: list[Any] | None = None,
 ) -> State:
-    """All steps that are left; a true answer of `report` ends the run after its step.
+    """All steps that are left; a true answer of `report` ends the run.
+
+    So that a GPU never waits for what is done about a step, the next is on its way before that is
+    reported; where the state is due, the report comes first.
 
     Args:
         task: what is trained.
@@ -110,6 +115,7 @@ def run(
         crops: `data.Crops.stream`.
         state: from `start` or `load`; given up.
         report: called after each step.
+        due: of which steps, counted from 1, `report` wants the state.
         devices: over which the batch is spread; its size is a multiple of their number.
 
     Raises:
@@ -123,25 +129,40 @@ def run(
         )
     mesh = lanes.mesh_of(devices)
     state, frozen, masks = lanes.place(mesh, None, (state, task.frozen, task.masks))
-    first = int(state.step)
+    first, before = int(state.step), None
+    average = jnp.float32(recipe.average)
     batches = (
         lanes.place(mesh, 0, task.batch(step, pictures))
         for step, pictures in enumerate(crops(first, recipe.steps, recipe.batch), first)
     )
-    batch = next(batches, None)
-    for step in range(first, recipe.steps):
-        rates = jnp.float32(learning_rate(recipe, step)), jnp.float32(recipe.average)
-        state, terms = advance(task.loss, recipe.optimizer, state, frozen, masks, batch, *rates)
-        batch = next(batches, None)  # goes to the device while that works
-        found = {name: float(value) for name, value in jax.device_get(terms).items()}
-        if not np.isfinite(found["total"]):
-            raise InputError(
-                f"The training's loss is not finite at step {step + 1}: begin again with a lower "
-                "learning_rate."
+    with ThreadPoolExecutor(1) as pool:  # a batch goes to the device while that works
+        batch = pool.submit(next, batches, None)
+        for step in range(first, recipe.steps):
+            rate = jnp.float32(learning_rate(recipe, step))
+            now, batch = batch.result(), pool.submit(next, batches, None)
+            state, terms = advance(
+                task.loss, recipe.optimizer, state, frozen, masks, now, rate, average
             )
-        if report(Now(step + 1, found, state)):
-            break
+            stop = before is not None and report(_now(*before))
+            before = step + 1, terms
+            if due(step + 1):
+                stop |= bool(report(_now(*before, state)))
+                before = None
+            if stop:
+                break
+    if before is not None:
+        report(_now(*before))
     return state
+
+
+def _now(step: int, terms: Mapping[str, Array], state: State | None = None) -> Now:
+    found = {name: float(value) for name, value in jax.device_get(terms).items()}
+    if not np.isfinite(found["total"]):
+        raise InputError(
+            f"The training's loss is not finite at step {step}: begin again with a lower "
+            "learning_rate."
+        )
+    return Now(step, found, state)
 
 
 @partial(jax.jit, static_argnames=("loss", "optimizer"), donate_argnames="state")

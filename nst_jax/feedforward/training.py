@@ -133,7 +133,7 @@ def train_model(
 
     with bar, interrupt.deferred() as pressed:
         devices = list(devices or jax.local_devices())
-        state = train.run(made.task, recipe, crops.stream, state, report, devices)
+        state = train.run(made.task, recipe, crops.stream, state, report, recorder.due, devices)
     recorder.keep(state)
     model = made.model(state.average)
     training = asked | {
@@ -281,16 +281,29 @@ class _Recorder:
         """The mean loss of the last hundred steps."""
         return float(np.mean(self.totals[-100:])) if self.totals else None
 
+    def due(self, step: int) -> bool:
+        """Whether a preview or a checkpoint is, after a step."""
+        return self._preview(step) is not None or self._keeps(step)
+
+    def _preview(self, step: int) -> Path | None:
+        if self.files.previews is None or step % self.files.previews_every:
+            return None
+        return Path(self.files.previews) / f"{step:07}.png"
+
+    def _keeps(self, step: int) -> bool:
+        return self.files.checkpoint is not None and step % self.files.checkpoint_every == 0
+
     def report(self, now: train.Now) -> None:
         """What is due after a step."""
         self.totals.append(now.terms["total"])
         if self.files.trace is not None:
             with open(self.files.trace, "a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": now.step} | now.terms) + "\n")
-        if self.files.previews is not None and now.step % self.files.previews_every == 0:
-            sheet = self.made.preview(now.state.average, self.seen)
-            images.save(Path(self.files.previews) / f"{now.step:07}.png", sheet)
-        if now.step % self.files.checkpoint_every == 0:
+        if now.state is None:
+            return
+        if (path := self._preview(now.step)) is not None:
+            images.save(path, self.made.preview(now.state.average, self.seen))
+        if self._keeps(now.step):
             self.keep(now.state)
 
     def keep(self, state: train.State) -> None:
