@@ -39,6 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="One pass against optimisation.")
     parser.add_argument("model")
     parser.add_argument("pictures", nargs="+")
+    parser.add_argument("--network", default="vgg19-lite", help="the one that it was trained with")
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--start", choices=("picture", "noise"), default="picture")
     parser.add_argument("--evaluations", type=int, default=200)
@@ -57,7 +58,7 @@ def main() -> None:
         ]
         contact_sheet(rows, columns=["", *styles]).save(options.sheet, quality=92)
         return
-    network = nst.load_network("vgg19-lite")
+    network = nst.load_network(options.network)
     at = [n for n in AT if n <= options.evaluations]
     minimize = {"picture": from_picture, "noise": from_noise}[options.start]
     columns = ["one pass", "the picture", *(f"{n} evaluations" for n in at)]

@@ -1,9 +1,11 @@
 """Train the models that the package ships: `weights/README.md` has the command, time and settings.
 
     python scripts/train_models.py styles PHOTOGRAPHS OUT
+    python scripts/train_models.py johnson PHOTOGRAPHS OUT
     python scripts/train_models.py adain PHOTOGRAPHS OUT --paintings FOLDER
 
-The folders hold any pictures, OUT takes models, checkpoints, traces and previews. A run that was
+`johnson` is the full-size network of one style with VGG19, which the package does not ship. The
+folders hold any pictures, OUT takes models, checkpoints, traces and previews. A run that was
 cut short goes on when the command is given again.
 """
 
@@ -34,6 +36,23 @@ STYLES: dict[str, Any] = {
     "content_layers": {"relu4_2": 1},
     "optimizer": "muon",
     "learning_rate": 4e-3,
+    "precision": "bfloat16",
+}
+
+# Johnson et al. 2016, section 4.1, at VGG19's layers of these names; they pull alike.
+JOHNSON: dict[str, Any] = {
+    "kind": "transformer",
+    "variant": "johnson",
+    "network": "vgg19",
+    "crop": 224,
+    "batch": 5,
+    "style_size": 384,
+    "style_weight": 1.0,
+    "style_layers": {"relu1_2": 1, "relu2_2": 6, "relu3_3": 0.5, "relu4_3": 30},
+    "content_layers": {"relu3_3": 1},
+    "optimizer": "muon",
+    "learning_rate": 3e-3,
+    "precision": "bfloat16",
 }
 
 # Layers that pull alike, again.
@@ -45,6 +64,9 @@ ADAIN: dict[str, Any] = {
     "style_layers": {"relu1_1": 40, "relu2_1": 6, "relu3_1": 6, "relu4_1": 1},
     "learning_rate": 2e-4,
 }
+
+
+RECIPES = {"styles": STYLES, "johnson": JOHNSON, "adain": ADAIN}
 
 
 def files(folder: Path, every: int) -> Files:
@@ -63,7 +85,7 @@ def files(folder: Path, every: int) -> Files:
 def main() -> None:
     """Train what was asked for."""
     parser = argparse.ArgumentParser(description="Train the models that the package ships.")
-    parser.add_argument("model", choices=("styles", "adain"))
+    parser.add_argument("model", choices=RECIPES)
     parser.add_argument("photographs", type=Path)
     parser.add_argument("folder", type=Path, metavar="OUT")
     parser.add_argument("--paintings", type=Path, help="for adain: pictures to learn styles from")
@@ -75,6 +97,8 @@ def main() -> None:
     if options.model == "styles":
         styles: Any = {name: samples.path(name) for name in samples.style_names()}
         styles["mosaic"] = mosaic(640, 512)
+    elif options.model == "johnson":
+        styles = {"night": samples.path("night")}
     elif options.paintings is None:
         parser.error("adain learns from paintings: give --paintings FOLDER")
     else:
@@ -85,8 +109,8 @@ def main() -> None:
         folder / f"{options.model}.safetensors",
         files=files(folder, options.every),
         steps=options.steps,
-        licence="CC-BY-4.0",  # that of vgg19-lite, which they learned from
-        **(STYLES if options.model == "styles" else ADAIN),
+        licence="CC-BY-4.0",  # that of VGG19 and of vgg19-lite, which they learned from
+        **RECIPES[options.model],
     )
 
 
