@@ -208,6 +208,9 @@ def test_every_step_is_reported_and_its_state_where_that_is_due(task):
     crops = np.stack([tiny.picture(16, 16, n) for n in (1, 2)]) / np.float32(255)
     recipe, seen = Recipe(**FAST | {"steps": 5}), []
 
+    def stream(first, end, count):
+        return iter([crops] * (end - first))
+
     def run(until):
         seen.clear()
 
@@ -215,7 +218,6 @@ def test_every_step_is_reported_and_its_state_where_that_is_due(task):
             seen.append((now.step, now.state and int(now.state.step)))
             return now.step == until
 
-        stream = lambda first, end, _: iter([crops] * (end - first))  # noqa: E731
         state = train.run(task, recipe, stream, train.start(task), report, lambda n: n % 2 == 0)
         assert int(state.step) == seen[-1][0]
         return seen
