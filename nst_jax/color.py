@@ -47,8 +47,7 @@ def prepared_style(
     """
     match color:
         case "luminance":
-            light = match_linear(split(style, space)[0], split(content, space)[0])
-            return as_rgb(_grey(light, space))
+            return as_rgb(_grey_beside(style, content, space))
         case "none" | "luminance-after":
             return jnp.asarray(style)
     return match_colors(style, content, cast(ColorMatch, color.removeprefix("match-")), space)
@@ -66,6 +65,7 @@ def restored(
     return jnp.asarray(result)
 
 
+@partial(jax.jit, static_argnames="space")
 def grey(picture: Float[AnyArray, "h w 3"], space: ColorSpace = "rgb") -> Float[Array, "h w 1"]:
     """The greys in [0, 1], encoded as sRGB, that are as light as a picture's colours."""
     return _grey(split(picture, space)[0], space)
@@ -76,6 +76,7 @@ def as_rgb(picture: Float[Array, "h w c"]) -> Float[Array, "h w 3"]:
     return jnp.broadcast_to(picture, (*picture.shape[:2], 3))
 
 
+@partial(jax.jit, static_argnames="space")
 def with_lightness(
     colors: Float[AnyArray, "h w 3"],
     light: Float[AnyArray, "h w 3"],
@@ -88,6 +89,7 @@ def with_lightness(
     return join_in_gamut(split(light, space)[0], split(colors, space)[1], space)
 
 
+@partial(jax.jit, static_argnames=("method", "space"))
 def match_colors(
     picture: Float[AnyArray, "h w 3"],
     reference: Float[AnyArray, "h2 w2 3"],
@@ -183,6 +185,13 @@ def _match(picture: AnyArray, reference: AnyArray, method: ColorMatch) -> Array:
     if method == "sliced":
         return match_sliced(picture, reference)
     return match_linear(picture, reference, method)
+
+
+@partial(jax.jit, static_argnames="space")
+def _grey_beside(style: AnyArray, content: AnyArray, space: ColorSpace) -> Float[Array, "h w 1"]:
+    """A style's greys, their lightness with the mean and deviation of the content's."""
+    light = match_linear(split(style, space)[0], split(content, space)[0])
+    return _grey(light, space)
 
 
 def _grey(lightness: Float[Array, "h w 1"], space: ColorSpace) -> Float[Array, "h w 1"]:

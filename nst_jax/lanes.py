@@ -53,7 +53,7 @@ def advance(
     state: solvers.State,
     args: Any,
     learning_rate: Any,
-    evaluations: Int[Array, "..."] | int,
+    until: Int[Array, ""] | int,
     *,
     capacity: int,
 ) -> tuple[solvers.State, solvers.Trace]:
@@ -71,7 +71,7 @@ def advance(
         state: from `start`, or an earlier call.
         args: the function's data, from `place` if there is a mesh.
         learning_rate: of each lane, or a `Ramp` of such.
-        evaluations: how many; one number, or with a line search one for each lane.
+        until: the count of evaluations at the end, of every lane.
         capacity: rows of the trace.
 
     Returns:
@@ -79,15 +79,13 @@ def advance(
         of lanes: a loop whose end depends on the lane would copy its whole memory at each step.
     """
 
-    def one(state, args, learning_rate, evaluations):
-        return solvers.advance(
-            fn, optimizer, state, args, learning_rate, evaluations, capacity=capacity
-        )
+    def one(state, args, learning_rate, until):
+        return solvers.advance(fn, optimizer, state, args, learning_rate, until, capacity=capacity)
 
     states, counts = _state_axes(optimizer), _count_axis(optimizer)
     traces = solvers.Trace(terms=0, evaluations=counts, restarted=0, steps=counts)  # pyright: ignore
-    every = _over(mesh, one, (states, axes, 0, counts), (states, traces))
-    return every(state, args, learning_rate, evaluations)
+    every = _over(mesh, one, (states, axes, 0, None), (states, traces))
+    return every(state, args, learning_rate, until)
 
 
 def _over(mesh: Mesh | None, fn: Any, in_axes: Any, out_axes: Any) -> Any:

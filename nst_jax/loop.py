@@ -127,9 +127,9 @@ def run(
     if not isinstance(start, Carried):
         start = Carried(solvers.start_jit(optimizer, start))
 
-    def advance(state: solvers.State, evaluations: Any) -> tuple[solvers.State, solvers.Trace]:
+    def advance(state: solvers.State, until: Any) -> tuple[solvers.State, solvers.Trace]:
         return solvers.advance_jit(
-            fn, optimizer, state, args, learning_rate, evaluations, capacity=_CAPACITY
+            fn, optimizer, state, args, learning_rate, until, capacity=_CAPACITY
         )
 
     return _run(
@@ -155,7 +155,7 @@ def lowered(
     """The program that `run` will ask for; once compiled, `run` finds it in JAX's cache."""
     state = jax.eval_shape(partial(solvers.start, optimizer), x)
     return solvers.advance_jit.lower(
-        fn, optimizer, state, args, learning_rate, state.evaluations, capacity=_CAPACITY
+        fn, optimizer, state, args, learning_rate, np.int32(0), capacity=_CAPACITY
     )
 
 
@@ -196,7 +196,7 @@ def run_lanes(
     """
     began = time.perf_counter()
 
-    def advance(state: solvers.State, evaluations: Any) -> tuple[solvers.State, solvers.Trace]:
+    def advance(state: solvers.State, until: Any) -> tuple[solvers.State, solvers.Trace]:
         return lanes.advance(
             fn,
             optimizer,
@@ -205,7 +205,7 @@ def run_lanes(
             state,
             args,
             learning_rate,
-            evaluations,
+            until,
             capacity=_CAPACITY,
         )
 
@@ -244,17 +244,16 @@ def _run(
         if evaluations <= 0:
             return None
         asked += evaluations
-        # What a line search took beyond its chunk is missing from the next.
-        state, trace = advance(state, asked - state.evaluations)
+        state, trace = advance(state, np.int32(asked))
         return _Chunk(trace, _point(state))
 
     for lane in running:
         lane.best_x = _point(state)
     # No evaluations: this compiles, and leaves the state as it was. Nothing before has waited for
     # the device, which computes the targets meanwhile.
-    state, _ = advance(state, state.evaluations - state.evaluations)
+    state, _ = advance(state, np.int32(0))
     jax.block_until_ready(state)
-    asked = int(jnp.max(state.evaluations))
+    asked = int(np.max(jax.device_get(state.evaluations)))
     length, done, seconds = 1, asked, start.run_seconds
     memory.release()
     compiled = last = time.perf_counter()

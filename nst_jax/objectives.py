@@ -120,7 +120,7 @@ def style_targets(
 
 
 def random_directions(
-    spec: Objective, network: Network, key: Array
+    spec: Objective, network: Network, seed: int
 ) -> dict[str, Float[Array, "c c"]] | None:
     """Orthogonal directions, as many as a layer has channels, for the sliced statistic."""
     if spec.statistic != "sliced":
@@ -128,6 +128,7 @@ def random_directions(
     side = max((network.strides[layer] for layer in spec.style_layers), default=1)
     image = jax.ShapeDtypeStruct((side, side, 3), jnp.float32)
     found = jax.eval_shape(lambda x: network(x, spec.style_layers), image)
+    key = jax.random.key(seed)
     return {
         layer: jax.random.orthogonal(jax.random.fold_in(key, n), found[layer].shape[-1])
         for n, layer in enumerate(spec.style_layers)

@@ -43,9 +43,7 @@ _WIDENING = 0.02
 
 _content_targets = jax.jit(content_targets, static_argnums=0)
 _style_targets = jax.jit(style_targets, static_argnums=0)
-_prepared_content = jax.jit(color.prepared_content, static_argnums=(1, 2))
-_prepared_style = jax.jit(color.prepared_style, static_argnums=(2, 3))
-_restored = jax.jit(color.restored, static_argnums=(2, 3))
+_drawn = jax.jit(lambda x, units: color.as_rgb(jnp.clip(x / units, 0, 1)))
 
 
 class Factors(NamedTuple):
@@ -101,8 +99,7 @@ class Problem(NamedTuple):
 
         Its colours are put back, and what is kept is in its place.
         """
-        drawn = color.as_rgb(jnp.clip(x / self.fn.units, 0, 1))
-        drawn = _restored(drawn, self.content, self.color, self.color_space)
+        drawn = color.restored(_drawn(x, self.fn.units), self.content, self.color, self.color_space)
         kept = self.args.targets.kept
         return drawn if kept is None else composed(drawn, Kept(kept.mask, self.content))
 
@@ -146,8 +143,10 @@ def prepare(
         unit_gradients=settings.normalize_gradients,
     )
     require_layers(network, spec.layers)
-    content = jnp.asarray(content)
-    styles = [jnp.asarray(s) for s in (style if isinstance(style, list | tuple) else [style])]
+    # With a dtype JAX compiles nothing to take up an array.
+    content = jnp.asarray(content, jnp.float32)
+    given = style if isinstance(style, list | tuple) else [style]
+    styles = [jnp.asarray(s, jnp.float32) for s in given]
     blend = blend_weights(settings, len(styles)) if regions is None else regions.blend
     require_size(network, content, spec.layers, "content picture")
     for one in styles:
@@ -156,10 +155,17 @@ def prepare(
     settings = memory.fitted(settings, network, spec.layers, size_of(content, styles, regions))
     spec = replace(spec, tile=settings.tile or 0)
     choice, space = settings.color, settings.color_space
-    styles = [_prepared_style(one, content, choice, space) for one in styles]
-    seen: Array = _prepared_content(content, choice, space)
+    styles = [color.prepared_style(one, content, choice, space) for one in styles]
+    seen = color.prepared_content(content, choice, space)
+    units = settings.units
+    x = initial_picture(settings, seen, styles[0] if start is None else start)
+    if choice == "luminance":
+        # With three channels the optimiser would work in colours that nobody gets to see.
+        x = color.grey(x, space)
+    # Before the targets, which keep the processors busy while Python goes on.
+    x = x * units
     if targets is None:
-        directions = random_directions(spec, network, jax.random.key(settings.seed))
+        directions = random_directions(spec, network, settings.seed)
         targets = Targets(
             _content_targets(spec, network, seen),
             _sources(spec, network, styles, regions, directions),
@@ -174,22 +180,17 @@ def prepare(
         {k: settings.style_layers[k] for k in spec.style_layers},
         blend,
     )
-    units = settings.units
     rate = settings.learning_rate
     if rate is None:
         rate = _LEARNING_RATES.get(settings.optimizer, _SGD_RATE_PER_PIXEL * height * width)
     # Learning rates are stated for pictures in [0, 1]; the optimiser sees 0..units.
     rate *= {"adam": units, "sgd": units**2}.get(settings.optimizer, 1.0)
-    x = initial_picture(settings, seen, styles[0] if start is None else start)
-    if choice == "luminance":
-        # With three channels the optimiser would work in colours that nobody gets to see.
-        x = color.grey(x, space)
     # Float arrays, not Python numbers: weak types would compile a second time.
-    weights = jax.tree.map(lambda w: jnp.asarray(w, jnp.float32), weights)
+    weights = jax.tree.map(lambda w: jnp.asarray(np.asarray(w, np.float32), jnp.float32), weights)
     args = Arguments(network, targets, weights, _factors(settings))
     rate = _ramp(settings, "learning_rate", rate) or rate
     fn = ScaledObjective(spec, units)
-    return Problem(fn, optimizer_of(settings), x * units, args, rate, content, choice, space)
+    return Problem(fn, optimizer_of(settings), x, args, rate, content, choice, space)
 
 
 def size_of(content: AnyArray, styles: Sequence[AnyArray], regions: Regions | None) -> memory.Size:

@@ -151,11 +151,11 @@ def advance(
     state: State,
     args: Any,
     learning_rate: Float[Array, ""] | float | Ramp,
-    evaluations: Int[Array, ""] | int,
+    until: Int[Array, ""] | int,
     *,
     capacity: int,
 ) -> tuple[State, Trace]:
-    """Go on for `evaluations` function evaluations (a started line search is finished).
+    """Go on until there have been so many function evaluations (a started line search is finished).
 
     Args:
         fn: `fn(x, args) -> (value, terms)`, static: pass the same function object again.
@@ -165,15 +165,16 @@ def advance(
             count of evaluations; what is minimised changes then, so `terms["total"]`, which must
             not, judges which point is best. L-BFGS takes up no pair of gradients of two functions.
         learning_rate: 1.0 for L-BFGS; ignored by the line search. May be a `Ramp` too.
-        evaluations: how many; traced, at most `capacity`.
+        until: the state's count of evaluations at the end; traced, at most `capacity` more.
         capacity: rows of the returned trace; static.
 
     Returns:
         The new state and the trace of these evaluations.
     """
-    value_and_grad = jax.value_and_grad(fn, has_aux=True)
-    target = state.evaluations + evaluations
-    terms = jax.eval_shape(fn, state.x, ramps.at(args, state.evaluations))[1]
+    # Traced here for the terms' shapes, and with jit not a second time in the loop.
+    value_and_grad = jax.jit(jax.value_and_grad(fn, has_aux=True))
+    now = ramps.at(args, state.evaluations)
+    (_, terms), _ = jax.eval_shape(value_and_grad, state.x, now)
     rows = Trace(
         terms=jax.tree.map(lambda t: jnp.zeros((capacity, *t.shape), t.dtype), terms),
         evaluations=jnp.zeros(capacity, jnp.int32),
@@ -225,7 +226,7 @@ def advance(
         ), row
 
     def unfinished(carry: tuple[State, Trace]) -> Bool[Array, ""]:
-        return carry[0].evaluations < target
+        return carry[0].evaluations < until
 
     return jax.lax.while_loop(unfinished, step, (state, rows))
 
@@ -309,9 +310,9 @@ def _linesearch_evaluations(optimizer: Optimizer, opt_state) -> Int[Array, ""] |
     static_argnames=("fn", "optimizer", "capacity"),
     donate_argnames="state",
 )
-def advance_jit(fn, optimizer, state, args, learning_rate, evaluations, *, capacity):
+def advance_jit(fn, optimizer, state, args, learning_rate, until, *, capacity):
     """`advance`, compiled once for each function, optimizer, shapes; gives up `state`."""
-    return advance(fn, optimizer, state, args, learning_rate, evaluations, capacity=capacity)
+    return advance(fn, optimizer, state, args, learning_rate, until, capacity=capacity)
 
 
 start_jit = jax.jit(start, static_argnames="optimizer")

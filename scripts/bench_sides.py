@@ -50,7 +50,7 @@ class Ours:
         while evaluations:
             count, began = min(evaluations, self.chunk), time.perf_counter()
             self.state, trace = self.advance(
-                fn, optimizer, self.state, data, rate, count, capacity=64
+                fn, optimizer, self.state, data, rate, len(self.values) + count, capacity=64
             )
             self.values.extend(np.asarray(trace.terms["total"])[:count].tolist())
             self.state.x.block_until_ready()

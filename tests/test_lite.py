@@ -160,7 +160,7 @@ def test_objective_is_that_of_the_features(network, picture, spec):
     assert (tiled is not None) == (spec.tile > 0)
 
     def found(network):
-        directions = random_directions(spec, network, jax.random.key(0))
+        directions = random_directions(spec, network, 0)
         targets = Targets(
             content_targets(spec, network, content),
             style_targets(spec, network, style, directions=directions),

@@ -84,8 +84,8 @@ def test_learning_rates_follow_their_schedule():
     ramp, x, xs = Ramp("linear", 0.1, 0.5, 4.0), jnp.zeros(3), []
     optimizer = Optimizer("adam")
     state = solvers.start(optimizer, x)
-    for _ in range(5):
-        state, _ = solvers.advance(slope, optimizer, state, (), ramp, 1, capacity=1)
+    for n in range(1, 6):
+        state, _ = solvers.advance(slope, optimizer, state, (), ramp, n, capacity=1)
         xs.append(float(state.x[0]))
     np.testing.assert_allclose(np.diff([0, *xs]), [-0.1, -0.2, -0.3, -0.4, -0.5], rtol=1e-4)
 

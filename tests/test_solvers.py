@@ -225,9 +225,9 @@ def test_chunks_make_no_difference_and_compile_once(rng):
 
     def run(chunks):
         state, totals = solvers.start_jit(optimizer, jnp.zeros(8)), []
-        for n in chunks:
+        for end in np.cumsum(chunks):
             state, trace = solvers.advance_jit(
-                counted, optimizer, state, (matrix, b), 1.0, n, capacity=16
+                counted, optimizer, state, (matrix, b), 1.0, end, capacity=16
             )
             totals.extend(trace.terms["total"][: int(trace.steps)].tolist())
         return totals
@@ -329,7 +329,7 @@ def test_averages_are_those_of_numpy(rng, method):
     optimizer, points = Optimizer(method, average=0.8), []
     state = solvers.start(optimizer, jnp.zeros(5))
     for n in range(1, 8):
-        state, _ = solvers.advance(quadratic, optimizer, state, (matrix, b), 0.05, 1, capacity=1)
+        state, _ = solvers.advance(quadratic, optimizer, state, (matrix, b), 0.05, n, capacity=1)
         points.append(np.asarray(state.x))
         weights = 0.8 ** np.arange(n)[::-1]
         expected = np.average(points, axis=0, weights=weights)

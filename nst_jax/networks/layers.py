@@ -128,7 +128,7 @@ class FrozenConv(nnx.Module):
         self.bias = nnx.Param(jnp.asarray(bias, jnp.float32))
         self.winograd = precision != "bfloat16" and winograd.pays(kernel, stride)
         if self.winograd:
-            self.kernel = nnx.Param(jnp.asarray(winograd.transformed(kernel)))
+            self.kernel = nnx.Param(jnp.asarray(winograd.transformed(kernel), jnp.float32))
         else:
             self.kernel = nnx.Param(jnp.asarray(kernel, jnp.float32))
             self.kernel_adjoint = nnx.Variable(jnp.asarray(adjoint(kernel), jnp.float32))
