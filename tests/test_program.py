@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tiny
 
+import nst_jax as nst
 from nst_jax import solvers
 from nst_jax.networks import layers, winograd
 from nst_jax.networks.vgg import VGG, Options
@@ -117,3 +118,17 @@ def test_loop_leaves_kernels_where_they_are(programs):
 def test_a_kernel_that_is_moved_would_be_noticed(monkeypatch):
     monkeypatch.setattr(layers, "conv3x3", lambda x, k, _, precision: layers._same(x, k, precision))
     assert kernels_moved(compiled()[0].as_text())
+
+
+def test_a_start_compiles_no_more_than_it_needs(caplog):
+    """Small programs, each quick by itself, are compiled while the targets keep all cores busy."""
+    jax.clear_caches()
+    pictures = [tiny.picture(SIDE, SIDE, seed=seed) for seed in (1, 2)]
+    options = {"preset": "gatys", "size": None, "iterations": 1, "progress": False}
+    with caplog.at_level("DEBUG", logger="jax._src.dispatch"):
+        nst.stylize(*pictures, network=tiny.network(), **options)
+    compiled = r"Finished XLA compilation of jit\((.*)\)"
+    found = [m[1] for r in caplog.records if (m := re.match(compiled, r.getMessage()))]
+    expected = ["multiply", "content_targets", "style_targets", "start", "advance_jit"]
+    # The best point so far, and the picture that it stands for.
+    assert sorted(found) == sorted([*expected, "<lambda>", "<lambda>"])
