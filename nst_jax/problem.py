@@ -143,7 +143,7 @@ def prepare(
         unit_gradients=settings.normalize_gradients,
     )
     require_layers(network, spec.layers)
-    # With a dtype JAX compiles nothing to take up an array.
+    # With a dtype JAX takes up an array of numpy's without compiling anything.
     content = jnp.asarray(content, jnp.float32)
     given = style if isinstance(style, list | tuple) else [style]
     styles = [jnp.asarray(s, jnp.float32) for s in given]
@@ -185,7 +185,8 @@ def prepare(
         rate = _LEARNING_RATES.get(settings.optimizer, _SGD_RATE_PER_PIXEL * height * width)
     # Learning rates are stated for pictures in [0, 1]; the optimiser sees 0..units.
     rate *= {"adam": units, "sgd": units**2}.get(settings.optimizer, 1.0)
-    # Float arrays, not Python numbers: weak types would compile a second time.
+    # Float arrays, not Python numbers, whose weak types would compile the loop a second time; from
+    # numpy, as above.
     weights = jax.tree.map(lambda w: jnp.asarray(np.asarray(w, np.float32), jnp.float32), weights)
     args = Arguments(network, targets, weights, _factors(settings))
     rate = _ramp(settings, "learning_rate", rate) or rate

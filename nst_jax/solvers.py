@@ -173,8 +173,7 @@ def advance(
     """
     # Traced here for the terms' shapes, and with jit not a second time in the loop.
     value_and_grad = jax.jit(jax.value_and_grad(fn, has_aux=True))
-    now = ramps.at(args, state.evaluations)
-    (_, terms), _ = jax.eval_shape(value_and_grad, state.x, now)
+    (_, terms), _ = jax.eval_shape(value_and_grad, state.x, ramps.at(args, state.evaluations))
     rows = Trace(
         terms=jax.tree.map(lambda t: jnp.zeros((capacity, *t.shape), t.dtype), terms),
         evaluations=jnp.zeros(capacity, jnp.int32),
