@@ -19,7 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from mosaics import mosaic
 
 from nst_jax import samples
-from nst_jax.feedforward.training import Files, train_model
+from nst_jax.feedforward.recording import Files
+from nst_jax.feedforward.training import train_model
 
 # Layers that pull alike: at equal weights relu4_1 has nearly all of the loss. Crops are small, so
 # relu5_1 sees too little of them. A step is for GPUs: two cores take seconds for it.

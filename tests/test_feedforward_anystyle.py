@@ -13,6 +13,7 @@ from nst_jax.feedforward import model as model_module
 from nst_jax.feedforward import modelfile, stages, training, transfer
 from nst_jax.feedforward.anystyle import AnyStyle
 from nst_jax.feedforward.modelfile import ModelFile
+from nst_jax.feedforward.recording import Files
 from nst_jax.feedforward.training import train_model
 
 NETWORK = tiny.network()
@@ -171,7 +172,7 @@ def test_training_lowers_the_loss(folder, monkeypatch, method):
         "photos",
         ["photos"],
         "m.safetensors",
-        files=training.Files(trace="t.jsonl", previews="seen", previews_every=12),
+        files=Files(trace="t.jsonl", previews="seen", previews_every=12),
         progress=False,
         kind=method,
         crop=32,

@@ -19,7 +19,8 @@ from nst_jax.commands import cache
 from nst_jax.feedforward import modelfile, stages, tasks, train, training, transformer
 from nst_jax.feedforward.data import Crops
 from nst_jax.feedforward.recipe import Recipe
-from nst_jax.feedforward.training import Files, train_model
+from nst_jax.feedforward.recording import Files
+from nst_jax.feedforward.training import train_model
 from nst_jax.feedforward.transformer import Architecture
 from nst_jax.networks import weightfile
 from nst_jax.networks.vgg import Options

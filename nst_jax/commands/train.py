@@ -47,7 +47,8 @@ def _run(args: argparse.Namespace) -> int:
     cache.enable()
 
     from nst_jax.feedforward import modelfile
-    from nst_jax.feedforward.training import Files, train_model
+    from nst_jax.feedforward.recording import Files
+    from nst_jax.feedforward.training import train_model
 
     given = {k: v for k, v in vars(args).items() if k in {f.name for f in fields(Recipe)}}
     files = Files(**{name: getattr(args, name) for name in Files._fields})

@@ -1,9 +1,7 @@
 """train(): a folder of pictures and some styles in, a model file out. Side effects live here."""
 
 import dataclasses
-import json
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +20,7 @@ from nst_jax.feedforward.anystyle import AnyStyle
 from nst_jax.feedforward.data import Crops
 from nst_jax.feedforward.modelfile import ModelFile
 from nst_jax.feedforward.recipe import Recipe
+from nst_jax.feedforward.recording import Files, Recorder
 from nst_jax.feedforward.transformer import Architecture
 from nst_jax.images import PictureSource
 from nst_jax.networks.load import load_network
@@ -30,17 +29,6 @@ from nst_jax.outputs import require_source
 from nst_jax.writing import check_place
 
 _SEEN = 3  # training pictures in a preview
-
-
-class Files(NamedTuple):
-    """What a training writes while it goes: paths, and how often, in steps."""
-
-    checkpoint: str | os.PathLike | None = None
-    checkpoint_every: int = 500
-    resume: bool = False
-    trace: str | os.PathLike | None = None
-    previews: str | os.PathLike | None = None
-    previews_every: int = 500
 
 
 class _Made(NamedTuple):
@@ -120,7 +108,8 @@ def train_model(
     state = train.start(made.task, recipe.optimizer)
     if kept is not None:
         state = train.load(kept, state, asked)
-    recorder = _Recorder(files, made, crops, asked, int(state.step))
+    seen = crops.batch(0, _SEEN)
+    recorder = Recorder(files, lambda p: made.preview(p, seen), asked, int(state.step))
     bar = tqdm(
         total=recipe.steps, initial=int(state.step), disable=not progress, unit="step", desc="train"
     )
@@ -252,60 +241,3 @@ def _any_style(
 
 
 _draw = jax.jit(transformer.transform, static_argnums=0)
-
-
-class _Recorder:
-    """Writes what was asked for while a training goes."""
-
-    def __init__(
-        self, files: Files, made: _Made, crops: Crops, asked: Mapping[str, Any], step: int
-    ):
-        self.files, self.made, self.asked = files, made, asked
-        self.began, self.totals = time.monotonic(), list[float]()
-        self.seen = crops.batch(0, _SEEN)
-        if files.previews is not None:
-            Path(files.previews).mkdir(parents=True, exist_ok=True)
-        if files.trace is not None:
-            path = Path(files.trace)
-            # What a killed run wrote after its last checkpoint comes again.
-            lines = (
-                path.read_text("utf-8").splitlines(True)[:step] if step and path.exists() else []
-            )
-            path.write_text("".join(lines), "utf-8")
-
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self.began
-
-    def recent(self) -> float | None:
-        """The mean loss of the last hundred steps."""
-        return float(np.mean(self.totals[-100:])) if self.totals else None
-
-    def due(self, step: int) -> bool:
-        """Whether a preview or a checkpoint is, after a step."""
-        return self._preview(step) is not None or self._keeps(step)
-
-    def _preview(self, step: int) -> Path | None:
-        if self.files.previews is None or step % self.files.previews_every:
-            return None
-        return Path(self.files.previews) / f"{step:07}.png"
-
-    def _keeps(self, step: int) -> bool:
-        return self.files.checkpoint is not None and step % self.files.checkpoint_every == 0
-
-    def report(self, now: train.Now) -> None:
-        """What is due after a step."""
-        self.totals.append(now.terms["total"])
-        if self.files.trace is not None:
-            with open(self.files.trace, "a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": now.step} | now.terms) + "\n")
-        if now.state is None:
-            return
-        if (path := self._preview(now.step)) is not None:
-            images.save(path, self.made.preview(now.state.average, self.seen))
-        if self._keeps(now.step):
-            self.keep(now.state)
-
-    def keep(self, state: train.State) -> None:
-        if self.files.checkpoint is not None:
-            train.save(self.files.checkpoint, state, self.asked)
