@@ -23,7 +23,8 @@ from nst_jax.feedforward.recording import Files
 from nst_jax.feedforward.training import train_model
 
 # Layers that pull alike: at equal weights relu4_1 has nearly all of the loss. Crops are small, so
-# relu5_1 sees too little of them. A step is for GPUs: two cores take seconds for it.
+# relu5_1 sees too little of them. A step is for GPUs: two cores take seconds for it. As much style
+# as leaves flat parts something of a style's paper and strokes.
 STYLES: dict[str, Any] = {
     "kind": "transformer",
     "variant": "medium",
@@ -32,7 +33,7 @@ STYLES: dict[str, Any] = {
     "crop": 192,
     "batch": 12,
     "style_size": 384,
-    "style_weight": 1.0,
+    "style_weight": 4.0,
     "style_layers": {"relu1_1": 600, "relu2_1": 30, "relu3_1": 40, "relu4_1": 1},
     "content_layers": {"relu4_2": 1},
     "optimizer": "muon",
@@ -66,7 +67,7 @@ ADAIN: dict[str, Any] = {
     "learning_rate": 2e-4,
 }
 
-
+CHANGED: dict[str, Any] = {"learning_rate": float, "average": float, "precision": str}
 RECIPES = {"styles": STYLES, "johnson": JOHNSON, "adain": ADAIN}
 
 
@@ -92,6 +93,10 @@ def main() -> None:
     parser.add_argument("--paintings", type=Path, help="for adain: pictures to learn styles from")
     parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--every", type=int, default=250, help="checkpoints and previews, in steps")
+    parser.add_argument("--init", type=Path, help="a model whose parameters to begin with")
+    for name, kind in CHANGED.items():
+        flag = f"--{name.replace('_', '-')}"
+        parser.add_argument(flag, type=kind, help="in place of the recipe's")
     options = parser.parse_args()
     folder = options.folder / options.model
     folder.mkdir(parents=True, exist_ok=True)
@@ -104,6 +109,11 @@ def main() -> None:
         parser.error("adain learns from paintings: give --paintings FOLDER")
     else:
         styles = [options.paintings]
+    changed = {
+        name: value
+        for name in CHANGED
+        if (value := getattr(options, name)) is not None
+    }
     train_model(
         options.photographs,
         styles,
@@ -111,7 +121,8 @@ def main() -> None:
         files=files(folder, options.every),
         steps=options.steps,
         licence="CC-BY-4.0",  # that of VGG19 and of vgg19-lite, which they learned from
-        **RECIPES[options.model],
+        init=options.init,
+        **RECIPES[options.model] | changed,
     )
 
 

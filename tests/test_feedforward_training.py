@@ -334,6 +334,25 @@ def test_a_style_is_added_without_touching_the_others(folder):
         train_model("photos", ["ink.png"], "x.safetensors", base=path, progress=False, **FAST)
 
 
+def test_a_training_begins_with_the_parameters_of_another(folder):
+    before = modelfile.load(trained(2))
+    (folder / "run.ckpt").unlink()
+    styles = {"a": "ink.png", "b": "night.png"}
+    # A rate next to nothing: what it began with is what it ends with.
+    more = FAST | {"steps": 1, "learning_rate": 1e-12, "init": "model.safetensors"}
+    after = modelfile.load(train_model("photos", styles, "b.safetensors", progress=False, **more))
+    assert after.styles == ("a", "b")
+    assert after.training["init"] == before.digest
+    for name, value in before.tensors.items():
+        np.testing.assert_array_equal(after.tensors[name], value)
+    with pytest.raises(
+        nst.InputError, match=r"number of styles: .*scale is \(2, 32\), expected \(1"
+    ):
+        train_model("photos", ["ink.png"], "c.safetensors", progress=False, **more)
+    with pytest.raises(nst.InputError, match="Give base or init, not both"):
+        train_model("photos", styles, "c.safetensors", base="b.safetensors", progress=False, **more)
+
+
 def test_bfloat16_is_near_float32(task):
     task, styles = task
     crops = np.stack([tiny.picture(16, 16, n) for n in (1, 2)]) / np.float32(255)
@@ -384,6 +403,7 @@ def test_train_tells_that_it_was_interrupted(folder, capfd):
         ("photos", {"style": "none.png"}, "does not exist"),
         ("photos", {"output": "m.pth"}, "Model files are .safetensors"),
         ("photos", {"base": "night.png"}, "cannot be read"),
+        ("photos", {"init": "night.png"}, "cannot be read"),
         ("photos", {"checkpoint": "night.png", "resume": None}, "damaged or cannot be read"),
         ("photos", {"resume": None}, "nothing to resume from"),
         ("photos", {"checkpoint": "night.png"}, "is there already: go on from it with resume"),

@@ -31,6 +31,9 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--base", metavar="MODEL", help="add the styles to this one: trains their parameters alone"
     )
+    parser.add_argument(
+        "--init", metavar="MODEL", help="begin with the parameters of this one: trains them all"
+    )
     parser.add_argument("--checkpoint", metavar="FILE", help="keeps the training, to go on from")
     parser.add_argument("--checkpoint-every", type=int, metavar="STEPS", default=500)
     parser.add_argument("--resume", action="store_true", help="go on, if the checkpoint is there")
@@ -57,6 +60,7 @@ def _run(args: argparse.Namespace) -> int:
         args.style,
         args.output,
         base=args.base,
+        init=args.init,
         files=files,
         offline=args.offline or None,
         progress=not args.quiet,

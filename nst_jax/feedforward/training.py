@@ -23,6 +23,7 @@ from nst_jax.feedforward.recipe import Recipe
 from nst_jax.feedforward.recording import Files, Recorder
 from nst_jax.feedforward.transformer import Architecture
 from nst_jax.images import PictureSource
+from nst_jax.networks import weightfile
 from nst_jax.networks.load import load_network
 from nst_jax.networks.vgg import Network, Options, require_layers
 from nst_jax.outputs import require_source
@@ -46,6 +47,7 @@ def train_model(
     output: str | os.PathLike,
     *,
     base: str | os.PathLike | None = None,
+    init: str | os.PathLike | None = None,
     files: Files | None = None,
     offline: bool | None = None,
     progress: bool = True,
@@ -61,6 +63,8 @@ def train_model(
         output: the `.safetensors` to write.
         base: a trained transformer, to which the styles are added: only their own parameters are
             trained.
+        init: a trained model of the same layout and as many styles, whose parameters are those to
+            begin with, in place of random ones; all are trained.
         files: what to write while it goes.
         offline: never fetch weights.
         progress: show a bar.
@@ -77,6 +81,8 @@ def train_model(
     output = Path(output)
     if output.suffix != ".safetensors":
         raise InputError(f"Model files are .safetensors; {str(output)!r} is not.")
+    if base is not None and init is not None:
+        raise InputError("Give base or init, not both: with a base its parameters are begun with.")
     for place in (output, files.trace):
         if place is not None:
             check_place(place, overwrite=True)
@@ -99,13 +105,15 @@ def train_model(
         made = _transformer(recipe, network, _named(styles), base)
     else:
         made = _any_style(recipe, network, styles, base)
+    task, begun = _begun(made.task, init)
     asked = recipe.to_dict() | {
         "network": network.digest,
         "styles": made.names,
         "pictures": len(crops.paths),
         "base": str(base and os.path.basename(base)),
+        "init": begun,
     }
-    state = train.start(made.task, recipe.optimizer)
+    state = train.start(task, recipe.optimizer)
     if kept is not None:
         state = train.load(kept, state, asked)
     seen = crops.batch(0, _SEEN)
@@ -122,7 +130,7 @@ def train_model(
 
     with bar, interrupt.deferred() as pressed:
         devices = list(devices or jax.local_devices())
-        state = train.run(made.task, recipe, crops.stream, state, report, recorder.due, devices)
+        state = train.run(task, recipe, crops.stream, state, report, recorder.due, devices)
     recorder.keep(state)
     model = made.model(state.average)
     training = asked | {
@@ -135,6 +143,21 @@ def train_model(
     model = dataclasses.replace(model, training=training)
     modelfile.save(output, model, licence=recipe.licence)
     return output
+
+
+def _begun(task: tasks.Task, init: str | os.PathLike | None) -> tuple[tasks.Task, str]:
+    """The task with the parameters of `init` where that is given; its digest."""
+    if init is None:
+        return task, ""
+    file = modelfile.load(init)
+    shapes = {name: value.shape for name, value in task.parameters.items()}
+    if problems := weightfile.misfits(file.tensors, shapes):
+        raise InputError(
+            f"A training cannot begin with the model {str(init)!r}, which has another layout or "
+            f"number of styles: {'; '.join(problems)}."
+        )
+    begun = {name: jnp.asarray(file.tensors[name]) for name in shapes}
+    return task._replace(parameters=begun), file.digest
 
 
 def _named(styles: Any) -> dict[str, PictureSource]:
