@@ -109,11 +109,7 @@ def main() -> None:
         parser.error("adain learns from paintings: give --paintings FOLDER")
     else:
         styles = [options.paintings]
-    changed = {
-        name: value
-        for name in CHANGED
-        if (value := getattr(options, name)) is not None
-    }
+    changed = {name: value for name in CHANGED if (value := getattr(options, name)) is not None}
     train_model(
         options.photographs,
         styles,
