@@ -8,9 +8,9 @@ the picture itself, and of optimisation after so many evaluations. For AdaIN its
 picture's features, not those that its decoder is given.
 
 `--start picture` is the preset `gatys`: L-BFGS from the picture, whose values may leave what can be
-shown. `--start noise` is the paper's baseline (section 4.1): from white noise, and in the range of
-pictures as the network's results are. It clips after each step of L-BFGS; here the range is a
-bound of L-BFGS-B.
+shown. `--start noise` is the paper's baseline (section 4.1), PyTorch's L-BFGS from white noise,
+whose result is clipped after each step to the range of pictures, in which the network's are too.
+`--start noise-bounded` has the range as a bound of L-BFGS-B in place of that.
 """
 
 import argparse
@@ -41,13 +41,14 @@ def main() -> None:
     parser.add_argument("pictures", nargs="+")
     parser.add_argument("--network", default="vgg19-lite", help="the one that it was trained with")
     parser.add_argument("--size", type=int, default=256)
-    parser.add_argument("--start", choices=("picture", "noise"), default="picture")
+    parser.add_argument("--start", choices=STARTS, default="picture")
     parser.add_argument("--evaluations", type=int, default=200)
     parser.add_argument("--sheet", type=Path, help="only draw, and lay the pictures out there")
     options = parser.parse_args()
     model = nst.load(options.model)
     styles = [name for name in nst.samples.style_names() if name in (model.styles or (name,))]
     if options.sheet:
+        styles = model.styles or styles
         rows = [
             [images.read(picture, size=options.size).rgb]
             + [
@@ -60,7 +61,7 @@ def main() -> None:
         return
     network = nst.load_network(options.network)
     at = [n for n in AT if n <= options.evaluations]
-    minimize = {"picture": from_picture, "noise": from_noise}[options.start]
+    minimize = STARTS[options.start]
     columns = ["one pass", "the picture", *(f"{n} evaluations" for n in at)]
     print(f"| style | {' | '.join(columns)} |\n|---|{'--:|' * len(columns)}", flush=True)
     every: dict[str, list[list[float]]] = {"total": [], "content": [], "style": []}
@@ -138,24 +139,63 @@ def from_picture(problem: Problem, evaluations: int) -> Mapping[str, np.ndarray]
     return result.losses
 
 
+class Traced:
+    """The objective of a flat picture in 0..255 with its gradient; keeps the terms."""
+
+    def __init__(self, problem: Problem):
+        self.problem = problem
+        self.start = np.random.default_rng(0).uniform(0, 255, problem.content.size)
+        self.rows: list[dict[str, float]] = []
+
+    def __call__(self, z: np.ndarray) -> tuple[float, np.ndarray]:
+        """At `z`, of any dtype."""
+        image = (z.reshape(self.problem.content.shape) / 255).astype(np.float32)
+        (total, terms), gradient = self.problem.pull(image)
+        self.rows.append({k: float(v) for k, v in terms.items()})
+        return float(total), np.asarray(gradient, z.dtype).ravel() / 255
+
+    @property
+    def terms(self) -> Mapping[str, np.ndarray]:
+        """At each evaluation."""
+        return {k: np.array([row[k] for row in self.rows]) for k in self.rows[0]}
+
+
 def from_noise(problem: Problem, evaluations: int) -> Mapping[str, np.ndarray]:
+    """The terms at each evaluation of L-BFGS from white noise, clipped after each step."""
+    import torch  # an extra of the package
+
+    value = Traced(problem)
+    x = torch.tensor(value.start, dtype=torch.float32, requires_grad=True)
+    # One evaluation a step.
+    optimizer = torch.optim.LBFGS([x], max_iter=1, tolerance_grad=0, tolerance_change=0)
+
+    def closure() -> float:
+        total, gradient = value(x.detach().numpy())
+        x.grad = torch.from_numpy(gradient)
+        return total
+
+    for _ in range(evaluations):
+        optimizer.step(closure)
+        with torch.no_grad():
+            x.clamp_(0, 255)
+    return value.terms
+
+
+def from_noise_bounded(problem: Problem, evaluations: int) -> Mapping[str, np.ndarray]:
     """The terms at each evaluation of L-BFGS-B from white noise."""
-    shape, rows = problem.content.shape, []
-
-    def value(z: np.ndarray) -> tuple[float, np.ndarray]:
-        (total, terms), gradient = problem.pull((z.reshape(shape) / 255).astype(np.float32))
-        rows.append({k: float(v) for k, v in terms.items()})
-        return float(total), np.asarray(gradient, np.float64).ravel() / 255
-
+    value = Traced(problem)
     optimize.minimize(
         value,
-        np.random.default_rng(0).uniform(0, 255, problem.content.size),
+        value.start,
         jac=True,
         method="L-BFGS-B",
         bounds=optimize.Bounds(0, 255),
         options={"maxfun": evaluations, "maxiter": evaluations, "ftol": 0, "gtol": 0, "maxcor": 20},
     )
-    return {k: np.array([row[k] for row in rows]) for k in rows[0]}
+    return value.terms
+
+
+STARTS = {"picture": from_picture, "noise": from_noise, "noise-bounded": from_noise_bounded}
 
 
 def geometric_mean(rows: list[list[float]]) -> np.ndarray:
@@ -166,7 +206,7 @@ def geometric_mean(rows: list[list[float]]) -> np.ndarray:
 
 def show(name: str, values: np.ndarray) -> None:
     """A row of the table."""
-    print(f"| {name} | " + " | ".join(f"{v:.3f}" for v in values) + " |", flush=True)
+    print(f"| {name} | " + " | ".join(f"{v:.4f}" for v in values) + " |", flush=True)
 
 
 if __name__ == "__main__":

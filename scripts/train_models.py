@@ -67,7 +67,12 @@ ADAIN: dict[str, Any] = {
     "learning_rate": 2e-4,
 }
 
-CHANGED: dict[str, Any] = {"learning_rate": float, "average": float, "precision": str}
+CHANGED: dict[str, Any] = {
+    "style_weight": float,
+    "learning_rate": float,
+    "average": float,
+    "precision": str,
+}
 RECIPES = {"styles": STYLES, "johnson": JOHNSON, "adain": ADAIN}
 
 
