@@ -164,6 +164,7 @@ def from_noise(problem: Problem, evaluations: int) -> Mapping[str, np.ndarray]:
     """The terms at each evaluation of L-BFGS from white noise, clipped after each step."""
     import torch  # an extra of the package
 
+    torch.set_num_threads(1)  # its threads and JAX's would wait for each other
     value = Traced(problem)
     x = torch.tensor(value.start, dtype=torch.float32, requires_grad=True)
     # One evaluation a step.
