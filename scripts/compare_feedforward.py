@@ -139,12 +139,16 @@ def from_picture(problem: Problem, evaluations: int) -> Mapping[str, np.ndarray]
     return result.losses
 
 
+def white_noise(problem: Problem) -> np.ndarray:
+    """A flat picture in 0..255, the same for all of a size."""
+    return np.random.default_rng(0).uniform(0, 255, problem.content.size)
+
+
 class Traced:
     """The objective of a flat picture in 0..255 with its gradient; keeps the terms."""
 
     def __init__(self, problem: Problem):
         self.problem = problem
-        self.start = np.random.default_rng(0).uniform(0, 255, problem.content.size)
         self.rows: list[dict[str, float]] = []
 
     def __call__(self, z: np.ndarray) -> tuple[float, np.ndarray]:
@@ -166,7 +170,7 @@ def from_noise(problem: Problem, evaluations: int) -> Mapping[str, np.ndarray]:
 
     torch.set_num_threads(1)  # its threads and JAX's would wait for each other
     value = Traced(problem)
-    x = torch.tensor(value.start, dtype=torch.float32, requires_grad=True)
+    x = torch.tensor(white_noise(problem), dtype=torch.float32, requires_grad=True)
     # One evaluation a step.
     optimizer = torch.optim.LBFGS([x], max_iter=1, tolerance_grad=0, tolerance_change=0)
 
@@ -187,7 +191,7 @@ def from_noise_bounded(problem: Problem, evaluations: int) -> Mapping[str, np.nd
     value = Traced(problem)
     optimize.minimize(
         value,
-        value.start,
+        white_noise(problem),
         jac=True,
         method="L-BFGS-B",
         bounds=optimize.Bounds(0, 255),

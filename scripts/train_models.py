@@ -67,6 +67,7 @@ ADAIN: dict[str, Any] = {
     "learning_rate": 2e-4,
 }
 
+# Fields of a recipe that the command line may change.
 CHANGED: dict[str, Any] = {
     "style_weight": float,
     "learning_rate": float,
