@@ -2,9 +2,13 @@
 
     python scripts/make_goldens.py [NAME ...]
 
-One function per group of files; without names, all are made. Needs the `torch` extra.
+One function per group of files; without names, all are made. Needs the `torch` extra, but for
+`results`.
 """
 
+import hashlib
+import os
+import platform
 import sys
 from pathlib import Path
 
@@ -84,7 +88,31 @@ def networks() -> None:
         np.savez_compressed(GOLDEN / f"{architecture}.npz", **found)
 
 
-MAKERS = {"torch_files": torch_files, "networks": networks}
+def machine() -> str:
+    """What decides the last bits of a result."""
+    import jax
+    import jaxlib
+
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text("utf-8").splitlines() if info.exists() else []
+    model = next((line for line in lines if line.startswith("model name")), platform.processor())
+    flags = hashlib.sha256(next((x for x in lines if x.startswith("flags")), "").encode())
+    what = f"{model} ({flags.hexdigest()[:8]}), {os.cpu_count()} cores"
+    return f"jax {jax.__version__}, jaxlib {jaxlib.__version__}, {what}"
+
+
+def results() -> None:
+    """Write the pictures of `tests/golden_runs.py`, and on what machine they were made."""
+    # As the tests run.
+    os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0"
+    sys.path.insert(0, str(GOLDEN.parent))
+    from golden_runs import RUNS
+
+    found = {name: run() for name, run in RUNS.items()}
+    np.savez_compressed(GOLDEN / "results.npz", machine=machine(), **found)
+
+
+MAKERS = {"torch_files": torch_files, "networks": networks, "results": results}
 
 
 if __name__ == "__main__":
