@@ -1,5 +1,5 @@
 """`python -m nst_jax` is `nst-jax`."""
 
-from nst_jax.cli import run
+from nst_jax.cli.main import run
 
 run()

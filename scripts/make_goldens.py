@@ -11,6 +11,7 @@ import os
 import platform
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -90,15 +91,14 @@ def networks() -> None:
 
 def machine() -> str:
     """What decides the last bits of a result."""
-    import jax
-    import jaxlib
+    from importlib.metadata import version
 
     info = Path("/proc/cpuinfo")
     lines = info.read_text("utf-8").splitlines() if info.exists() else []
     model = next((line for line in lines if line.startswith("model name")), platform.processor())
     flags = hashlib.sha256(next((x for x in lines if x.startswith("flags")), "").encode())
     what = f"{model} ({flags.hexdigest()[:8]}), {os.cpu_count()} cores"
-    return f"jax {jax.__version__}, jaxlib {jaxlib.__version__}, {what}"
+    return f"jax {version('jax')}, jaxlib {version('jaxlib')}, {what}"
 
 
 def results() -> None:
@@ -108,8 +108,9 @@ def results() -> None:
     sys.path.insert(0, str(GOLDEN.parent))
     from golden_runs import RUNS
 
-    found = {name: run() for name, run in RUNS.items()}
-    np.savez_compressed(GOLDEN / "results.npz", machine=machine(), **found)
+    found: dict[str, Any] = {name: run() for name, run in RUNS.items()}
+    found["machine"] = machine()
+    np.savez_compressed(GOLDEN / "results.npz", **found)
 
 
 MAKERS = {"torch_files": torch_files, "networks": networks, "results": results}

@@ -11,9 +11,9 @@ import jaxtyping
 os.environ["XLA_FLAGS"] = f"--xla_backend_optimization_level=0 {os.environ.get('XLA_FLAGS', '')}"
 
 # Settings and outputs check their own values, whatever these are: before the hook.
-import nst_jax.feedforward.recipe
-import nst_jax.outputs
-import nst_jax.presets  # noqa: F401
+import nst_jax.stylizing.outputs
+import nst_jax.stylizing.presets
+import nst_jax.training.recipe  # noqa: F401
 
 jaxtyping.install_import_hook("nst_jax", "beartype.beartype")
 
@@ -41,7 +41,7 @@ def pytest_report_header() -> str:
 @pytest.fixture(scope="session")
 def vgg19():
     """VGG19's converted weight file and network, where NST_JAX_WEIGHTS_DIR has them."""
-    from nst_jax.networks import weightfile
+    from nst_jax.files import weightfile
     from nst_jax.networks.load import build
 
     path = Path(os.environ.get("NST_JAX_WEIGHTS_DIR", "")) / "vgg19.safetensors"

@@ -2,10 +2,13 @@
 
 import os
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
-from nst_jax.networks.vgg import VGG, Options
-from nst_jax.networks.weightfile import ARCHITECTURES, CAFFE
+from nst_jax.files.weightfile import ARCHITECTURES, CAFFE
+from nst_jax.networks.base import Options, keep
+from nst_jax.networks.vgg import VGG
 
 
 def tensors(widths=(4, 4, 6, 6, 6), seed=0) -> dict[str, np.ndarray]:
@@ -46,3 +49,14 @@ def with_devices(count: int) -> str:
 
 # Two shallow layers: enough wherever depth makes no difference, and compiled in a moment.
 SHALLOW = {"content_layers": "relu2_1", "style_layers": "relu1_1,relu2_1"}
+
+
+@jax.tree_util.register_static
+class Pixels:
+    """Features that are the picture itself."""
+
+    name, digest = "pixels", "sha256:0"
+    widths, strides, margins = {"relu1_1": 3}, {"relu1_1": 1}, {"relu1_1": 0}
+
+    def __call__(self, image, layers, tap=keep):
+        return {"relu1_1": tap("relu1_1", jnp.asarray(image))[1]}

@@ -1,1 +1,1 @@
-"""Feature extractors: the VGG networks, where their weights live and how files become weights."""
+"""Feature extractors: the protocol, the VGG networks, the small one of the package."""

@@ -8,11 +8,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from nst_jax.choices import Padding
 from nst_jax.networks.large import conv3x3_of_few_relu, max_pool_relu, relu_once
 from nst_jax.networks.layers import RIM, FrozenConv, pool2x2, relu
-from nst_jax.ordering import after
-from nst_jax.strips import is_large
+from nst_jax.networks.strips import after, is_large
+from nst_jax.options import Padding
 
 _PAD_MODE = {"zero": "constant", "reflect": "reflect", "replicate": "edge"}
 

@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from nst_jax.choices import Precision
 from nst_jax.networks.layers import biased, conv3x3_of_few, corners_of
-from nst_jax.strips import added, over_strips, rows_of, with_rows, zeros_after
+from nst_jax.networks.strips import added, over_strips, rows_of, with_rows, zeros_after
+from nst_jax.options import Precision
 
 _DEAD = 4  # no corner: the largest is not above zero
 

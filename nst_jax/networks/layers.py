@@ -13,8 +13,9 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array, Float
 
-from nst_jax.choices import Pooling, Precision
+from nst_jax.linalg import dot
 from nst_jax.networks import winograd
+from nst_jax.options import Pooling, Precision
 from nst_jax.typing import AnyArray
 
 RIM = ((1, 1), (1, 1), (0, 0))
@@ -158,7 +159,7 @@ def projected(
     """Activations times a linear head, in their own dtype; as they are without one."""
     if head is None:
         return jnp.asarray(x)
-    return jnp.dot(x, head.astype(x.dtype), precision=lax.Precision.HIGHEST)
+    return dot(x, head.astype(x.dtype))
 
 
 @jax.custom_vjp

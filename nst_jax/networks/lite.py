@@ -22,10 +22,10 @@ from jax.tree_util import Partial
 from jaxtyping import Array, Float
 
 from nst_jax.errors import InputError
+from nst_jax.files.weightfile import Preprocessing
+from nst_jax.networks.base import Options, Tap, keep, preprocess, require_layers
 from nst_jax.networks.blocks import rematerialized, with_pool, with_relu
 from nst_jax.networks.layers import FrozenConv, activation_dtype, pool2x2
-from nst_jax.networks.vgg import Options, Tap, keep, preprocess, require_layers
-from nst_jax.networks.weightfile import Preprocessing
 from nst_jax.typing import AnyArray
 
 ARCHITECTURE = "vgg19-lite"

@@ -7,8 +7,10 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from nst_jax.errors import InputError
-from nst_jax.networks import lite, weightfile, weights
-from nst_jax.networks.vgg import VGG, Network, Options
+from nst_jax.files import weightfile, weights
+from nst_jax.networks import lite
+from nst_jax.networks.base import Network, Options
+from nst_jax.networks.vgg import VGG
 
 
 def load_network(

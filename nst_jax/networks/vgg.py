@@ -1,90 +1,19 @@
 """VGG19 and VGG16 (Simonyan & Zisserman 2014) as feature extractors with named layers."""
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
-import jax.numpy as jnp
 from flax import nnx
 from jax.tree_util import Partial
 from jaxtyping import Array, Float
 
-from nst_jax.choices import Padding, Pooling, Precision
-from nst_jax.errors import InputError
+from nst_jax.files.weightfile import ARCHITECTURES, Preprocessing
+from nst_jax.networks.base import Options, Tap, keep, preprocess, require_layers
 from nst_jax.networks.blocks import rematerialized, with_padding, with_pool, with_relu
-from nst_jax.networks.layers import FrozenConv, activation_dtype, pool2x2, projected, relu
-from nst_jax.networks.weightfile import ARCHITECTURES, Preprocessing
+from nst_jax.networks.layers import FrozenConv, activation_dtype, pool2x2, relu
+from nst_jax.options import Padding
 from nst_jax.typing import AnyArray
-
-
-@runtime_checkable
-class Tap(Protocol):
-    """Of a layer's name and activations: those to go on with, and what to give back for the layer.
-
-    Where the layer's features are not the activations themselves but these times a matrix, that is
-    the `head`: statistics may be cheaper to make of the activations first.
-    """
-
-    def __call__(
-        self, layer: str, x: Array, head: Float[Array, "i o"] | None = None, /
-    ) -> tuple[Array, Any]:
-        """What to go on with, and what to give back."""
-        ...
-
-
-def keep(layer: str, x: Array, head: Float[Array, "i o"] | None = None) -> tuple[Array, Array]:
-    """The tap that gives back the features themselves."""
-    del layer
-    return x, projected(x, head)
-
-
-@runtime_checkable
-class Network(Protocol):
-    """What objectives need of a feature extractor; any pytree of this shape will do.
-
-    `widths` maps each available layer, in order of depth, to N_l, its number of feature maps in
-    the normalisations of the losses. `strides` maps it to the picture's pixels per position,
-    `margins` to how many pixels a position sees beyond its own block of these, on every side.
-    """
-
-    name: str
-    digest: str
-
-    @property
-    def widths(self) -> Mapping[str, int]:
-        """N_l of each layer."""
-        ...
-
-    @property
-    def strides(self) -> Mapping[str, int]:
-        """Picture pixels per position of each layer."""
-        ...
-
-    @property
-    def margins(self) -> Mapping[str, int]:
-        """Picture pixels that a position of each layer sees beyond its own."""
-        ...
-
-    def __call__(
-        self, image: Float[AnyArray, "h w 3"], layers: tuple[str, ...], tap: Tap = keep
-    ) -> dict[str, Any]:
-        """What `tap` makes of the activations of `layers`, for an RGB picture in [0, 1]."""
-        ...
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a network is run: pooling, the first convolution's border, precision, rematerialisation.
-
-    `remat` recomputes each block's activations in the backward pass instead of keeping them.
-    """
-
-    pooling: Pooling = "max"
-    padding: Padding = "zero"
-    precision: Precision = "float32"
-    remat: bool = False
 
 
 class VGG(nnx.Module):
@@ -258,53 +187,3 @@ def _at(layer: str, x: Array, wanted: frozenset[str], tap: Tap) -> tuple[Array, 
         return x, {}
     x, found = tap(layer, x)
     return x, {layer: found}
-
-
-def preprocess(image: Float[AnyArray, "h w 3"], how: Preprocessing) -> Float[Array, "h w 3"]:
-    """RGB in [0, 1] to the network's own input: channel order, scale, mean, standard deviation."""
-    x = jnp.asarray(image)[..., :: -1 if how.order == "BGR" else 1]
-    mean, std = (jnp.asarray(v, x.dtype)[None, None] for v in (how.mean, how.std))
-    return (x * how.scale - mean) / std
-
-
-def require_layers(network: Network, layers: Iterable[str]) -> None:
-    """Raise `InputError`, with near misses, for layers that `network` does not have."""
-    known = list(network.widths)
-    for layer in layers:
-        if layer not in known:
-            near = difflib.get_close_matches(layer, known, n=1)
-            hint = f" Did you mean '{near[0]}'?" if near else ""
-            raise InputError(
-                f"The network '{network.name}' has no layer '{layer}'.{hint} "
-                f"It has {', '.join(known)}."
-            )
-
-
-def require_size(network: Network, image: AnyArray, layers: Iterable[str], what: str) -> None:
-    """Raise `InputError` for a picture too small to leave one position at the deepest layer."""
-    height, width, _ = image.shape
-    stride = max((network.strides[layer] for layer in layers), default=1)
-    if min(height, width) < stride:
-        raise InputError(
-            f"The {what} is {width}x{height} pixels, too small for layers as deep as these: both "
-            f"sides need at least {stride} pixels. Give a larger size or shallower layers."
-        )
-
-
-def features(
-    network: Network, image: Float[AnyArray, "h w 3"], layers: Iterable[str]
-) -> dict[str, Float[Array, "h2 w2 c"]]:
-    """Activations of named layers: `features(network, image, ["relu4_2"])`.
-
-    Args:
-        network: VGG or another `Network`.
-        image: (h, w, 3), RGB in [0, 1].
-        layers: layer names.
-
-    Raises:
-        InputError: a layer that the network does not have, or a picture too small for it.
-    """
-    layers = tuple(layers)
-    require_layers(network, layers)
-    require_size(network, image, layers, "picture")
-    return network(image, layers)

@@ -13,6 +13,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from nst_jax.linalg import einsum
 from nst_jax.typing import AnyArray
 
 _OUT, _IN = 4, 6  # sides of a tile
@@ -70,7 +71,7 @@ def pays(kernel: Float[AnyArray, "3 3 i o"], stride: int) -> bool:
 def transformed(kernel: Float[AnyArray, "3 3 i o"]) -> Float[np.ndarray, "36 i o"]:
     """The kernel as `conv3x3_winograd` takes it; four times as large."""
     _, _, inputs, outputs = kernel.shape
-    both = _both(_G).astype(np.float32)
+    both = _both(_G)
     # Columns first, as in `_convolve`.
     taps = np.asarray(kernel, np.float32).swapaxes(0, 1).reshape(9, -1)
     return (both @ taps).reshape(_IN**2, inputs, outputs)
@@ -107,8 +108,8 @@ def _convolve(x: Array, kernel: Array, product: str, a: np.ndarray, b: np.ndarra
     tiles = jnp.stack(_taps(jnp.stack(_taps(x, 0)), 2)).reshape(_IN**2, tall, wide, -1)
     # Dense products with 36x36 and 16x36: little beside the others, and XLA compiles them at once,
     # where sums of slices, no faster, took it ten seconds for VGG19.
-    values = _product("qp,ptuc->qtuc", _both(b), tiles)
-    found = _product("qp,ptuc->qtuc", _both(a), _product(product, values, kernel))
+    values = einsum("qp,ptuc->qtuc", _both(b), tiles)
+    found = einsum("qp,ptuc->qtuc", _both(a), einsum(product, values, kernel))
     y = found.reshape(_OUT, _OUT, tall, wide, -1).transpose(2, 1, 3, 0, 4)
     return y.reshape(_OUT * tall, _OUT * wide, -1)[:h, :w]
 
@@ -122,9 +123,4 @@ def _taps(x: Array, axis: int) -> list[Array]:
 
 def _both(matrix: np.ndarray) -> np.ndarray:
     """From one dimension to two: of columns and rows, flattened in this order."""
-    return np.kron(matrix, matrix)
-
-
-def _product(indices: str, a: AnyArray, b: AnyArray) -> Array:
-    a = jnp.asarray(a, jnp.float32)
-    return jnp.einsum(indices, a, b, precision=lax.Precision.HIGHEST)
+    return np.kron(matrix, matrix).astype(np.float32)

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from nst_jax import images
 from nst_jax.errors import InputError
+from nst_jax.pictures import reading
 
 _CONTENT = ("cat", "coffee")
 _STYLE = ("night", "autumn", "glass", "ink", "waves")
@@ -60,7 +60,7 @@ def path(name: str) -> Path:
 
 
 def _read(name: str, what: str, known: tuple[str, ...]) -> Float[np.ndarray, "h w 3"]:
-    return images.read(_find(name, what, known), what=f"sample {what}").rgb
+    return reading.read(_find(name, what, known), what=f"sample {what}").rgb
 
 
 def _find(name: str, what: str, known: tuple[str, ...]) -> Path:

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from nst_jax.errors import InputError
-from nst_jax.images import PictureSource
-from nst_jax.parsing import unknown
-from nst_jax.settings import LISTS
+from nst_jax.options import unknown
+from nst_jax.pictures.reading import PictureSource
+from nst_jax.stylizing.settings import LISTS
 
 _HOW = ("product", "zip")
 # A style, or several that are mixed.

@@ -9,12 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nst_jax import lanes, loop, memory
-from nst_jax.errors import InputError
-from nst_jax.objectives import Targets
-from nst_jax.problem import Arguments, Problem
-from nst_jax.request import Request
-from nst_jax.result import Stylization
+from nst_jax.devices import OutOfMemoryError, memory_watched, mesh_of, place
+from nst_jax.losses.objective import Targets
+from nst_jax.solvers import loop
+from nst_jax.stylizing import memory
+from nst_jax.stylizing.problem import Arguments, Problem
+from nst_jax.stylizing.request import Request
+from nst_jax.stylizing.result import Stylization
 from nst_jax.sweeps.lanes import Lane
 
 # Called after each chunk with the evaluations of each lane that is running, by number.
@@ -89,19 +90,15 @@ def run(group: Group, devices: Sequence[Any], report: Report) -> Iterator[tuple[
         known = {lane.pair: known[lane.pair] for lane in batch if lane.pair in known}
         ready = [_prepared(lane, known) for lane in batch]
         try:
-            outcomes = (
-                _alone(ready, report)
-                if width == 1
-                else _together(ready, width, axes, devices, report)
-            )
-        except jax.errors.JaxRuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error):
-                raise
+            with memory_watched():
+                outcomes = (
+                    _alone(ready, report)
+                    if width == 1
+                    else _together(ready, width, axes, devices, report)
+                )
+        except OutOfMemoryError:
             if in_flight == 1:
-                raise InputError(
-                    "The device ran out of memory with a single lane: lower size or history, set "
-                    "tile or remat, or use optimizer 'adam'."
-                ) from error
+                raise
             in_flight //= 2
             warnings.warn(
                 f"The device ran out of memory: going on with {in_flight} lanes at once.",
@@ -149,7 +146,7 @@ def _together(
 ) -> list[loop.Outcome]:
     # Copies of the last fill the batch, so that one program serves all batches.
     problems = [some.problem for some in (*ready, *[ready[-1]] * (width - len(ready)))]
-    mesh = lanes.mesh_of(devices)
+    mesh = mesh_of(devices)
     args = jax.tree.map(_joined, axes, *[p.args for p in problems], is_leaf=lambda a: a is None)
     rates = jax.tree.map(_stacked, *[p.learning_rate for p in problems])
     numbers = [some.lane.number for some in ready]
@@ -161,9 +158,9 @@ def _together(
         problems[0].fn,
         problems[0].optimizer,
         jnp.stack([p.x for p in problems]),
-        lanes.place(mesh, axes, args),
+        place(mesh, axes, args),
         axes=axes,
-        learning_rate=lanes.place(mesh, 0, rates),
+        learning_rate=place(mesh, 0, rates),
         limits=_limits(ready[0].lane),
         names=[str(some.lane) for some in ready],
         mesh=mesh,

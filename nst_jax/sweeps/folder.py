@@ -18,19 +18,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
-from nst_jax import images
 from nst_jax._version import __version__
 from nst_jax.errors import InputError
-from nst_jax.result import Scale, Stylization
-from nst_jax.settings import Settings
+from nst_jax.files.atomic import write
+from nst_jax.pictures import reading, writing
+from nst_jax.stylizing.result import Scale, Stylization
+from nst_jax.stylizing.settings import Settings
 from nst_jax.sweeps.axes import shown
-from nst_jax.sweeps.result import Sweep
-from nst_jax.writing import write
 
 _INDEX, _LANES = "sweep.json", "lanes"
 # What a picture file keeps of a stylization by itself.
 _IN_PICTURE = ("image", "alpha", "icc")
+
+
+def read_plan(path: str | os.PathLike) -> dict[str, Any]:
+    """What `sweep.json` says.
+
+    Raises:
+        InputError: a folder without a sweep.
+    """
+    index = Path(path) / _INDEX
+    if not index.exists():
+        raise InputError(f"The folder '{path}' holds no sweep: there is no {_INDEX} in it.")
+    return _read(index)
 
 
 class Folder:
@@ -80,31 +92,34 @@ class Folder:
     def result(self, lane: int) -> Stylization:
         """A lane that is done, as it was kept: the picture in 8 bits."""
         plain = _read(self._record(lane))
-        picture = images.read(self._picture(lane), what=f"picture of lane {lane}")
+        picture = reading.read(self._picture(lane), what=f"picture of lane {lane}")
         plain["losses"] = {k: np.array(v, np.float32) for k, v in plain["losses"].items()}
         plain["evaluations"] = np.array(plain["evaluations"], np.int32)
         plain["settings"] = Settings(**plain["settings"])
         plain["scales"] = tuple(Scale(*scale) for scale in plain["scales"])
         return Stylization(image=picture.rgb, alpha=picture.alpha, icc=picture.icc, **plain)
 
-    def finish(self, sweep: Sweep) -> None:
+    def finish(
+        self,
+        results: Mapping[int, Stylization],
+        table: Sequence[Mapping[str, Any]],
+        sheet: Image.Image,
+    ) -> None:
         """Write what sums the sweep up: table, sheet, and how each lane ended."""
-        table = sweep.table()
         if table:
             file = io.StringIO(newline="")
-            writer = csv.DictWriter(file, table[0])
+            writer = csv.DictWriter(file, list(table[0]))
             writer.writeheader()
             writer.writerows(table)
             write(self.path / "table.csv", file.getvalue().encode())
-            sheet = np.asarray(sweep.grid(), np.float32) / 255
-            images.save(self.path / "sheet.png", sheet)
-        records = {i: result.record() for i, result in sweep.results.items()}
+            writing.save(self.path / "sheet.png", np.asarray(sheet, np.float32) / 255)
+        records = {i: result.record() for i, result in results.items()}
         kept = ("status", "evaluations", "losses", "compile_seconds", "run_seconds")
         lanes = [
             lane | ({k: records[i][k] for k in kept} if i in records else {"status": "missing"})
             for i, lane in enumerate(self.plan["lanes"])
         ]
-        status = "incomplete" if sweep.missing else "finished"
+        status = "finished" if len(results) == len(lanes) else "incomplete"
         about = {"version": __version__, "status": status}
         _write_json(self.path / _INDEX, about | self.plan | {"lanes": lanes})
 
@@ -116,7 +131,9 @@ class Folder:
 
 
 def plan_of(
-    sweep: Sweep,
+    how: str,
+    axes: Mapping[str, Sequence[Any]],
+    points: Sequence[Mapping[str, Any]],
     settings: Sequence[Settings],
     pictures: Mapping[str, Mapping[str, Any]],
     networks: Mapping[str, str],
@@ -124,7 +141,9 @@ def plan_of(
     """What makes a sweep this one: plain values, settings common to all lanes apart.
 
     Args:
-        sweep: axes and points.
+        how: axes are combined.
+        axes: their values, by name.
+        points: the value of each axis, lane by lane.
         settings: of each lane.
         pictures: digests of contents and styles, by name.
         networks: digests of the networks, by name.
@@ -132,8 +151,8 @@ def plan_of(
     plain = [plain_settings(one) for one in settings]
     common = {k: v for k, v in plain[0].items() if all(one[k] == v for one in plain)}
     return {
-        "how": sweep.how,
-        "axes": {name: list(values) for name, values in sweep.axes.items()},
+        "how": how,
+        "axes": {name: list(values) for name, values in axes.items()},
         "settings": common,
         "pictures": {k: dict(v) for k, v in pictures.items()},
         "networks": dict(networks),
@@ -143,7 +162,7 @@ def plan_of(
                 "settings": {k: v for k, v in one.items() if k not in common},
                 "picture": _file_name(number, point),
             }
-            for number, (point, one) in enumerate(zip(sweep.points, plain, strict=True))
+            for number, (point, one) in enumerate(zip(points, plain, strict=True))
         ],
     }
 
@@ -152,39 +171,6 @@ def plain_settings(settings: Settings) -> dict[str, Any]:
     """The settings, files by their names alone: folders are nobody's business."""
     plain = settings.to_dict()
     return plain | {k: os.path.basename(plain[k]) for k in ("network", "init")}
-
-
-def save(sweep: Sweep, path: str | os.PathLike) -> Path:
-    """See `Sweep.save`."""
-    networks = {result.network: result.network_digest for result in sweep}
-    settings = {i: result.settings for i, result in sweep.results.items()}
-    # Lanes that are missing have settings too, but nobody will miss them here.
-    every = [settings.get(i, next(iter(settings.values()))) for i in range(len(sweep.points))]
-    folder = Folder(path, plan_of(sweep, every, {}, networks))
-    folder.begin(resume=False)
-    for i, result in sweep.results.items():
-        folder.keep(i, result)
-    folder.finish(sweep)
-    return folder.path
-
-
-def load_sweep(path: str | os.PathLike) -> Sweep:
-    """A sweep that was kept in a folder, finished or not.
-
-    Raises:
-        InputError: a folder without a sweep.
-    """
-    index = Path(path) / _INDEX
-    if not index.exists():
-        raise InputError(f"The folder '{path}' holds no sweep: there is no {_INDEX} in it.")
-    plan = _read(index)
-    folder = Folder(path, plan)
-    return Sweep(
-        axes={name: tuple(values) for name, values in plan["axes"].items()},
-        how=plan["how"],
-        points=tuple(lane["values"] for lane in plan["lanes"]),
-        results={i: folder.result(i) for i in range(len(plan["lanes"])) if folder.is_done(i)},
-    )
 
 
 def _require_same(plan: Mapping[str, Any], other: Mapping[str, Any], path: Path) -> None:

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from nst_jax import images
 from nst_jax.errors import InputError
-from nst_jax.images import PictureSource
-from nst_jax.inputs import Sources, read_pictures
+from nst_jax.networks.base import Network
 from nst_jax.networks.load import load_network
-from nst_jax.networks.vgg import Network
-from nst_jax.request import Request, network_options, resolve_options
-from nst_jax.settings import PICTURE, Settings
+from nst_jax.pictures import reading
+from nst_jax.pictures.reading import PictureSource
+from nst_jax.stylizing.inputs import Sources, read_pictures
+from nst_jax.stylizing.request import Request, network_options, resolve_options
+from nst_jax.stylizing.settings import PICTURE, Settings
 from nst_jax.sweeps.axes import Style, described, require_distinct
 
 _ALONE = {"min_size": None, "draft": False}
@@ -141,7 +141,7 @@ def digests(
 def _digest(source: Any, what: str) -> str:
     if isinstance(source, list | tuple):
         return "+".join(_digest(one, what) for one in source)
-    picture = images.read(source, what=f"{what} picture")
+    picture = reading.read(source, what=f"{what} picture")
     digest = hashlib.sha256(repr(picture.rgb.shape).encode())
     for plane in (picture.rgb, picture.alpha):
         digest.update(b"" if plane is None else np.ascontiguousarray(plane).tobytes())

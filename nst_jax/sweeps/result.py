@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from nst_jax import images, plots
 from nst_jax.errors import InputError
-from nst_jax.parsing import unknown
-from nst_jax.result import Stylization
-from nst_jax.sheet import contact_sheet
+from nst_jax.options import unknown
+from nst_jax.pictures import plots, writing
+from nst_jax.pictures.sheet import contact_sheet
+from nst_jax.stylizing.result import Stylization
 from nst_jax.sweeps.axes import described, shown
+from nst_jax.sweeps.folder import Folder, plan_of
 
 _TERMS = ("total", "content", "style", "tv")
 
@@ -187,12 +188,23 @@ class Sweep:
         Raises:
             InputError: a folder that is not empty or cannot be written.
         """
-        from nst_jax.sweeps import folder as folders  # it reads sweeps back, too
+        networks = {result.network: result.network_digest for result in self}
+        settings = {i: result.settings for i, result in self.results.items()}
+        # Lanes that are missing have settings too, but nobody will miss them here.
+        every = [settings.get(i, self[0].settings) for i in range(len(self.points))]
+        kept = Folder(folder, plan_of(self.how, self.axes, self.points, every, {}, networks))
+        kept.begin(resume=False)
+        for i, result in self.results.items():
+            kept.keep(i, result)
+        self.sum_up(kept)
+        return kept.path
 
-        return folders.save(self, folder)
+    def sum_up(self, folder: Folder) -> None:
+        """Write table, sheet and the end of each lane into the folder that has the lanes."""
+        folder.finish(self.results, self.table(), self.grid())
 
     def _repr_png_(self) -> bytes:
-        return images.encode_png(np.asarray(self.grid(), np.float32) / 255)
+        return writing.encode_png(np.asarray(self.grid(), np.float32) / 255)
 
     def __repr__(self) -> str:
         axes = ", ".join(f"{name}: {len(values)}" for name, values in self.axes.items())

@@ -9,11 +9,11 @@ import jax
 from tqdm.auto import tqdm
 
 from nst_jax.errors import InputError
-from nst_jax.images import PictureSource
-from nst_jax.inputs import Sources
-from nst_jax.maps import MapSource
-from nst_jax.networks.vgg import Network
-from nst_jax.result import Stylization
+from nst_jax.networks.base import Network
+from nst_jax.pictures.masks import MapSource
+from nst_jax.pictures.reading import PictureSource
+from nst_jax.stylizing.inputs import Sources
+from nst_jax.stylizing.result import Stylization
 from nst_jax.sweeps.axes import Style, labelled, points, split
 from nst_jax.sweeps.batches import Group, groups, run
 from nst_jax.sweeps.folder import Folder, plan_of
@@ -105,7 +105,8 @@ def sweep(
         networks = {lane.network.name: lane.network.digest for lane in lanes}
         settings = [lane.settings for lane in lanes]
         pictures = digests(*named) | {"regions": regions.names()}
-        folder = Folder(output, plan_of(sweep_, settings, pictures, networks))
+        plan = plan_of(how, sweep_.axes, sweep_.points, settings, pictures, networks)
+        folder = Folder(output, plan)
     grouped = groups(lanes, in_flight)
     done = agreed(len(lanes), lambda: folder.begin(resume=resume)) if folder else []
     todo = [i for i in range(len(lanes)) if i not in done]
@@ -126,7 +127,7 @@ def sweep(
     finally:
         if folder and is_first():
             kept = {i: r for i, r in results.items() if folder.is_done(i)}
-            folder.finish(replace(sweep_, results=kept))
+            replace(sweep_, results=kept).sum_up(folder)
     return replace(sweep_, results=results)
 
 

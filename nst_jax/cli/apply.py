@@ -1,0 +1,181 @@
+"""`nst-jax apply`: pictures, or a film, through a model that draws in one pass."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nst_jax.cli import cache
+from nst_jax.errors import InputError
+
+
+def add(commands: Any) -> None:
+    """Add `nst-jax apply`."""
+    parser = commands.add_parser(
+        "apply",
+        help="draw pictures, folders or a film by a trained model, in one pass",
+        description="MODEL is a file that `nst-jax train` wrote, or the name of one that comes "
+        "with the package. Pictures become DIR/NAME.png, or DIR/NAME-STYLE.png where several "
+        "styles are given.",
+    )
+    parser.add_argument("model", metavar="MODEL")
+    parser.add_argument("pictures", metavar="PICTURE", nargs="*", help="files and folders")
+    parser.add_argument("-o", "--output", metavar="DIR", help="folder for the results")
+    parser.add_argument(
+        "--video", nargs=2, metavar=("IN", "OUT"), help="draw every frame of a film, by ffmpeg"
+    )
+    parser.add_argument(
+        "--style",
+        action="append",
+        metavar="NAME[:WEIGHT],...",
+        help="a style of the model or a blend of several; given again: one more picture of each; "
+        "with adain and wct, style picture files",
+    )
+    parser.add_argument(
+        "--mask",
+        action="append",
+        metavar="NAME=FILE",
+        help="where a style holds: a grey picture, white where it does; for several styles at once",
+    )
+    parser.add_argument("--strength", type=float, help="of adain and wct: 0 draws the content")
+    parser.add_argument("--size", type=int, help="long side of the results in pixels")
+    parser.add_argument("--keep-colors", action="store_true", help="draw lightness alone")
+    parser.add_argument("--tile", type=int, metavar="PIXELS", help="draw in tiles of that side")
+    parser.add_argument(
+        "--format", choices=("png", "jpg", "webp", "tif"), default="png", help="of the results"
+    )
+    parser.add_argument("--list", action="store_true", help="print the model's styles")
+    parser.add_argument("--force", action="store_true", help="overwrite results")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
+    parser.set_defaults(handler=_run)
+
+
+def _run(args: argparse.Namespace) -> int:
+    from nst_jax.models.load import load
+
+    model = load(args.model)
+    if args.list:
+        print("\n".join(model.styles))
+        return 0
+    styles = _styles(args, model)
+    options = {"keep_colors": args.keep_colors} | {
+        name: getattr(args, name)
+        for name in ("size", "tile", "strength")
+        if getattr(args, name) is not None
+    }
+    cache.enable()
+    if args.video:
+        from nst_jax.models.video import draw_video
+
+        if args.pictures or len(styles) != 1:
+            raise InputError("A film takes one style and no pictures beside it: leave them out.")
+        source, target = args.video
+        draw_video(
+            model,
+            source,
+            target,
+            styles[0],
+            overwrite=args.force,
+            progress=not args.quiet,
+            **options,
+        )
+        return 0
+    if not args.pictures or not args.output:
+        raise InputError("There is nothing to draw: give pictures or folders, and --output DIR.")
+    places = _places(args, styles)
+    return _draw(args, model, styles, places, options)
+
+
+def _styles(args: argparse.Namespace, model: Any) -> list[Any]:
+    """What was asked for: names, blends, or names with masks."""
+    if not args.mask:
+        # With a model for any style these are files, and a blend is a mapping from their names.
+        return (
+            [_files(s) for s in args.style]
+            if args.style and not model.styles
+            else (args.style or [None])
+        )
+    pairs = [given.partition("=") for given in args.mask]
+    if args.style or not all(name and file for name, _, file in pairs):
+        raise InputError(
+            "Masks say by themselves which styles there are: give --mask NAME=FILE for each, and "
+            "no --style."
+        )
+    return [{name: file for name, _, file in pairs}]
+
+
+def _files(text: str) -> Any:
+    from nst_jax.options import parse_layers
+
+    files = parse_layers(text, "style")
+    return files if len(files) > 1 else next(iter(files), None)
+
+
+def _places(args: argparse.Namespace, styles: Sequence[Any]) -> list[tuple[Path, bool, list[Path]]]:
+    """Each picture, whether it was named itself, and its results, one for each style."""
+    from nst_jax.pictures import writing
+    from nst_jax.training.crops import SUFFIXES
+
+    output = Path(args.output)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"The folder {str(output)!r} cannot be made ({error.strerror}): choose another place."
+        ) from error
+    found: list[tuple[Path, bool]] = []
+    for given in map(Path, args.pictures):
+        if given.is_dir():
+            inside = sorted(p for p in given.iterdir() if p.suffix.lower() in SUFFIXES)
+            if not inside:
+                raise InputError(f"The folder {str(given)!r} holds no pictures.")
+            found += [(path, False) for path in inside]
+        else:
+            found.append((given, True))
+    names = [path.stem for path, _ in found]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        raise InputError(
+            f"Two pictures are called {twice!r} and would have one result: draw them one by one."
+        )
+    places = []
+    for path, named in found:
+        ends = [f"-{_label(style)}" for style in styles] if len(styles) > 1 else [""]
+        results = [output / f"{path.stem}{end}.{args.format}" for end in ends]
+        for result in results:
+            writing.check_output(result, overwrite=args.force)
+        places.append((path, named, results))
+    return places
+
+
+def _label(style: Any) -> str:
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in Path(str(style)).stem)
+
+
+def _draw(
+    args: argparse.Namespace,
+    model: Any,
+    styles: Sequence[Any],
+    places: Sequence[tuple[Path, bool, list[Path]]],
+    options: dict[str, Any],
+) -> int:
+    from tqdm import tqdm
+
+    failed = 0
+    bar = tqdm(total=len(places) * len(styles), disable=args.quiet, unit="picture", desc="apply")
+    with bar:
+        for path, named, results in places:
+            for style, result in zip(styles, results, strict=True):
+                try:
+                    model(path, style, **options).save(result, overwrite=args.force)
+                except InputError as error:
+                    # One bad file among a folder's ends nothing.
+                    if named or "picture" not in str(error):
+                        raise
+                    tqdm.write(f"nst-jax: {error}", file=sys.stderr)
+                    failed += 1
+                bar.update()
+    if not args.quiet:
+        print(args.output)
+    return 2 if failed else 0

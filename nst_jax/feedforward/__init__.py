@@ -1,1 +1,0 @@
-"""Feed-forward stylization: networks that draw a style in one pass, their training and files."""

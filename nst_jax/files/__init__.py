@@ -1,0 +1,1 @@
+"""Files besides pictures: weights, checkpoints; how they are written, converted and fetched."""

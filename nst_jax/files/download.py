@@ -1,0 +1,265 @@
+"""Downloads that nothing later need distrust: resumed, checked by digest, put in place in one move.
+
+Until the digest fits, everything stands in `TARGET.part`, with `TARGET.part.json` saying what it is
+a part of; a kill at any moment leaves no more than these two.
+"""
+
+import contextlib
+import hashlib
+import http.client
+import json
+import os
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from nst_jax._version import __version__
+from nst_jax.errors import InputError
+from nst_jax.files import servers
+
+CHUNK = 1 << 18
+ATTEMPTS = 3
+_DIGEST = re.compile(r"(md5|sha1|sha256):([0-9a-f]+)|(sha256)-prefix:([0-9a-f]{8,})")
+
+
+class DownloadError(InputError):
+    """No URL gave the file. `unreachable` is true where no server could even be connected to."""
+
+    def __init__(self, sentence: str, unreachable: bool = False):
+        super().__init__(sentence)
+        self.unreachable = unreachable
+
+
+class _FailedError(Exception):
+    """One URL failed; the message is the reason."""
+
+
+class _InterruptedError(_FailedError):
+    """The transfer broke off; what has come may be continued."""
+
+
+def digest_matches(path: Path, digest: str) -> bool:
+    """Whether a file has `digest`: "sha256:...", "sha1:...", "md5:..." or "sha256-prefix:..."."""
+    match = _DIGEST.fullmatch(digest)
+    if not match:
+        raise InputError(f"'{digest}' is not a digest: give sha256:HEX, sha1:HEX or md5:HEX.")
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, match[1] or match[3]).hexdigest()
+    return found == match[2] if match[1] else found.startswith(match[4])
+
+
+def download(
+    urls: Sequence[str],
+    target: Path,
+    *,
+    digest: str,
+    size: int | None = None,
+    timeout: float = 20.0,
+    connect_timeout: float = 4.0,
+    retry_unreachable: bool = False,
+    progress: bool = True,
+    advice: str = "Check the connection and try again.",
+) -> Path:
+    """Fetch `target` from the first of `urls` that gives the right bytes.
+
+    Args:
+        urls: tried in order; each may break off and be resumed a few times.
+        target: where the file goes, once it is whole and its digest fits.
+        digest: "sha256:...", "sha1:...", "md5:..." or "sha256-prefix:...".
+        size: bytes, if known; an answer of another size is refused before it is read.
+        timeout: seconds without a byte after which a transfer counts as stalled.
+        connect_timeout: seconds for names and connections of all URLs together. Servers found
+            unreachable are remembered for the process, and the next call fails at once.
+        retry_unreachable: forget that memory.
+        progress: show a bar.
+        advice: a last sentence for the error: what else can be done.
+
+    One process at a time: see `exclusive`.
+
+    Returns:
+        `target`. A file already there with this digest is kept as it is.
+
+    Raises:
+        DownloadError: no URL worked; lists each with its reason.
+        InputError: the folder cannot be written to.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.is_file() and digest_matches(target, digest):
+            _discard(target)
+            return target
+        dead = servers.probe(urls, connect_timeout, retry_unreachable)
+        reasons = []
+        for url in urls:
+            if url in dead:
+                reasons.append(f"{url}: {dead[url]}")
+                continue
+            try:
+                _fetch(url, target, digest, size, timeout, progress)
+                return target
+            except _FailedError as error:
+                reasons.append(f"{url}: {error}")
+    except OSError as error:
+        raise InputError(f"{target} cannot be written: {error}.") from error
+    raise DownloadError(
+        f"{target.name} could not be downloaded. " + "; ".join(reasons) + f". {advice}",
+        unreachable=len(dead) == len(urls),
+    )
+
+
+def _fetch(
+    url: str, target: Path, digest: str, size: int | None, timeout: float, progress: bool
+) -> None:
+    part = _part(target)
+    for attempt in range(ATTEMPTS):
+        try:
+            resumed = _transfer(url, target, size, timeout, progress)
+        except _InterruptedError:
+            if attempt == ATTEMPTS - 1:
+                raise
+            continue
+        if digest_matches(part, digest):
+            part.replace(target)
+            _discard(target)
+            return
+        _discard(target)
+        if not resumed:
+            break
+    raise _FailedError(f"what it gives does not have the digest {digest}")
+
+
+def _transfer(url: str, target: Path, size: int | None, timeout: float, progress: bool) -> bool:
+    """Bring `.part` to the end of the body; true if it was continued and not begun anew."""
+    part, note = _part(target), _note(target)
+    have, known = 0, {}
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        known = json.loads(note.read_text())
+        have = part.stat().st_size if known["url"] == url and known["total"] else 0
+    if have and have == known["total"]:
+        return True
+    headers = {"User-Agent": f"nst-jax/{__version__}", "Accept-Encoding": "identity"}
+    if have:
+        headers["Range"] = f"bytes={have}-"
+        if known["etag"] and not known["etag"].startswith("W/"):
+            headers["If-Range"] = known["etag"]
+    try:
+        response = _open(url, headers, timeout)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if have and error.code == 416:
+            _discard(target)
+            raise _InterruptedError("the server does not continue its file") from error
+        raise _FailedError(f"HTTP status {error.code} {error.reason}") from error
+    with response:
+        total = _length(response)
+        resumed = have > 0 and response.status == 206
+        if resumed:
+            span = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers["Content-Range"] or "")
+            total = int(span[2]) if span else None
+            same_file = response.headers["ETag"] in (None, known.get("etag"))
+            if not span or int(span[1]) != have or total != known["total"] or not same_file:
+                _discard(target)
+                raise _InterruptedError("the server continues another file")
+        else:
+            have = 0
+        if size is not None and total not in (None, size):
+            raise _FailedError(f"offers {total} bytes, expected {size}")
+        if response.status != (206 if resumed else 200):
+            raise _FailedError(f"HTTP status {response.status}")
+        with part.open("r+b" if resumed else "wb") as file:
+            state = {"url": url, "total": total, "etag": response.headers["ETag"] or ""}
+            note.write_text(json.dumps(state))
+            file.seek(have)
+            _copy(response, file, have, total or size, progress, target.name, timeout)
+    return resumed
+
+
+def _copy(
+    response: Any,
+    file: Any,
+    have: int,
+    total: int | None,
+    progress: bool,
+    title: str,
+    timeout: float,
+) -> None:
+    bar = tqdm(
+        total=total,
+        initial=have,
+        unit="B",
+        unit_scale=True,
+        unit_divisor=1024,
+        desc=title,
+        disable=not progress,
+    )
+    with bar:
+        while True:
+            try:
+                block = response.read1(CHUNK)
+            except TimeoutError as error:
+                raise _InterruptedError(f"stalled for {timeout:g} s after {have} bytes") from error
+            except (OSError, http.client.HTTPException) as error:
+                raise _InterruptedError(f"broke off after {have} bytes ({error})") from error
+            if not block:
+                break
+            have += len(block)
+            if total is not None and have > total:
+                raise _FailedError(f"gives more than the {total} bytes expected")
+            file.write(block)
+            bar.update(len(block))
+    if total is not None and have < total:
+        raise _InterruptedError(f"ended after {have} of {total} bytes")
+
+
+def _open(url: str, headers: dict[str, str], timeout: float) -> Any:
+    request = urllib.request.Request(url, headers=headers)
+    try:
+        return servers.in_time(lambda: urllib.request.urlopen(request, timeout=timeout), timeout)
+    except urllib.error.HTTPError:
+        raise
+    except TimeoutError as error:
+        raise _FailedError(f"no answer within {timeout:g} s") from error
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise _FailedError(str(getattr(error, "reason", error))) from error
+
+
+def _length(response: Any) -> int | None:
+    length = response.headers["Content-Length"]
+    return int(length) if length and length.isdecimal() else None
+
+
+def _part(target: Path) -> Path:
+    return target.with_name(f"{target.name}.part")
+
+
+def _note(target: Path) -> Path:
+    return target.with_name(f"{target.name}.part.json")
+
+
+def _discard(target: Path) -> None:
+    _part(target).unlink(missing_ok=True)
+    _note(target).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Let one process at a time work in `folder`, where the system has locks for that."""
+    try:
+        import fcntl
+
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):
+        yield
+        return
+    try:
+        with contextlib.suppress(OSError):  # some network file systems refuse
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,145 @@
+"""Files to go on from after a kill: a tree of arrays, whole or not at all, and what it belongs to.
+
+safetensors, leaf by leaf; as metadata what was asked for, so that nobody goes on with another's.
+"""
+
+import json
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from nst_jax.errors import InputError
+from nst_jax.files.atomic import atomic, check_place
+
+_Tree = TypeVar("_Tree")
+
+
+class Savepoint(NamedTuple):
+    """What a file holds: the leaves by name, and plain values that were kept with them."""
+
+    leaves: dict[str, np.ndarray]
+    more: dict[str, Any]
+
+
+def find(path: str | os.PathLike | None, *, resume: bool, what: str) -> Path | None:
+    """The file to go on from, if that is wanted and there is one.
+
+    Args:
+        path: where the checkpoint is or will be, if there is to be one.
+        resume: whether to go on from it.
+        what: "run" or "training".
+
+    Raises:
+        InputError: one that is not wanted; a place that cannot be written.
+    """
+    if path is None:
+        return None
+    path = check_place(path, overwrite=True)
+    if path.exists() and not resume:
+        raise InputError(
+            f"The checkpoint {str(path)!r} is there already: go on from it with resume, or delete "
+            "it to start from the beginning."
+        )
+    if resume and not path.exists():
+        warnings.warn(
+            f"There is no checkpoint {str(path)!r} yet: the {what} starts from the beginning.",
+            stacklevel=3,
+        )
+        return None
+    return path if resume else None
+
+
+def save(
+    path: str | os.PathLike, what: str, asked: Mapping[str, Any], tree: Any, **more: Any
+) -> None:
+    """Write in place of the file before; where that fails, warn, and keep that one.
+
+    Args:
+        path: the file.
+        what: as for `find`.
+        asked: plain values that must be the same when it goes on.
+        tree: arrays.
+        **more: other plain values to keep.
+    """
+    path = Path(path)
+    tensors = {
+        _name(place): np.asarray(leaf, order="C")
+        for place, leaf in jax.tree_util.tree_flatten_with_path(jax.device_get(tree))[0]
+    }
+    header = json.dumps({"asked": dict(asked), "more": more})
+    try:
+        with atomic(path) as part:
+            save_file(tensors, part, {"format": _format(what), "header": header})
+    except (OSError, SafetensorError) as error:
+        warnings.warn(
+            f"The checkpoint {str(path)!r} cannot be written ({error}): the {what} goes on "
+            "without.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
+
+def load(path: str | os.PathLike, what: str, asked: Mapping[str, Any]) -> Savepoint:
+    """Read what `save` has written.
+
+    Raises:
+        InputError: no checkpoint, a damaged one, or one for which something else was asked.
+    """
+    try:
+        with safe_open(path, framework="np") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != _format(what):
+                raise InputError(
+                    f"The file {str(path)!r} is no checkpoint of a {what}: give another."
+                )
+            header = json.loads(metadata["header"])
+            _require_same(path, what, header["asked"], json.loads(json.dumps(dict(asked))))
+            leaves = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise InputError(
+            f"The checkpoint {str(path)!r} is damaged or cannot be read ({error}): delete it to "
+            "start from the beginning."
+        ) from error
+    return Savepoint(leaves, header["more"])
+
+
+def restored(like: _Tree, leaves: Mapping[str, np.ndarray]) -> _Tree:
+    """The part of a saved tree that has the structure of `like`, on the device."""
+    return jax.tree_util.tree_map_with_path(
+        lambda place, _: jnp.asarray(leaves[_name(place)]), like
+    )
+
+
+def under(prefix: str, leaves: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The leaves whose names begin so, by the rest of their names."""
+    return {k.removeprefix(prefix): v for k, v in leaves.items() if k.startswith(prefix)}
+
+
+def _format(what: str) -> str:
+    return f"nst_jax {what} 3"
+
+
+def _name(place: tuple[Any, ...]) -> str:
+    return jax.tree_util.keystr(place, simple=True, separator=".")
+
+
+def _require_same(
+    path: str | os.PathLike, what: str, there: Mapping[str, Any], here: Mapping[str, Any]
+) -> None:
+    for name in {**here, **there}:
+        one, other = there.get(name), here.get(name)
+        if one != other:
+            secret = str(one or other).startswith("sha256:")
+            how = f"another {name}, not with this" if secret else f"{name} {one!r}, not {other!r}"
+            raise InputError(
+                f"The checkpoint {str(path)!r} is of a {what} with {how}: ask for the same again, "
+                "or give another file to start anew."
+            )

@@ -1,0 +1,230 @@
+"""One weight file: tensors, preprocessing and provenance in a `.safetensors`, checked by digest."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import safetensors.numpy
+from jaxtyping import Shaped
+from safetensors import SafetensorError, safe_open
+
+from nst_jax.errors import InputError
+from nst_jax.files.atomic import atomic
+
+FORMAT, VERSION = "nst_jax", 1
+ARCHITECTURES = {"vgg19": (2, 2, 4, 4, 4), "vgg16": (2, 2, 3, 3, 3)}
+WIDTHS = (64, 128, 256, 512, 512)
+
+Tensors = Mapping[str, Shaped[np.ndarray, "..."]]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How RGB in [0, 1] becomes a network's input: `(scale * rgb[order] - mean) / std`.
+
+    `mean` and `std` stand in the order of the channels that `order` names.
+    """
+
+    order: Literal["RGB", "BGR"]
+    scale: float
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+    @classmethod
+    def from_dict(cls, values: Mapping) -> "Preprocessing":
+        """The preprocessing that a JSON object states.
+
+        Raises:
+            ValueError, KeyError, TypeError: it states none.
+        """
+        mean, std = (tuple(float(v) for v in values[key]) for key in ("mean", "std"))
+        order, scale = values["order"], float(values["scale"])
+        if (
+            order not in ("RGB", "BGR")
+            or len(mean) != 3
+            or len(std) != 3
+            or not (scale and all(std))
+        ):
+            raise ValueError(f"no preprocessing: {values}")
+        return cls(order, scale, mean, std)
+
+
+CAFFE = Preprocessing("BGR", 255.0, (103.939, 116.779, 123.68))
+TORCHVISION = Preprocessing("RGB", 1.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+@dataclass(frozen=True, eq=False)
+class WeightFile:
+    """A weight file as read and checked.
+
+    `tensors` maps `conv1_1.kernel` (3, 3, in, out) and `conv1_1.bias` (out,) to float32 arrays for
+    the VGG architectures; `digest` ("sha256:...") is over them; `metadata` is the file's own.
+    """
+
+    path: Path
+    architecture: str
+    preprocessing: Preprocessing
+    digest: str
+    metadata: Mapping[str, str]
+    tensors: Tensors
+
+
+def layer_names(architecture: str) -> list[str]:
+    """Names of the convolutions of `architecture`, in order of depth: `conv1_1`, ..."""
+    blocks = enumerate(ARCHITECTURES[architecture], 1)
+    return [f"conv{b}_{i}" for b, count in blocks for i in range(1, count + 1)]
+
+
+def expected_shapes(architecture: str) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor of `architecture`, by name."""
+    shapes, depth = {}, 3
+    for layer in layer_names(architecture):
+        width = WIDTHS[int(layer[4]) - 1]
+        shapes[f"{layer}.kernel"] = (3, 3, depth, width)
+        shapes[f"{layer}.bias"] = (width,)
+        depth = width
+    return shapes
+
+
+def require_shapes(tensors: Tensors, architecture: str, what: str) -> None:
+    """Raise one `InputError` that lists every missing, misshapen or non-finite tensor of `what`."""
+    if problems := misfits(tensors, expected_shapes(architecture)):
+        raise InputError(
+            f"{what} does not hold the convolutions of {architecture}: {'; '.join(problems)}."
+        )
+
+
+def misfits(tensors: Tensors, shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """What is missing of the tensors of these shapes, has another shape, or is not finite."""
+    problems = []
+    for name, shape in shapes.items():
+        if name not in tensors:
+            problems.append(f"{name} is missing")
+        elif tensors[name].shape != shape:
+            problems.append(f"{name} is {tensors[name].shape}, expected {shape}")
+        elif not np.isfinite(tensors[name]).all():
+            problems.append(f"{name} holds NaN or infinite values")
+    return problems
+
+
+def digest(tensors: Tensors) -> str:
+    """`"sha256:..."` over the tensors, sorted by name: name, dtype, shape, little-endian bytes."""
+    total = hashlib.sha256()
+    for name in sorted(tensors):
+        x = np.ascontiguousarray(tensors[name])
+        x = x.astype(x.dtype.newbyteorder("<"), copy=False)
+        shape = ",".join(map(str, x.shape))
+        total.update(f"{name}\0{x.dtype.name}\0{shape}\0".encode())
+        total.update(x.reshape(-1).view(np.uint8).data)
+    return f"sha256:{total.hexdigest()}"
+
+
+def save(
+    path: Path,
+    tensors: Tensors,
+    *,
+    architecture: str,
+    preprocessing: Preprocessing,
+    source: str,
+    source_digest: str,
+    licence: str,
+    extra: Mapping[str, str] | None = None,
+) -> str:
+    """Write a weight file, whole or not at all; return the digest of its tensors.
+
+    Args:
+        path: the `.safetensors` to write; replaced if it is there.
+        tensors: arrays by name; kernels HWIO.
+        architecture: the module that understands these tensors, such as `"vgg19"`.
+        preprocessing: what these weights were trained on.
+        source: file name or URL they come from.
+        source_digest: that file's digest, `"sha256:..."`.
+        licence: name of the weights' licence.
+        extra: further metadata.
+
+    Raises:
+        InputError: the folder cannot be written to.
+    """
+    tensors = {k: np.ascontiguousarray(v) for k, v in tensors.items()}
+    found = digest(tensors)
+    metadata = dict(extra or {}) | {
+        "format": FORMAT,
+        "version": str(VERSION),
+        "architecture": architecture,
+        "preprocessing": json.dumps(asdict(preprocessing)),
+        "source": source,
+        "source_digest": source_digest,
+        "licence": licence,
+        "layout": "HWIO",
+        "digest": found,
+    }
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic(path) as part:
+            part.write_bytes(safetensors.numpy.save(tensors, metadata))
+    except OSError as error:
+        raise InputError(
+            f"The weight file {path} cannot be written ({error.strerror}): free some space or give "
+            "a folder that can be written to, by NST_JAX_WEIGHTS_DIR."
+        ) from error
+    return found
+
+
+def load(path: str | os.PathLike) -> WeightFile:
+    """Read a weight file and check it against its own digest.
+
+    Raises:
+        InputError: missing, truncated, altered, of another kind, or of another version.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"There is no weight file {path}.")
+    try:
+        with safe_open(path, framework="np") as file:
+            metadata = file.metadata() or {}
+            _require_ours(path, metadata)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise InputError(
+            f"{path} cannot be read as a weight file: it is truncated, altered, or of another kind "
+            "(.h5, .pth, .mat and .npz files are converted by `nst-jax weights convert FILE`)."
+        ) from error
+    if digest(tensors) != metadata["digest"]:
+        raise InputError(
+            f"The weight file {path} is altered or damaged: its tensors do not have the digest "
+            f"{metadata['digest']} that it states. Delete it and fetch or convert it again."
+        )
+    try:
+        preprocessing = Preprocessing.from_dict(json.loads(metadata["preprocessing"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"The weight file {path} states no valid preprocessing.") from error
+    architecture = metadata["architecture"]
+    if architecture in ARCHITECTURES:
+        require_shapes(tensors, architecture, f"The weight file {path}")
+    return WeightFile(path, architecture, preprocessing, metadata["digest"], metadata, tensors)
+
+
+def _require_ours(path: Path, metadata: Mapping[str, str]) -> None:
+    if metadata.get("format") != FORMAT or not metadata.get("version", "").isdecimal():
+        raise InputError(
+            f"{path} is not a weight file of nst_jax (it does not state its preprocessing). "
+            "Convert the file it was made from: `nst-jax weights convert FILE`."
+        )
+    version = int(metadata["version"])
+    if version != VERSION:
+        remedy = "fetch or convert it again" if version < VERSION else "update nst_jax"
+        raise InputError(
+            f"The weight file {path} has version {version}; this nst_jax reads version {VERSION}: "
+            f"{remedy}."
+        )
+    missing = {"architecture", "preprocessing", "digest"} - metadata.keys()
+    if missing:
+        raise InputError(
+            f"The weight file {path} is altered: it lacks {', '.join(sorted(missing))}. Delete it "
+            "and fetch or convert it again."
+        )

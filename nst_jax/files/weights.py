@@ -1,0 +1,271 @@
+"""Where weights live: the manifest of known ones, the folders they are in, how they get there."""
+
+import difflib
+import functools
+import json
+import os
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import platformdirs
+
+from nst_jax.errors import InputError
+from nst_jax.files import convert, download, weightfile
+from nst_jax.files.weightfile import Preprocessing, WeightFile
+
+FOLDER_VARIABLE = "NST_JAX_WEIGHTS_DIR"
+OFFLINE_VARIABLE = "NST_JAX_OFFLINE"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the manifest says of one set of weights.
+
+    `file` is the name of the source file at `urls` (in order of preference), of `size` bytes and
+    with `digest`, each None where nobody has published it. Without `urls` the weights are part of
+    the package, and `file` is the weight file itself.
+    """
+
+    name: str
+    title: str
+    architecture: str
+    file: str
+    urls: tuple[str, ...]
+    size: int | None
+    digest: str | None
+    format: str
+    layout: str
+    preprocessing: Preprocessing
+    licence: str
+    attribution: str
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the weights come with the package."""
+        return not self.urls
+
+
+@functools.cache
+def manifest() -> Mapping[str, Entry]:
+    """Known weights by name, in the order of the data file `weights/manifest.json`."""
+    text = (_package_folder() / "manifest.json").read_text(encoding="utf-8")
+    entries = {}
+    for fields in json.loads(text)["weights"]:
+        fields["urls"] = tuple(fields["urls"])
+        fields["preprocessing"] = Preprocessing.from_dict(fields["preprocessing"])
+        entries[fields["name"]] = Entry(**fields)
+    return MappingProxyType(entries)
+
+
+def search_path() -> list[Path]:
+    """Folders in which weight files are looked for, in order.
+
+    The one of the environment (`NST_JAX_WEIGHTS_DIR`) if set, the user's cache, and the `weights/`
+    of the checkout or of the installed package.
+    """
+    return [*dict.fromkeys([store(), _cache_folder(), _package_folder()])]
+
+
+def store() -> Path:
+    """The folder that fetched and converted weights go to: the environment's, else the cache."""
+    folder = os.environ.get(FOLDER_VARIABLE)
+    return Path(folder).expanduser() if folder else _cache_folder()
+
+
+def locate(name: str | os.PathLike) -> Path | None:
+    """Find a weight file by name (`"vgg19"`) or path.
+
+    Returns:
+        The file, or None for known weights that are not on this machine.
+
+    Raises:
+        InputError: an unknown name, or a path where there is no file.
+    """
+    given = Path(name).expanduser()
+    if given.suffix or len(given.parts) > 1:
+        if given.is_file():
+            return given
+        raise InputError(f"There is no weight file {given}.")
+    for folder in search_path():
+        path = folder / f"{given}.safetensors"
+        if path.is_file():
+            return path
+    entry(str(name))
+    return None
+
+
+def find_model(name: str | os.PathLike) -> Path:
+    """The file of a model, by path, or by the name of one in the `search_path`."""
+    given = Path(name)
+    if given.name != os.fspath(name) or given.suffix or given.is_file():
+        return given
+    places = [folder / f"{given}.safetensors" for folder in search_path()]
+    return next((place for place in places if place.is_file()), given)
+
+
+def entry(name: str) -> Entry:
+    """The manifest's entry of that name.
+
+    Raises:
+        InputError: an unknown name; says which are near it and which are known.
+    """
+    known = manifest()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        raise InputError(
+            f"There are no weights called '{name}'.{hint} Known are {', '.join(known)}, and any "
+            "path of a .safetensors that `nst-jax weights convert` wrote."
+        )
+    return known[name]
+
+
+def verify(name: str | os.PathLike) -> WeightFile:
+    """Read a weight file by name or path and check it against its digest.
+
+    Raises:
+        InputError: unknown, absent, damaged, altered, of another kind or version.
+    """
+    path = locate(name)
+    if path is None:
+        raise InputError(
+            f"The weights '{name}' are not on this machine (looked in "
+            f"{', '.join(map(str, search_path()))}): `nst-jax weights fetch {name}` gets them."
+        )
+    return weightfile.load(path)
+
+
+def convert_file(
+    source: str | os.PathLike,
+    target: str | os.PathLike | None = None,
+    *,
+    architecture: str | None = None,
+    preprocessing: str | Preprocessing | None = None,
+    transpose: bool = False,
+) -> Path:
+    """Convert a Keras, PyTorch, MatConvNet or npz file by hand; see `convert.convert`.
+
+    Args:
+        source: the file.
+        target: the `.safetensors` to write. If not given, the file goes to `store()`, under the
+            manifest's name of `source` where its file name is known there, else under its own.
+        architecture: `"vgg19"` or `"vgg16"`; told by the layers if not given.
+        preprocessing: `"caffe"`, `"torchvision"` or a `Preprocessing`, if not the file's usual one.
+        transpose: swap the two spatial axes of every kernel, for files written sideways.
+
+    Raises:
+        InputError: the file cannot be read, lacks layers, or is ambiguous.
+    """
+    source = Path(source)
+    known = next((e for e in manifest().values() if e.file == source.name), None)
+    if target is None:
+        target = store() / f"{known.name if known else source.stem}.safetensors"
+    elif Path(target).suffix != ".safetensors":
+        raise InputError(f"Weight files are .safetensors; '{target}' is not. Give such a name.")
+    return convert.convert(
+        source,
+        target,
+        architecture=architecture,
+        preprocessing=preprocessing,
+        transpose=transpose,
+        licence=known.licence if known else None,
+    )
+
+
+def fetch(
+    name: str,
+    *,
+    offline: bool | None = None,
+    progress: bool = True,
+    digest: str | None = None,
+) -> Path:
+    """Download known weights, check, convert and keep them; at once if they are here already.
+
+    Args:
+        name: a name of the manifest.
+        offline: True never tries; False tries even what was found unreachable before; None leaves
+            it to `NST_JAX_OFFLINE` and does not try again what was found unreachable.
+        progress: say what is fetched, and show a bar.
+        digest: the source file's digest, where the manifest has none.
+
+    Returns:
+        The weight file.
+
+    Raises:
+        InputError: unknown name, offline, no digest, or nowhere to write to.
+        DownloadError: (an `InputError`) no source could be reached or gave the right file.
+    """
+    wanted = entry(name)
+    found = locate(name)
+    if found:
+        return found
+    if wanted.embedded:
+        raise InputError(
+            f"The weights '{name}' are part of the package, but {wanted.file} is missing from "
+            f"{_package_folder()}: install nst_jax again."
+        )
+    folder = store()
+    by_hand = (
+        f"Or get {wanted.file} by other means and run `nst-jax weights convert {wanted.file}`; "
+        f"weights are looked for in {folder} (set {FOLDER_VARIABLE} for another folder)."
+    )
+    if _is_offline() if offline is None else offline:
+        raise InputError(
+            f"The weights '{name}' are not on this machine, and fetching is switched off "
+            f"(--offline or {OFFLINE_VARIABLE}). Allow it, or use the network vgg19-lite. {by_hand}"
+        )
+    digest = digest or wanted.digest
+    if digest is None:
+        raise InputError(
+            f"No digest of {wanted.file} has been published, so it is not fetched unseen: give its "
+            f"digest, sha256:HEX, if you know it from a source you trust. {by_hand}"
+        )
+    with download.exclusive(folder):
+        return locate(name) or _fetch(wanted, folder, digest, offline is False, progress, by_hand)
+
+
+def _fetch(
+    wanted: Entry, folder: Path, digest: str, retry: bool, progress: bool, by_hand: str
+) -> Path:
+    if progress:
+        size = f"{wanted.size / 1e6:.0f} MB" if wanted.size else "size unknown"
+        print(f"Fetching {wanted.title}: {size} from {wanted.urls[0]}", file=sys.stderr)
+    source = download.download(
+        wanted.urls,
+        folder / wanted.file,
+        digest=digest,
+        size=wanted.size,
+        retry_unreachable=retry,
+        progress=progress,
+        advice=f"Check the connection and try again. {by_hand}",
+    )
+    path = convert.convert(
+        source,
+        folder / f"{wanted.name}.safetensors",
+        architecture=wanted.architecture,
+        preprocessing=wanted.preprocessing,
+        licence=wanted.licence,
+        origin=wanted.urls[0],
+    )
+    weightfile.load(path)
+    source.unlink()
+    return path
+
+
+def _is_offline() -> bool:
+    return not re.fullmatch(r"\s*(0|false|no|off)?\s*", os.environ.get(OFFLINE_VARIABLE, ""), re.I)
+
+
+def _cache_folder() -> Path:
+    return Path(platformdirs.user_cache_dir("nst_jax", appauthor=False)) / "weights"
+
+
+def _package_folder() -> Path:
+    """`nst_jax/weights` of an installed package, `weights` beside `nst_jax` in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "weights"
+    return installed if installed.is_dir() else package.parent / "weights"

@@ -1,0 +1,1 @@
+"""Networks that draw in one pass: layers, architectures, files, and how they are run."""

@@ -1,0 +1,148 @@
+"""Models for any style: AdaIN and WCT, an encoder and the decoders that belong to it."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from nst_jax.errors import InputError
+from nst_jax.models import modelfile, tiling, transfer
+from nst_jax.models.model import Model, Painter, finished, shares, tile_for, to_multiple
+from nst_jax.models.modelfile import ModelFile
+from nst_jax.networks.base import Network
+from nst_jax.options import WEIGHT, in_range
+from nst_jax.pictures import reading, resizing
+from nst_jax.pictures.reading import PictureSource
+
+_DEEPEST = 8  # pixels to a position of relu4_1
+_HALO = 48  # pixels that a position of relu4_1 looks to each side, at most
+_WIDEST = 64.0  # activations to a pixel in VGG19's first layers
+_STRENGTH = (*WEIGHT[:2], 1)
+
+
+class AnyStyle(Model):
+    """AdaIN or WCT: draws in the style of any picture; see `transfer`.
+
+    Args:
+        file: what the file holds.
+        name: of the file.
+        network: the encoder that its decoders were trained with.
+
+    Raises:
+        InputError: another encoder, or tensors that do not fit.
+    """
+
+    def __init__(self, file: ModelFile, name: str, network: Network):
+        self.name, self.digest, self.training = name, file.digest, file.training
+        self.network, self.decoders = network, modelfile.decoders_of(file, name)
+        self.method = file.architecture["method"]
+        self.parameters = {k: jnp.asarray(v) for k, v in file.tensors.items()}
+        if network.digest != file.architecture["encoder_digest"]:
+            raise InputError(
+                f"The model '{name}' was trained with other weights of {network.name} than those "
+                "here: fetch or convert the ones that it names, or train it again."
+            )
+
+    def painter(
+        self,
+        style: Any,
+        height: int,
+        width: int,
+        *,
+        strength: float = 1.0,
+        keep_colors: bool = False,
+        tile: int | None = None,
+    ) -> Painter:
+        """See `Model.painter`; the style's features are measured once.
+
+        Raises:
+            InputError: no style, a picture that cannot be used, a strength outside of [0, 1].
+        """
+        in_range(strength, "strength", *_STRENGTH)
+        sources, weights_ = _pictures(style)
+        blend = shares(weights_, height, width)
+        rgbs = [reading.read(source, what="style picture").rgb for source in sources]
+        if max(min(rgb.shape[:2]) for rgb in rgbs) < 4 * _DEEPEST:
+            raise InputError("The style picture is too small: give one of at least 32 pixels.")
+        measured = {
+            level: [_measured(self.method, self.network, rgb, level) for rgb in rgbs]
+            for level in self.decoders
+        }
+        tile = tile or tile_for(_WIDEST, height, width)
+
+        def paint(frames: Float[np.ndarray, "b h w 3"]) -> Float[np.ndarray, "b h w 3"]:
+            found = np.stack(
+                [self._painted(frame, measured, blend, strength, tile) for frame in frames]
+            )
+            return finished(frames, found, keep_colors)
+
+        return paint
+
+    def _painted(
+        self,
+        frame: Float[np.ndarray, "h w 3"],
+        measured: Mapping[str, Any],
+        blend: Float[np.ndarray, "*hw k"],
+        strength: float,
+        tile: int | None,
+    ) -> Float[np.ndarray, "h2 w2 3"]:
+        x = to_multiple(frame, _DEEPEST)[None]
+        for level, decoder in self.decoders.items():
+            stride = self.network.strides[level]
+            encode = partial(_encoded, self.network, level)
+            own = {k: v for k, v in self.parameters.items() if k.startswith(f"{level}.")}
+            decode = partial(_decoded, decoder, own)
+            if tile is None:
+                features = encode(x)
+            else:
+                side = max(_DEEPEST, tile // _DEEPEST * _DEEPEST)
+                features = tiling.over_tiles(encode, x, side, _HALO, 1 / stride)
+            here = _at(blend, features.shape[1], features.shape[2])
+            mixed = _transferred(self.method, features[0], measured[level], here, strength)[None]
+            if tile is None:
+                x = np.asarray(decode(mixed))
+            else:
+                side, halo = max(1, tile // stride), tiling.reach(decoder)
+                x = tiling.over_tiles(decode, np.asarray(mixed), side, halo, float(stride))
+        return x[0]
+
+
+@partial(jax.jit, static_argnums=1)
+def _encoded(network, level, images_):
+    return transfer.encode(network, images_, level)
+
+
+@partial(jax.jit, static_argnums=0)
+def _decoded(decoder, parameters, features):
+    return transfer.decode(decoder, parameters, features)
+
+
+@partial(jax.jit, static_argnums=0)
+def _transferred(method, features, measured, blend, strength):
+    return transfer.transfer(method, features, measured, blend, strength)
+
+
+@partial(jax.jit, static_argnums=(0, 3))
+def _measured(method, network, image, level):
+    return transfer.measure(method, network(image, (level,))[level])
+
+
+def _at(blend: Float[np.ndarray, "*hw k"], rows: int, columns: int) -> np.ndarray:
+    """Shares at the size of features."""
+    if blend.ndim == 1:
+        return blend
+    return np.moveaxis(resizing.resize_masks(np.moveaxis(blend, -1, 0), (rows, columns)), 0, -1)
+
+
+def _pictures(style: Any) -> tuple[list[PictureSource], dict[str, Any]]:
+    """Style pictures, and their weights or masks by name."""
+    if isinstance(style, Mapping):
+        return list(style), {str(name): weight for name, weight in style.items()}
+    several = list(style) if isinstance(style, list | tuple) else [style]
+    if style is None or not several:
+        raise InputError("There is no style picture: give one, or several.")
+    return several, {f"picture {n}": 1.0 for n in range(1, len(several) + 1)}

@@ -1,0 +1,86 @@
+"""Models of others: transformers of PyTorch's `fast_neural_style`, from its `.pth` files."""
+
+import os
+import re
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from nst_jax.errors import InputError
+from nst_jax.files import torchfile, weights
+from nst_jax.files.convert import file_digest
+from nst_jax.models import modelfile
+from nst_jax.models.modelfile import ModelFile
+from nst_jax.models.transformer import Architecture
+
+# It sees and gives pictures in 0..255, and its results are clipped.
+_ARCHITECTURE = Architecture("johnson", styles=1, output="linear", units=255.0)
+# Their names of convolutions and of the normalisations that follow, and ours.
+_NAMES = {
+    **{f"conv{i}": (f"conv{i}", f"in{i}") for i in (1, 2, 3)},
+    **{
+        f"res{i}.{half}": (f"res{i}.conv{n}", f"res{i}.in{n}")
+        for i in range(1, 6)
+        for n, half in ((1, "a"), (2, "b"))
+    },
+    "up1": ("deconv1", "in4"),
+    "up2": ("deconv2", "in5"),
+    "out": ("deconv3", ""),
+}
+_PATTERN = re.compile(r"(?:res\d\.)?(?:(?:de)?conv\d\.conv2d|in\d)\.(?:weight|bias)")
+
+
+def holds(path: str | os.PathLike) -> bool:
+    """Whether a file of `torch.save` has tensors of such a transformer; False for any other."""
+    path = Path(path)
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        if not (zipfile.is_zipfile(file) or _is_legacy(path)):
+            return False
+    try:
+        return "conv1.conv2d.weight" in torchfile.read(path, lambda n: n == "conv1.conv2d.weight")
+    except InputError:
+        return False  # whoever reads it next says why
+
+
+def _is_legacy(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(torchfile.LEGACY_START)) == torchfile.LEGACY_START
+
+
+def convert(source: str | os.PathLike, target: str | os.PathLike | None = None) -> Path:
+    """Convert a transformer's `.pth` to a model file with one style, named after the file.
+
+    Biases of convolutions before an instance normalisation are left out: it takes them away.
+
+    Args:
+        source: the state dict, as `torch.save` wrote it.
+        target: the `.safetensors` to write; in `weights.store()`, under its name, if not given.
+
+    Raises:
+        InputError: a file that cannot be read; tensors that are missing or of other shapes.
+    """
+    source = Path(source)
+    target = Path(target) if target else weights.store() / f"{source.stem}.safetensors"
+    if target.suffix != ".safetensors":
+        raise InputError(f"Model files are .safetensors; {str(target)!r} is not.")
+    state = torchfile.read(source, lambda name: bool(_PATTERN.fullmatch(name)))
+    tensors = {}
+    for ours, (conv, norm) in _NAMES.items():
+        kernel = state.get(f"{conv}.conv2d.weight")
+        if kernel is not None and kernel.ndim == 4:
+            tensors[f"{ours}.kernel"] = kernel.transpose(2, 3, 1, 0)
+        if norm:
+            parts = {"scale": state.get(f"{norm}.weight"), "shift": state.get(f"{norm}.bias")}
+            tensors |= {f"{ours}.{k}": v[None] for k, v in parts.items() if v is not None}
+        elif f"{conv}.conv2d.bias" in state:
+            tensors[f"{ours}.bias"] = state[f"{conv}.conv2d.bias"]
+    tensors = {name: np.asarray(value, np.float32) for name, value in tensors.items()}
+    modelfile.require_shapes(_ARCHITECTURE.shapes, tensors, source)
+    training = {"source": source.name, "source_digest": file_digest(source)}
+    architecture = modelfile.plain(_ARCHITECTURE)
+    model = ModelFile(modelfile.TRANSFORMER, architecture, tensors, (source.stem,), training)
+    modelfile.save(target, model, half=False)
+    return target

@@ -1,0 +1,36 @@
+"""load(): from a model file to a model that is ready to draw."""
+
+import os
+from pathlib import Path
+
+from nst_jax.errors import InputError
+from nst_jax.files import weights
+from nst_jax.models import modelfile
+from nst_jax.models.anystyle import AnyStyle
+from nst_jax.models.model import Model
+from nst_jax.models.stylizer import Stylizer
+from nst_jax.networks.load import load_network
+
+
+def load(path: str | os.PathLike, *, offline: bool | None = None) -> Model:
+    """A model by the name of one that comes with the package, or from a file, ready to draw.
+
+        model = nst.load("styles.safetensors")
+        model("photo.jpg", "night").save("out.png")
+
+    Args:
+        path: a file that `nst-jax train` or `nst-jax weights convert` wrote.
+        offline: never fetch the weights of its encoder.
+
+    Raises:
+        InputError: no such file, no model, a damaged one, one of another version or kind.
+    """
+    path = weights.find_model(path)
+    file, name = modelfile.load(path), Path(path).name
+    if file.kind == modelfile.TRANSFORMER:
+        return Stylizer(file, name)
+    if file.kind != modelfile.ANY_STYLE:
+        raise InputError(f"The file {str(path)!r} holds a model of a kind not known: {file.kind}.")
+    levels = list(modelfile.decoders_of(file, name))
+    network = load_network(file.architecture["encoder"], layers=levels, offline=offline)
+    return AnyStyle(file, name, network)

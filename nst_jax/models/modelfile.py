@@ -1,0 +1,160 @@
+"""Model files: a trained network with its architecture, styles and training in one `.safetensors`.
+
+A weight file (`networks.weightfile`) like any other, with its digest and version, whose metadata
+has one entry more, `model`, in JSON.
+"""
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nst_jax.errors import InputError
+from nst_jax.files import weightfile
+from nst_jax.files.weightfile import Preprocessing, Tensors
+from nst_jax.models.stages import Stage, shapes
+from nst_jax.models.transfer import METHODS, SCALES, decoder
+from nst_jax.models.transformer import VARIANTS, Architecture
+
+TRANSFORMER, ANY_STYLE = "feedforward-transformer", "feedforward-any-style"
+
+
+@dataclass(frozen=True, eq=False)
+class ModelFile:
+    """A model as it is kept.
+
+    Attributes:
+        kind: `TRANSFORMER`, for styles that it has learned, or `ANY_STYLE`.
+        architecture: its static description, in plain values.
+        tensors: float16 or float32, by name.
+        styles: names, in the order of the parameters.
+        training: settings and sources of its training, in plain values.
+        digest: over the tensors.
+    """
+
+    kind: str
+    architecture: Mapping[str, Any]
+    tensors: Tensors
+    styles: tuple[str, ...] = ()
+    training: Mapping[str, Any] = field(default_factory=dict)
+    digest: str = ""
+
+
+def save(
+    path: str | os.PathLike, model: ModelFile, *, licence: str = "unknown", half: bool = True
+) -> str:
+    """Write a model file, whole or not at all; return the digest of its tensors.
+
+    Args:
+        path: the `.safetensors` to write; replaced if it is there.
+        model: what to keep.
+        licence: name of its licence.
+        half: in float16, which pictures do not show; otherwise in float32.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    named = {
+        "architecture": dict(model.architecture),
+        "styles": list(model.styles),
+        "training": dict(model.training),
+    }
+    return weightfile.save(
+        Path(path),
+        {
+            name: np.asarray(value, np.float16 if half else np.float32)
+            for name, value in model.tensors.items()
+        },
+        architecture=model.kind,
+        preprocessing=Preprocessing("RGB", model.architecture.get("units", 1.0), (0.0, 0.0, 0.0)),
+        source=str(model.training.get("source", "trained by nst_jax")),
+        source_digest=str(model.training.get("source_digest", "")),
+        licence=licence,
+        extra={"model": json.dumps(named)},
+    )
+
+
+def load(path: str | os.PathLike) -> ModelFile:
+    """Read a model file and check it against its own digest; tensors come as float32.
+
+    Raises:
+        InputError: missing, truncated, altered, of another kind, or of another version.
+    """
+    file = weightfile.load(path)
+    if "model" not in file.metadata:
+        raise InputError(
+            f"The file {str(path)!r} holds the network {file.architecture}, not a model that draws "
+            "in one pass: `nst-jax train` makes such models."
+        )
+    try:
+        named = json.loads(file.metadata["model"])
+        styles = tuple(str(style) for style in named["styles"])
+        architecture, training = dict(named["architecture"]), dict(named["training"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"The model file {str(path)!r} says nothing of its network.") from error
+    tensors = {name: value.astype(np.float32) for name, value in file.tensors.items()}
+    return ModelFile(file.architecture, architecture, tensors, styles, training, file.digest)
+
+
+def architecture_of(model: ModelFile, path: str | os.PathLike) -> Architecture:
+    """The architecture of a transformer.
+
+    Raises:
+        InputError: one that is not known here, or does not fit the tensors or the styles.
+    """
+    try:
+        found = Architecture(**model.architecture)
+        if found.variant not in VARIANTS or found.styles != len(model.styles):
+            raise ValueError
+        expected = found.shapes
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"The model file {str(path)!r} holds a transformer that this nst_jax does not know: "
+            f"{dict(model.architecture)}."
+        ) from error
+    require_shapes(expected, model.tensors, path)
+    return found
+
+
+def decoders_of(model: ModelFile, path: str | os.PathLike) -> dict[str, tuple[Stage, ...]]:
+    """The decoders of a model for any style, by level, the deepest first.
+
+    Raises:
+        InputError: levels that are not known here, or tensors that do not fit.
+    """
+    try:
+        method, levels = model.architecture["method"], dict(model.architecture["levels"])
+        full = model.architecture["full"]
+        if method not in METHODS or not set(levels) <= set(SCALES) or not levels:
+            raise ValueError
+        found = {level: decoder(level, int(width), full) for level, width in levels.items()}
+        if not model.architecture["encoder"] or "encoder_digest" not in model.architecture:
+            raise ValueError
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"The model file {str(path)!r} holds a model that this nst_jax does not know: "
+            f"{dict(model.architecture)}."
+        ) from error
+    for stages in found.values():
+        require_shapes(shapes(stages), model.tensors, path)
+    return found
+
+
+def require_shapes(
+    shapes: Mapping[str, tuple[int, ...]], tensors: Tensors, path: str | os.PathLike
+) -> None:
+    """Raise one `InputError` that lists every missing, misshapen or non-finite tensor."""
+    if problems := weightfile.misfits(tensors, shapes):
+        raise InputError(
+            f"The model file {str(path)!r} does not hold what it says: {'; '.join(problems)}."
+        )
+
+
+def plain(architecture: Architecture) -> dict[str, Any]:
+    """An architecture in plain values."""
+    return dataclasses.asdict(architecture)

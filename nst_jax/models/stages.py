@@ -1,0 +1,167 @@
+"""Stages: a convolution with what is around it; feed-forward networks are rows of them.
+
+Parameters are arrays by name, the stage's own before the dot: `conv1.kernel`, `conv1.scale`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from nst_jax.linalg import dot
+from nst_jax.models.layers import (
+    Moments,
+    convolve,
+    convolve_doubled,
+    depthwise,
+    doubled,
+    instance_moments,
+    normalize,
+    padded,
+    pointwise,
+    space_to_depth,
+)
+from nst_jax.typing import AnyArray
+
+Parameters = Mapping[str, AnyArray]
+Kind = Literal["plain", "packed", "separable", "unpacked"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One convolution, and what is around it.
+
+    Attributes:
+        name: prefix of its parameters.
+        kind: `plain`, `separable`, after `space_to_depth` (`packed`), or at twice the size
+            (`unpacked`, see `convolve_doubled`).
+        side: of the kernel.
+        inputs: channels.
+        outputs: channels.
+        stride: of the convolution.
+        doubles: upsampled before.
+        normalized: instance normalisation follows, otherwise a bias is added.
+        linear: no ReLU follows.
+        adds: the input of the stage before is added, and no ReLU: the end of a residual block.
+    """
+
+    name: str
+    kind: Kind
+    side: int
+    inputs: int
+    outputs: int
+    stride: int = 1
+    doubles: bool = False
+    normalized: bool = True
+    linear: bool = False
+    adds: bool = False
+
+    @property
+    def scale(self) -> float:
+        """Size of the output relative to the input's."""
+        return {"packed": 0.5, "unpacked": 2.0}.get(self.kind, (1 + self.doubles) / self.stride)
+
+    @property
+    def reach(self) -> float:
+        """How far the output looks, in pixels of the input, rounding included."""
+        rim = {"packed": self.side - 1, "unpacked": self.side // 4}.get(self.kind, self.side // 2)
+        return rim / (1 + self.doubles) + 1
+
+
+def shapes(stages: Iterable[Stage], styles: int = 1) -> dict[str, tuple[int, ...]]:
+    """The shape of every parameter, by name."""
+    found: dict[str, tuple[int, ...]] = {}
+    for s in stages:
+        if s.kind == "separable":
+            found[f"{s.name}.depthwise"] = (s.side, s.side, s.inputs)
+            found[f"{s.name}.pointwise"] = (s.inputs, s.outputs)
+        else:
+            found[f"{s.name}.kernel"] = (s.side, s.side, s.inputs, s.outputs)
+        if s.normalized:
+            found[f"{s.name}.scale"] = (styles, s.outputs)
+            found[f"{s.name}.shift"] = (styles, s.outputs)
+        else:
+            found[f"{s.name}.bias"] = (s.outputs,)
+    return found
+
+
+def is_conditional(name: str) -> bool:
+    """Whether a parameter is the styles' own: the first axis is theirs."""
+    return name.endswith((".scale", ".shift"))
+
+
+def initial(
+    shapes: Mapping[str, tuple[int, ...]], seed: int = 0
+) -> dict[str, Float[np.ndarray, "..."]]:
+    """Parameters to train from, float32: He's normal distribution; the result is near mid grey."""
+    found = {}
+    for number, (name, shape) in enumerate(shapes.items()):
+        if name.endswith(".scale"):
+            found[name] = np.ones(shape, np.float32)
+        elif name.endswith((".shift", ".bias")):
+            found[name] = np.zeros(shape, np.float32)
+        else:
+            fan = np.prod(shape[:2] if name.endswith("depthwise") else shape[:-1])
+            gain = 1.0 if name.endswith(("depthwise", "out.kernel")) else 2.0
+            noise = np.random.default_rng([seed, number]).normal(size=shape)
+            found[name] = (noise * np.sqrt(gain / fan)).astype(np.float32)
+    return found
+
+
+def run(
+    stages: tuple[Stage, ...],
+    parameters: Parameters,
+    x: Float[AnyArray, "b h w c"],
+    blend: Float[AnyArray, "b *hw n"],
+    moments: Sequence[Moments | None],
+) -> tuple[Float[Array, "b h2 w2 c2"], Float[Array, "b h2 w2 c2"]]:
+    """Some stages; the result, and what the last of them convolved, before its normalisation.
+
+    Where `moments` has some, these are taken in place of those of `x`, which is part of a picture.
+    """
+    before = raw = x = jnp.asarray(x)
+    for stage, given in zip(stages, moments, strict=True):
+        raw = _convolved(stage, parameters, x)
+        if not stage.normalized:
+            y = raw + _of(stage, parameters, "bias")[None, None, None]
+            y = y if stage.linear else jax.nn.relu(y)
+        else:
+            own = (parameters[f"{stage.name}.{part}"] for part in ("scale", "shift"))
+            scale, shift = (_mixed(blend, p, raw.shape[1]) for p in own)
+            y = normalize(raw, given or instance_moments(raw), scale, shift)
+            y = y + before if stage.adds else jax.nn.relu(y)
+        before, x = x, y
+    return x, raw
+
+
+def _convolved(stage: Stage, parameters: Parameters, x: Array) -> Array:
+    if stage.kind == "packed":
+        return convolve(
+            padded(space_to_depth(x), stage.side // 2), _of(stage, parameters, "kernel")
+        )
+    if stage.kind == "unpacked":
+        return convolve_doubled(padded(x, stage.side // 4), _of(stage, parameters, "kernel"))
+    x = padded(doubled(x) if stage.doubles else x, stage.side // 2)
+    if stage.kind == "separable":
+        x = depthwise(x, _of(stage, parameters, "depthwise"))
+        return pointwise(x, _of(stage, parameters, "pointwise"))
+    return convolve(x, _of(stage, parameters, "kernel"), stage.stride)
+
+
+def _of(stage: Stage, parameters: Parameters, part: str) -> Array:
+    return jnp.asarray(parameters[f"{stage.name}.{part}"])
+
+
+def _mixed(blend: AnyArray, own: AnyArray, rows: int) -> Array:
+    """The styles' scales or shifts as mixed for each picture, (b, c), or for each position."""
+    own = jnp.asarray(own, jnp.float32)
+    if blend.ndim == 2:
+        return dot(jnp.asarray(blend), own)
+    b, h, w, n = blend.shape
+    stride = h // rows
+    cells = jnp.asarray(blend).reshape(b, h // stride, stride, w // stride, stride, n).mean((2, 4))
+    return dot(cells, own)

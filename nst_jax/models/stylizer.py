@@ -1,0 +1,95 @@
+"""Models of styles that they have learned: a transformer and its styles."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from nst_jax.errors import InputError
+from nst_jax.models import modelfile, tiling, transformer
+from nst_jax.models.model import Model, Painter, finished, shares, tile_for, to_multiple
+from nst_jax.models.modelfile import ModelFile
+from nst_jax.models.transformer import STRIDE
+from nst_jax.options import parse_layers, unknown
+
+
+class Stylizer(Model):
+    """A transformer with its styles.
+
+    Args:
+        file: what the file holds.
+        name: of the file.
+
+    Raises:
+        InputError: tensors that do not fit the architecture.
+    """
+
+    def __init__(self, file: ModelFile, name: str):
+        self.name, self.digest, self.training = name, file.digest, file.training
+        self.styles = file.styles
+        self.architecture = modelfile.architecture_of(file, name)
+        self.parameters = {k: jnp.asarray(v) for k, v in file.tensors.items()}
+
+    def painter(
+        self,
+        style: Any,
+        height: int,
+        width: int,
+        *,
+        strength: float = 1.0,
+        keep_colors: bool = False,
+        tile: int | None = None,
+    ) -> Painter:
+        """See `Model.painter`.
+
+        Raises:
+            InputError: an unknown style, weights of no sum; a strength.
+        """
+        if strength != 1:
+            raise InputError(
+                f"strength is {strength}, but the model '{self.name}' has learned its styles at "
+                "one strength: leave it out."
+            )
+        blend = self.blend(style, height, width)
+        if blend.ndim == 3:
+            blend = to_multiple(blend, STRIDE)
+        tile = tile or tile_for(self.architecture.widest, height, width)
+
+        def paint(frames: Float[np.ndarray, "b h w 3"]) -> Float[np.ndarray, "b h w 3"]:
+            rgb = to_multiple(frames, STRIDE)
+            if tile is None:
+                every = np.broadcast_to(blend, (len(rgb), *blend.shape))
+                found = np.asarray(_transform(self.architecture, self.parameters, rgb, every))
+            else:
+                run = partial(tiling.transform_tiled, self.architecture, self.parameters)
+                found = np.concatenate([run(one[None], blend[None], tile) for one in rgb])
+            return finished(frames, found, keep_colors)
+
+        return paint
+
+    def blend(self, style: Any, height: int, width: int) -> Float[np.ndarray, "*hw n"]:
+        """The weights of all styles, summing to 1: for the picture, (n,), or pixels, (h, w, n).
+
+        Raises:
+            InputError: an unknown style, weights of no sum.
+        """
+        if style is None and len(self.styles) > 1:
+            raise InputError(
+                f"The model '{self.name}' has {len(self.styles)} styles: say which, of "
+                f"{', '.join(self.styles)}."
+            )
+        style = next(iter(self.styles)) if style is None else style
+        wanted = style if isinstance(style, Mapping) else parse_layers(style, "style")
+        for name in wanted:
+            if name not in self.styles:
+                raise InputError(unknown("style", name, self.styles))
+        places = np.zeros((len(wanted), len(self.styles)), np.float32)
+        places[range(len(wanted)), [self.styles.index(name) for name in wanted]] = 1
+        return shares(wanted, height, width) @ places
+
+
+_transform = partial(jax.jit, static_argnums=0)(transformer.transform)

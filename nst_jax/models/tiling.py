@@ -1,0 +1,178 @@
+"""Pictures larger than memory: a transformer over tiles, without seams.
+
+Instance normalisation sees the whole picture, so tiles cannot go through the network one by one.
+Each group of stages (the way down, a residual block, the way up) goes over all tiles once for each
+of its normalisations, collecting their moments, and once more to give its result; only what stands
+between groups is kept whole. Tiles overlap by as far as a group looks.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from nst_jax.models import transformer
+from nst_jax.models.layers import Moments
+from nst_jax.models.stages import Parameters, Stage, run
+from nst_jax.models.transformer import STRIDE, Architecture
+
+
+class _Piece(NamedTuple):
+    """A tile along one axis: where its block lies in the input, and its own part in the block."""
+
+    start: int
+    stop: int
+    own: slice
+
+
+def transform_tiled(
+    architecture: Architecture,
+    parameters: Parameters,
+    image: Float[np.ndarray, "1 h w 3"],
+    blend: Float[np.ndarray, "1 *hw n"],
+    tile: int,
+) -> Float[np.ndarray, "1 h w 3"]:
+    """`transformer.transform` of one picture in tiles of `tile` pixels a side.
+
+    Equal to it up to the rounding of sums.
+    """
+    x = np.asarray(transformer.entry(architecture, parameters, image))
+    for group in architecture.groups:
+        x = _group(group, parameters, x, blend, tile, image.shape[1])
+    return np.asarray(transformer.exit_(architecture, x))
+
+
+def _group(
+    stages: tuple[Stage, ...],
+    parameters: Parameters,
+    x: np.ndarray,
+    blend: np.ndarray,
+    tile: int,
+    rows: int,
+) -> np.ndarray:
+    scale = math.prod(stage.scale for stage in stages)
+    align = max(1, round(1 / scale))
+    halo = align * math.ceil(reach(stages) / align)
+    per = rows // x.shape[1]  # pixels of the picture to one position here
+    side = align * max(1, tile // per // align)
+    known: list[Moments | None] = [None] * len(stages)
+    names = {name: parameters[name] for name in parameters if _belongs(name, stages)}
+
+    def blocks(
+        through: tuple[Stage, ...], raw: bool
+    ) -> Iterator[tuple[_Piece, _Piece, np.ndarray]]:
+        for down in _pieces(x.shape[1], side, halo):
+            for right in _pieces(x.shape[2], side, halo):
+                block = x[:, down.start : down.stop, right.start : right.stop]
+                part = blend
+                if blend.ndim == 4:
+                    part = blend[
+                        :, down.start * per : down.stop * per, right.start * per : right.stop * per
+                    ]
+                moments = tuple(known[: len(through)])
+                yield down, right, np.asarray(_run(through, raw, names, block, part, moments))
+
+    for k, stage in enumerate(stages):
+        if stage.normalized:
+            through = stages[: k + 1]
+            here = math.prod(s.scale for s in through)
+            known[k] = _gathered(
+                found[:, _scaled(down.own, here), _scaled(right.own, here)]
+                for down, right, found in blocks(through, True)
+            )
+    _, h, w, _ = x.shape
+    result = np.empty((1, round(h * scale), round(w * scale), stages[-1].outputs), x.dtype)
+    for down, right, found in blocks(stages, False):
+        rows_, columns = (
+            _scaled(slice(p.start + p.own.start, p.start + p.own.stop), scale)
+            for p in (down, right)
+        )
+        result[:, rows_, columns] = found[:, _scaled(down.own, scale), _scaled(right.own, scale)]
+    return result
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _run(stages, raw, parameters, block, blend, moments):
+    found, convolved = run(stages, parameters, block, blend, moments)
+    return convolved if raw else found
+
+
+def _pieces(length: int, side: int, halo: int) -> list[_Piece]:
+    """Tiles along an axis; their blocks are all as long, so that one program serves all."""
+    block = min(length, side + 2 * halo)
+    found = []
+    for first in range(0, length, side):
+        last = min(first + side, length)
+        start = min(max(first - halo, 0), length - block)
+        found.append(_Piece(start, start + block, slice(first - start, last - start)))
+    return found
+
+
+def _scaled(part: slice, scale: float) -> slice:
+    return slice(round(part.start * scale), round(part.stop * scale))
+
+
+def _gathered(parts: Iterator[np.ndarray]) -> Moments:
+    """Mean and variance over all parts, (1, h, w, c) each (Chan et al. 1979)."""
+    count, mean, squares = 0, np.zeros(1), np.zeros(1)
+    for part in parts:
+        values = part.astype(np.float64)
+        size = values.shape[1] * values.shape[2]
+        own = values.mean((1, 2))
+        apart = own - mean
+        squares = squares + np.square(values - own[:, None, None]).sum((1, 2))
+        squares = squares + np.square(apart) * (count * size / (count + size))
+        mean = mean + apart * (size / (count + size))
+        count += size
+    return Moments(mean.astype(np.float32), (squares / count).astype(np.float32))
+
+
+def _belongs(name: str, stages: Sequence[Stage]) -> bool:
+    return any(name.startswith(f"{stage.name}.") for stage in stages)
+
+
+def reach(stages: Sequence[Stage]) -> int:
+    """How far the output of some stages looks, in pixels of their input."""
+    total, size = 0.0, 1.0
+    for stage in stages:
+        total += stage.reach / size
+        size *= stage.scale
+    return math.ceil(total)
+
+
+def over_tiles(
+    function: Callable[[np.ndarray], Any], x: np.ndarray, side: int, halo: int, scale: float
+) -> np.ndarray:
+    """A function without global statistics over a whole picture, tile by tile.
+
+    Args:
+        function: of a block (b, h, w, c), to one of another size, in proportion.
+        x: the whole, (b, h, w, c).
+        side: of the tiles; it, `halo` and the size of `x` are multiples of 1 / `scale`.
+        halo: how far the function looks.
+        scale: size of its output relative to its input's.
+    """
+    rows = []
+    for down in _pieces(x.shape[1], side, halo):
+        row = []
+        for right in _pieces(x.shape[2], side, halo):
+            block = x[:, down.start : down.stop, right.start : right.stop]
+            own = _scaled(down.own, scale), _scaled(right.own, scale)
+            row.append(np.asarray(function(block))[:, own[0], own[1]])
+        rows.append(np.concatenate(row, axis=2))
+    return np.concatenate(rows, axis=1)
+
+
+def tile_side(widest: float, height: int, width: int, free: int) -> int | None:
+    """The side of tiles that go into `free` bytes of memory; None if the whole picture does.
+
+    `widest` is the largest number of activations to a pixel, of any layer.
+    """
+    each = 4 * (3 * widest + 9)  # three copies of it, beside the picture's
+    if height * width * each < free:
+        return None
+    return max(256, int(math.sqrt(free / each / 2)) // STRIDE * STRIDE)

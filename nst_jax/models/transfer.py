@@ -1,0 +1,140 @@
+"""Any style at once: features of a content picture given the statistics of a style's.
+
+AdaIN (Huang & Belongie 2017) gives them its means and deviations, WCT (Li et al. 2017) its means
+and covariances. `levels` are the layers where that is done; a decoder leads back from each.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, get_args
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from nst_jax.linalg import dot, power
+from nst_jax.losses.statistics import gram
+from nst_jax.models import stages
+from nst_jax.models.layers import instance_moments, normalize
+from nst_jax.models.stages import Parameters, Stage
+from nst_jax.networks.base import Network
+from nst_jax.typing import AnyArray
+
+Method = Literal["adain", "wct"]
+METHODS: tuple[str, ...] = get_args(Method)
+LEVELS: dict[str, tuple[str, ...]] = {
+    "adain": ("relu4_1",),
+    "wct": ("relu4_1", "relu3_1", "relu2_1", "relu1_1"),
+}
+# Of features, before a decoder: near unit deviation, VGG19's and the embedded network's.
+SCALES = {"relu4_1": 0.0015, "relu3_1": 0.006, "relu2_1": 0.007, "relu1_1": 0.03}
+# Of the largest eigenvalue: directions of less variance are noise, and are left out.
+_LEAST = 1e-5
+
+
+class Statistics(NamedTuple):
+    """What a style gives: means of the feature maps (c,), variances (c,) or covariances (c, c)."""
+
+    mean: Float[AnyArray, " c"]
+    spread: Float[AnyArray, " c"] | Float[AnyArray, "c c"]
+
+
+def measure(method: Method, features: Float[AnyArray, "h w c"]) -> Statistics:
+    """The statistics of a style picture's features at one level, float32."""
+    features = jnp.asarray(features, jnp.float32)
+    if method == "adain":
+        mean, variance = instance_moments(features[None])
+        return Statistics(mean[0], variance[0])
+    mean = features.mean((0, 1))
+    return Statistics(mean, gram(features - mean[None, None]))
+
+
+def transfer(
+    method: Method,
+    features: Float[AnyArray, "h w c"],
+    styles: Sequence[Statistics],
+    shares: Float[AnyArray, "*hw k"],
+    strength: Float[AnyArray, ""] | float = 1.0,
+) -> Float[Array, "h w c"]:
+    """Features with the statistics of several styles, mixed by shares.
+
+    Args:
+        method: `adain` or `wct`.
+        features: of the content picture.
+        styles: from `measure`.
+        shares: of the styles, summing to 1: for the picture (k,), or each position (h, w, k).
+        strength: 1 is all of it, 0 leaves the content's features (alpha in both papers).
+    """
+    features = jnp.asarray(features, jnp.float32)
+    function = adain if method == "adain" else whiten_and_color
+    mixed = jnp.zeros_like(features)
+    for k, style in enumerate(styles):
+        share = jnp.asarray(shares)[..., k]
+        mixed += share.reshape(share.shape + (1,) * (3 - share.ndim)) * function(features, style)
+    return jnp.asarray(strength * mixed + (1 - strength) * features)
+
+
+def adain(features: Float[AnyArray, "h w c"], style: Statistics) -> Float[Array, "h w c"]:
+    """Adaptive instance normalisation (Huang & Belongie 2017, eq. 8)."""
+    features = jnp.asarray(features)
+    moments = instance_moments(features[None])
+    deviation = jnp.sqrt(jnp.asarray(style.spread))
+    found = normalize(features[None], moments, deviation[None], jnp.asarray(style.mean)[None])
+    return jnp.asarray(found[0])
+
+
+def whiten_and_color(
+    features: Float[AnyArray, "h w c"], style: Statistics
+) -> Float[Array, "h w c"]:
+    """Whitening and colouring (Li et al. 2017, eqs. 1 and 2), both symmetric (ZCA)."""
+    features = jnp.asarray(features, jnp.float32)
+    mean = features.mean((0, 1))[None, None]
+    centred = features - mean
+    white = power(gram(centred), -0.5, share=_LEAST)
+    color = power(style.spread, 0.5, share=_LEAST)
+    return dot(centred, dot(white, color)) + jnp.asarray(style.mean)[None, None]
+
+
+def encode(
+    network: Network, images: Float[AnyArray, "b h w 3"], level: str
+) -> Float[Array, "b h2 w2 c"]:
+    """Features of several pictures at one level."""
+    return jax.vmap(lambda image: network(image, (level,))[level])(jnp.asarray(images))
+
+
+def decoder(level: str, channels: int, full: bool) -> tuple[Stage, ...]:
+    """The way back from a level's features of so many channels to a picture.
+
+    With `full` the mirror image of VGG19, as Huang and Belongie have it; otherwise narrow, for the
+    embedded network, and like the small transformer: the last convolution is taken at half the
+    size, with nearest-neighbour upsampling.
+    """
+    # At each size: widths of the convolutions there, the first after upsampling.
+    widths = {4: (256,), 3: (256, 256, 256, 128), 2: (128, 64), 1: (64,)}
+    if not full:
+        widths = {4: (128,), 3: (64, 64), 2: (32, 32), 1: (16,)}
+    depth, found, inputs = int(level[4]), [], channels
+    last = 1 if full or depth == 1 else 2
+    for size in range(depth, last - 1, -1):
+        for i, outputs in enumerate(widths[size]):
+            doubles = i == 0 and size < depth
+            name = f"{level}.{'abcd'[i]}{size}"
+            found.append(
+                Stage(name, "plain", 3, inputs, outputs, doubles=doubles, normalized=False)
+            )
+            inputs = outputs
+    name = f"{level}.out"
+    kind, side = ("plain", 3) if last == 1 else ("unpacked", 9)
+    found.append(Stage(name, kind, side, inputs, 3, normalized=False, linear=True))
+    return tuple(found)
+
+
+def decode(
+    decoder: tuple[Stage, ...], parameters: Parameters, features: Float[AnyArray, "b h w c"]
+) -> Float[Array, "b h2 w2 3"]:
+    """Pictures in (0, 1), float32, from features of a level."""
+    dtype = parameters[f"{decoder[0].name}.kernel"].dtype
+    level, _, _ = decoder[0].name.partition(".")
+    x = (jnp.asarray(features, jnp.float32) * SCALES[level]).astype(dtype)
+    nothing = jnp.zeros((len(x), 1))  # there are no styles to blend: the features have them
+    x, _ = stages.run(decoder, parameters, x, nothing, [None] * len(decoder))
+    return jax.nn.sigmoid(x.astype(jnp.float32))

@@ -1,0 +1,118 @@
+"""Label maps and masks: pictures and arrays in, one soft mask for each region out.
+
+A label is written as a grey level, "0" (black) to "255" (white), as a colour, "#ff8000", or as the
+number in an array of whole numbers.
+"""
+
+import os
+import re
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from nst_jax.errors import InputError
+from nst_jax.pictures import reading
+from nst_jax.pictures.reading import PictureSource
+from nst_jax.pictures.resizing import resize_masks
+
+# From label to how much each pixel belongs to the region: (h, w), float32 in [0, 1].
+Masks = dict[str, Float[np.ndarray, "_ _"]]
+MapSource = PictureSource | Sequence[PictureSource]
+
+_MAX_LABELS = 64
+_HARD_GREYS = 16  # a grey picture with more levels than these is a mask with soft edges
+_MIN_SHARE, _MIN_TOTAL = 0.001, 0.9  # of a label, and of all labels, in the map
+_NAMES = {"black": "0", "white": "255"}
+
+
+def read(source: MapSource, what: str) -> Masks:
+    """The regions of a label map, or of one mask file for each.
+
+    - A list has one mask of greys for each region: white belongs to it. Labels are "1", "2", ...
+    - An array of whole numbers or booleans, (h, w), is a label map of its numbers.
+    - A grey picture with more than 16 levels is a mask: "255" is its white, "0" its black, and
+      greys belong to both by their share.
+    - Of any other picture, each colour or grey that fills at least a thousandth is a label. What is
+      left, as from antialiased edges, goes to the nearest of them.
+
+    Raises:
+        InputError: what `reading.read` finds, too many colours, a mask that is not grey, or an
+            empty one.
+    """
+    if isinstance(source, list | tuple):
+        if not source:
+            raise InputError(f"The {what} is an empty list: give one mask for each region.")
+        return {
+            str(n): read_mask(mask, f"mask {n} of the {what}") for n, mask in enumerate(source, 1)
+        }
+    if not isinstance(source, str | os.PathLike | bytes):
+        array = np.asarray(cast(reading.ArrayLike, source))
+        if array.ndim == 2 and array.dtype.kind in "iub" and array.dtype != np.uint8:
+            return _by_label(array.astype(np.int64), what, str)
+    rgb = reading.read(cast(PictureSource, source), what=what).rgb
+    levels = np.rint(rgb * 255).astype(np.int64)
+    if (levels == levels[..., :1]).all():
+        if np.unique(levels).size > _HARD_GREYS:
+            return {"0": 1 - rgb[..., 0], "255": rgb[..., 0]}
+        return _by_label(levels[..., 0], what, str)
+    return _by_label(levels @ np.array([1 << 16, 1 << 8, 1]), what, _colour)
+
+
+def read_mask(source: PictureSource, what: str) -> Float[np.ndarray, "h w"]:
+    """A grey picture as a mask: white is 1, black 0.
+
+    Raises:
+        InputError: what `reading.read` finds, colours, or a mask that is black everywhere.
+    """
+    rgb = reading.read(source, what=what).rgb
+    if np.ptp(rgb, axis=-1).max() > 0.1:
+        raise InputError(f"The {what} has colours; expected a mask of greys, white where it holds.")
+    mask = rgb.mean(axis=-1)
+    if not mask.max() > 0:
+        raise InputError(f"The {what} is black everywhere, so its region is empty: leave it out.")
+    return mask
+
+
+def resized(
+    mask: Float[np.ndarray, "*r h w"], height_width: tuple[int, int]
+) -> Float[np.ndarray, "*r h2 w2"]:
+    """Masks at another size; hard edges become soft."""
+    return mask if mask.shape[-2:] == height_width else resize_masks(mask, height_width)
+
+
+def parse_label(text: Any) -> str:
+    """A label as `read` writes it, from "White", "#F80", "#ff8000", "255" or 255."""
+    label = str(text).strip().lower()
+    label = _NAMES.get(label, label)
+    if re.fullmatch(r"#[0-9a-f]{3}", label):
+        label = "#" + "".join(2 * digit for digit in label[1:])
+    red, green, blue = label[1:3], label[3:5], label[5:]
+    if re.fullmatch(r"#[0-9a-f]{6}", label) and red == green == blue:
+        return str(int(red, 16))
+    return label
+
+
+def _by_label(codes: Int[np.ndarray, "h w"], what: str, name: Any) -> Masks:
+    found, where, counts = np.unique(codes, return_inverse=True, return_counts=True)
+    large = counts >= _MIN_SHARE * codes.size
+    if large.sum() > _MAX_LABELS or counts[large].sum() < _MIN_TOTAL * codes.size:
+        raise InputError(
+            f"The {what} has {found.size} different colours or numbers, so it is no label map: "
+            f"paint each region in one of at most {_MAX_LABELS} colours, without antialiasing, and "
+            "save as PNG."
+        )
+    labels = found[large]
+    distance = np.abs(_channels(found)[:, None] - _channels(labels)[None]).sum(-1)
+    nearest = distance.argmin(axis=1)[where].reshape(codes.shape)
+    return {name(int(label)): (nearest == n).astype(np.float32) for n, label in enumerate(labels)}
+
+
+def _colour(code: int) -> str:
+    return parse_label(f"#{code:06x}")
+
+
+def _channels(codes: Int[np.ndarray, " n"]) -> Int[np.ndarray, "n 3"]:
+    """Red, green and blue of packed colours; of greys and other numbers, the number last."""
+    return np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=-1)

@@ -1,0 +1,298 @@
+"""Pictures in and out; the only place, with its helpers, that knows PIL, uint8, EXIF and alpha.
+
+Everywhere else a picture is RGB float32 in [0, 1], (h, w, 3), sRGB as encoded. This module reads
+and has all the names; the helpers are `writing`, `resample` (other sizes) and `metadata` (colour
+profiles, embedded settings).
+"""
+
+import contextlib
+import io
+import math
+import os
+import re
+import threading
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from nst_jax.errors import InputError
+from nst_jax.pictures import metadata
+from nst_jax.pictures.resizing import fit, resize_with_alpha
+
+
+@runtime_checkable
+class ArrayLike(Protocol):
+    """Anything that numpy reads: its own arrays, JAX's."""
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        """The values as a numpy array."""
+        ...
+
+
+PictureSource = str | os.PathLike | bytes | Image.Image | ArrayLike
+
+MAX_PIXELS = 178_956_970
+_LIMIT_VARIABLE = "NST_JAX_MAX_PIXELS"
+_pillow_limit = threading.RLock()
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture as the rest of the library sees it.
+
+    Attributes:
+        rgb: sRGB, float32 in [0, 1].
+        alpha: opacity, float32 in [0, 1], with `rgb` not multiplied by it; None if all opaque.
+        icc: the source's colour profile if another than sRGB that `save` can convert back to.
+        original: height and width of what was read, where `rgb` may have another size.
+
+    """
+
+    rgb: Float[np.ndarray, "h w 3"]
+    alpha: Float[np.ndarray, "h w"] | None = None
+    icc: bytes | None = None
+    original: tuple[int, int] | None = None
+
+
+def read(
+    source: PictureSource,
+    *,
+    size: int | None = None,
+    what: str = "picture",
+    max_pixels: int | None = None,
+) -> Picture:
+    """A picture from a file, its bytes, a PIL picture or an array, upright and in sRGB.
+
+    Of animations the first frame is taken. Pillow decodes 16-bit grey exactly, but 16-bit colour
+    to 8 bits.
+
+    Args:
+        source: arrays are (h, w), (h, w, 1), (h, w, 3) or (h, w, 4) with straight alpha; uint8,
+            uint16, or floats in [0, 1] (a thousandth beyond is clipped).
+        size: long side of the result in pixels, larger or smaller; None keeps the picture's own.
+        what: what error sentences call it.
+        max_pixels: refuse files with more pixels, or a side longer than 1.5 times its square root;
+            None takes the environment variable `NST_JAX_MAX_PIXELS`, or else 178,956,970
+            (20,066 a side).
+
+    Raises:
+        InputError: missing, empty, truncated or no picture; too large; values or shapes that
+            cannot be used.
+
+    """
+    limit = _limit(max_pixels)
+    if size is not None and size < 1:
+        raise InputError(f"size is the long side in pixels, at least 1, or None; got {size}.")
+    if isinstance(source, str | os.PathLike):
+        name = f"{what} {os.fsdecode(source)!r}"
+    else:
+        name = f"{what} (given as {type(source).__name__})"
+    if isinstance(source, str | os.PathLike | bytes | Image.Image):
+        picture = _decode(source, name, limit)
+    else:
+        picture = _from_array(source, name)
+    height, width, _ = picture.rgb.shape
+    original = height, width
+    if size is None:
+        return replace(picture, original=original)
+    h, w = fit(*original, size)
+    _require_pixels(h, w, limit, f"{name} at size={size}")
+    rgb, alpha = resize_with_alpha(picture.rgb, picture.alpha, (h, w))
+    return Picture(rgb, alpha, picture.icc, original)
+
+
+def _decode(source: str | os.PathLike | bytes | Image.Image, name: str, limit: int) -> Picture:
+    with _opened(source, name, limit) as image:
+        image.load()
+        icc = image.info.get("icc_profile") or None
+        with contextlib.suppress(Exception):  # EXIF that cannot be read turns nothing
+            image = ImageOps.exif_transpose(image)
+        pixels, alpha = _planes(image, name)
+    if icc and metadata.is_srgb(icc):
+        icc = None
+    rgb = _in_srgb(pixels, icc) if icc else _rgb(pixels)
+    if rgb is None:
+        warnings.warn(
+            f"The colour profile of the {name} cannot be used; its colours are taken as sRGB.",
+            stacklevel=3,
+        )
+        rgb, icc = _rgb(pixels), None
+    if icc and not metadata.is_rgb(icc):
+        icc = None  # results are RGB: nothing to convert back to
+    return Picture(rgb, None if alpha is None or alpha.min() == 1 else alpha, icc)
+
+
+def _planes(
+    image: Image.Image, name: str
+) -> tuple[Float[np.ndarray, "h w"] | Image.Image, Float[np.ndarray, "h w"] | None]:
+    """Grey values in [0, 1], or a picture in mode RGB or CMYK; and alpha, if there is any."""
+    if image.mode.startswith("I;16"):
+        values, clear = np.asarray(image), image.info.get("transparency")
+        alpha = None if clear is None else (values != clear).astype(np.float32)
+        return values / np.float32(65535), alpha
+    if image.mode in ("I", "F"):
+        return _unit(np.asarray(image), 65535 if image.mode == "I" else 1, name), None
+    if image.mode == "CMYK":
+        return image, None
+    if image.mode in ("1", "L", "LA", "La"):
+        grey, alpha = np.moveaxis(np.asarray(image.convert("LA")) / np.float32(255), -1, 0)
+        return grey, alpha
+    if not image.has_transparency_data:
+        return image.convert("RGB"), None
+    image = image.convert("RGBA")
+    return image.convert("RGB"), np.asarray(image.getchannel("A")) / np.float32(255)
+
+
+def _rgb(pixels: Float[np.ndarray, "h w"] | Image.Image) -> Float[np.ndarray, "h w 3"]:
+    if isinstance(pixels, np.ndarray):
+        return np.repeat(pixels[..., None], 3, axis=-1)
+    return np.asarray(pixels.convert("RGB")) / np.float32(255)
+
+
+def _in_srgb(
+    pixels: Float[np.ndarray, "h w"] | Image.Image, icc: bytes
+) -> Float[np.ndarray, "h w 3"] | None:
+    if isinstance(pixels, Image.Image):
+        converted = metadata.to_srgb(pixels, icc)
+        return None if converted is None else _rgb(converted)
+    # Grey may have more than 8 bits, colour management here has not: convert a ramp, interpolate.
+    steps = np.arange(256, dtype=np.uint8)
+    ramp = metadata.to_srgb(Image.fromarray(steps[None]), icc)
+    if ramp is None:
+        return None
+    curves = np.moveaxis(_rgb(ramp)[0], -1, 0)
+    channels = [np.interp(pixels, steps / 255, curve) for curve in curves]
+    return np.stack(channels, axis=-1).astype(np.float32)
+
+
+def _from_array(source: ArrayLike, name: str) -> Picture:
+    array = np.asarray(source)
+    values = array[..., None] if array.ndim == 2 else array
+    if values.ndim != 3 or values.shape[-1] not in (1, 3, 4) or not values.size:
+        raise InputError(
+            f"The {name} has the shape {array.shape}; expected (height, width) or "
+            "(height, width, channels) with 1, 3 or 4 channels."
+        )
+    if array.dtype in (np.uint8, np.uint16):
+        values = values / np.float32(np.iinfo(array.dtype).max)
+    elif array.dtype.kind == "f" or array.dtype.name == "bfloat16":
+        values = _unit(values, 1, name)
+    else:
+        raise InputError(
+            f"The {name} has values of type {array.dtype}; expected uint8, uint16, or floats "
+            "in [0, 1]."
+        )
+    rgb, alpha = values[..., :3], values[..., 3] if values.shape[-1] == 4 else None
+    if rgb.shape[-1] == 1:
+        rgb = np.repeat(rgb, 3, axis=-1)
+    return Picture(rgb, None if alpha is None or alpha.min() == 1 else alpha)
+
+
+def _unit(values: np.ndarray, top: int, name: str) -> Float[np.ndarray, "..."]:
+    """Values of 0 to `top` as float32 in [0, 1]."""
+    values = values.astype(np.float32)
+    low, high = float(values.min()), float(values.max())
+    if not (low >= -1e-3 * top and high <= 1.001 * top):  # false for NaN too
+        raise InputError(
+            f"The {name} has values from {low:g} to {high:g}; expected 0 to {top}: scale them."
+        )
+    return np.clip(values / top, 0, 1)
+
+
+@contextlib.contextmanager
+def _opened(
+    source: str | os.PathLike | bytes | Image.Image, name: str, limit: int | None = None
+) -> Iterator[Image.Image]:
+    """A picture whose header is read; damage found while it is decoded becomes a sentence."""
+    data = b"" if isinstance(source, Image.Image) else _read_bytes(source, name)
+    with _pillow_limit, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            image = source if isinstance(source, Image.Image) else Image.open(io.BytesIO(data))
+            if limit is not None:
+                _require_pixels(image.height, image.width, limit, name)
+                Image.MAX_IMAGE_PIXELS = limit  # for the pictures within, as in icons
+            yield image
+        except (InputError, MemoryError):
+            raise
+        except UnidentifiedImageError:
+            raise InputError(
+                f"The {name} is not in a format that can be read: export it as PNG or JPEG."
+            ) from None
+        except Exception as error:  # decoders meet damage with every kind of exception
+            raise InputError(
+                f"The {name} is damaged or cut short and cannot be decoded: export it again."
+            ) from error
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
+def _read_bytes(source: str | os.PathLike | bytes, name: str) -> bytes:
+    if not isinstance(source, bytes) and re.match(r"[A-Za-z][\w+.-]+://", os.fsdecode(source)):
+        raise InputError(f"The {name} is a URL: download it first and give the file.")
+    try:
+        data = source if isinstance(source, bytes) else Path(os.fsdecode(source)).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"The {name} does not exist: check the path.") from None
+    except IsADirectoryError:
+        raise InputError(f"The {name} is a folder: give a picture file.") from None
+    except PermissionError:
+        raise InputError(
+            f"The {name} cannot be read for lack of permission: change its permissions."
+        ) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"The {name} cannot be read ({reason}): check the path.") from None
+    if not data:
+        raise InputError(f"The {name} is empty (0 bytes): export or copy it again.")
+    return data
+
+
+def _limit(max_pixels: int | None) -> int:
+    given = os.environ.get(_LIMIT_VARIABLE, MAX_PIXELS) if max_pixels is None else max_pixels
+    try:
+        limit = int(given)
+    except ValueError:
+        limit = 0
+    if limit < 1:
+        raise InputError(
+            f"The limit max_pixels (environment variable {_LIMIT_VARIABLE}) is a number of pixels, "
+            f"at least 1; got {given!r}."
+        )
+    return limit
+
+
+def _require_pixels(height: int, width: int, limit: int, name: str) -> None:
+    # A side longer than 1.5 sqrt(limit) counts as the square picture that would allow it.
+    needed = max(height * width, -(-4 * max(height, width) ** 2 // 9))
+    if needed > limit:
+        raise InputError(
+            f"The {name} is {width} x {height} pixels, beyond the limit of {limit:,} pixels "
+            f"({math.isqrt(9 * limit // 4):,} a side): make it smaller, or raise the limit with "
+            f"max_pixels={needed} or the environment variable {_LIMIT_VARIABLE}={needed}."
+        )
+
+
+def read_settings(path: str | os.PathLike) -> dict[str, Any]:
+    """The settings that `save` embedded in a picture.
+
+    Raises:
+        InputError: the picture cannot be read, or has none.
+
+    """
+    name = f"picture {os.fsdecode(path)!r}"
+    with _opened(path, name) as image:
+        settings = metadata.find_settings(image)
+    if settings is None:
+        raise InputError(
+            f"The {name} carries no settings: nst-jax embeds them in what it writes, but other "
+            "programs may drop them."
+        )
+    return settings

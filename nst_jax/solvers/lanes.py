@@ -1,0 +1,97 @@
+"""Minimisations side by side: `solver.advance` under `vmap`, over a mesh of devices."""
+
+from functools import partial
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, Int
+
+from nst_jax.devices import place, prefix, spec
+from nst_jax.solvers import solver
+
+_NAME = "lanes"
+
+
+def start(
+    optimizer: solver.Optimizer, mesh: Mesh | None, x: Float[Array, "lanes ..."]
+) -> solver.State:
+    """The states before the first evaluation, at `x`."""
+    return _start(optimizer, mesh, place(mesh, 0, x))
+
+
+@partial(jax.jit, static_argnames=("optimizer", "mesh"))
+def _start(optimizer, mesh, x):
+    every = _over(mesh, partial(solver.start, optimizer), (0,), _state_axes(optimizer))
+    return every(x)
+
+
+@partial(
+    jax.jit,
+    static_argnames=("fn", "optimizer", "axes", "mesh", "capacity"),
+    donate_argnames="state",
+)
+def advance(
+    fn: solver.Function,
+    optimizer: solver.Optimizer,
+    axes: Any,
+    mesh: Mesh | None,
+    state: solver.State,
+    args: Any,
+    learning_rate: Any,
+    until: Int[Array, ""] | int,
+    *,
+    capacity: int,
+) -> tuple[solver.State, solver.Trace]:
+    """`solver.advance` for each lane, compiled once for all; gives up `state`.
+
+    No lane reads another's numbers. On a mesh each device runs its own loop, without talking to the
+    others.
+
+    Args:
+        fn: see `solver.advance`.
+        optimizer: see `solver.advance`.
+        axes: of `args`, a hashable tree as `jax.vmap` takes it: 0 where there is a leading axis of
+            lanes, None for what all lanes share.
+        mesh: from `mesh_of`; it divides the number of lanes.
+        state: from `start`, or an earlier call.
+        args: the function's data, from `place` if there is a mesh.
+        learning_rate: of each lane, or a `Ramp` of such.
+        until: the count of evaluations at the end, of every lane.
+        capacity: rows of the trace.
+
+    Returns:
+        States and traces. Without a line search all lanes count alike, and the counts have no axis
+        of lanes: a loop whose end depends on the lane would copy its whole memory at each step.
+    """
+
+    def one(state, args, learning_rate, until):
+        return solver.advance(fn, optimizer, state, args, learning_rate, until, capacity=capacity)
+
+    states, counts = _state_axes(optimizer), _count_axis(optimizer)
+    traces = solver.Trace(terms=0, evaluations=counts, restarted=0, steps=counts)  # pyright: ignore
+    every = _over(mesh, one, (states, axes, 0, None), (states, traces))
+    return every(state, args, learning_rate, until)
+
+
+def _over(mesh: Mesh | None, fn: Any, in_axes: Any, out_axes: Any) -> Any:
+    fn = jax.vmap(fn, in_axes=in_axes, out_axes=out_axes)
+    if mesh is None:
+        return fn
+    # What the lanes share is equal on all devices because each computes it alike.
+    return jax.shard_map(
+        fn,
+        mesh=mesh,
+        in_specs=prefix(spec, in_axes),
+        out_specs=prefix(spec, out_axes),
+        check_vma=False,
+    )
+
+
+def _count_axis(optimizer: solver.Optimizer) -> int | None:
+    return 0 if optimizer.method == "lbfgs-zoom" else None
+
+
+def _state_axes(optimizer: solver.Optimizer) -> solver.State:
+    every = solver.State(*[0] * len(solver.State._fields))  # pyright: ignore
+    return every._replace(evaluations=_count_axis(optimizer))

@@ -1,0 +1,74 @@
+"""Values that change over the evaluations of a run, as leaves of a solver's arguments."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from nst_jax.options import Course
+
+Scalar = Float[Array, "..."] | float  # with a leading axis in a sweep
+Count = Int[Array, "..."] | int
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["start", "end", "length", "hold"],
+    meta_fields=["course"],
+)
+@dataclass(frozen=True)
+class Ramp:
+    """A value that goes from `start` to `end` over `length` evaluations, and stays there.
+
+    A pytree: numbers are traced, so that changing them compiles nothing, and a leading axis of
+    `start` and `end` makes a sweep under `vmap`. The course is static.
+
+    Attributes:
+        course: `"linear"`; `"cosine"`, half a wave; `"exponential"`, by equal factors.
+        start: value at the first evaluation.
+        end: value after `length` evaluations.
+        length: evaluations on the way.
+        hold: evaluations between two changes.
+    """
+
+    course: Course
+    start: Scalar
+    end: Scalar
+    length: Scalar
+    hold: Count = 1
+
+    def __call__(self, evaluations: Count) -> Float[Array, ""]:
+        """The value after a number of evaluations."""
+        done = jnp.asarray(evaluations // self.hold * self.hold, jnp.float32)
+        way = jnp.clip(done / self.length, 0, 1)
+        if self.course == "exponential":
+            return self.start * (self.end / self.start) ** way
+        if self.course == "cosine":
+            way = (1 - jnp.cos(jnp.pi * way)) / 2
+        return self.start + (self.end - self.start) * way
+
+
+def at(tree: Any, evaluations: Count) -> Any:
+    """The tree with every ramp replaced by its value."""
+    if not _ramps(tree):
+        return tree
+    return jax.tree.map(lambda a: a(evaluations) if _is_ramp(a) else a, tree, is_leaf=_is_ramp)
+
+
+def changed(tree: Any, before: Count, after: Count) -> Bool[Array, ""] | bool:
+    """Whether a ramp of the tree has another value `after` than `before`."""
+    found: Any = False
+    for ramp in _ramps(tree):
+        found |= ramp(before) != ramp(after)
+    return found
+
+
+def _ramps(tree: Any) -> list[Ramp]:
+    return [leaf for leaf in jax.tree.leaves(tree, is_leaf=_is_ramp) if _is_ramp(leaf)]
+
+
+def _is_ramp(leaf: Any) -> bool:
+    return isinstance(leaf, Ramp)

@@ -1,0 +1,1 @@
+"""Stylization by optimisation, from the settings and pictures to the result."""

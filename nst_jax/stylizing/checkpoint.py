@@ -1,0 +1,145 @@
+"""Checkpoints of a run: the solver's state, the losses so far, and all that determines them."""
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from nst_jax._version import __version__
+from nst_jax.files import savepoint
+from nst_jax.options import CONSTANT
+from nst_jax.solvers import loop, solver
+from nst_jax.solvers.stopping import Rows
+from nst_jax.stylizing.outputs import Outputs
+from nst_jax.stylizing.problem import optimizer_of
+from nst_jax.stylizing.pyramid import Position, total
+from nst_jax.stylizing.request import Request
+from nst_jax.stylizing.settings import HISTORY, INITS, PICTURE, Settings
+
+_RUN = "run"
+# A name, a name whose network's digest is compared, a budget.
+_FREE = ("preset", "network", "seconds")
+_CALLED = {"content": "content picture", "styles": "style picture", "start": "init picture"}
+
+
+class Checkpoint(NamedTuple):
+    """Where a run stood, and what else was kept of it."""
+
+    position: Position
+    more: dict[str, np.ndarray]
+    fitted: dict[str, int]
+
+    @property
+    def rows(self) -> list[Rows]:
+        """All that happened before."""
+        now = self.position.carried.rows
+        return [*self.position.earlier, *([] if now is None else [now])]
+
+    def continued(self, request: Request) -> Request:
+        """The request with the tile and history that there was memory for: the same program."""
+        return dataclasses.replace(
+            request, settings=dataclasses.replace(request.settings, **self.fitted)
+        )
+
+
+def find(outputs: Outputs, request: Request) -> Checkpoint | None:
+    """The checkpoint to go on from, if that is wanted and there is one.
+
+    Raises:
+        InputError: one that is not wanted, or cannot be used; a place that cannot be written.
+    """
+    path = savepoint.find(outputs.checkpoint, resume=outputs.resume, what=_RUN)
+    return None if path is None else load(path, request)
+
+
+def identity(request: Request) -> dict[str, Any]:
+    """What a run must have in common with the one that it goes on from; plain values."""
+    settings = {k: v for k, v in request.settings.to_dict().items() if k not in _FREE}
+    settings["init"] = settings["init"] if settings["init"] in INITS else PICTURE
+    evaluations = total(request)
+    if all(v == CONSTANT for k, v in settings.items() if k.endswith("_schedule")):
+        # Nothing depends on how long the run is to be, but the memory of a very short one.
+        settings["history"] = dataclasses.replace(request.settings, iterations=evaluations).pairs
+        del settings["iterations"]
+    pictures = request.pictures._asdict()
+    del pictures["sources"]
+    return {
+        "version": __version__,
+        **settings,
+        "network": request.network.digest,
+        "draft": request.draft is not None,
+        **{_CALLED.get(name, name): digest(value) for name, value in pictures.items()},
+    }
+
+
+def digest(data: Any) -> str:
+    """Digest of everything in arrays, dataclasses, mappings, sequences and plain values."""
+    found = hashlib.sha256()
+
+    def add(value: Any) -> None:
+        if dataclasses.is_dataclass(value):
+            value = [getattr(value, f.name) for f in dataclasses.fields(value)]
+        if isinstance(value, Mapping):
+            value = list(value.items())
+        if isinstance(value, list | tuple):
+            for part in value:
+                add(part)
+        elif hasattr(value, "__array__"):
+            array = np.asarray(value)
+            found.update(f"{array.shape} {array.dtype}".encode() + array.tobytes())
+        else:
+            found.update(repr(value).encode())
+
+    add(data)
+    return f"sha256:{found.hexdigest()}"
+
+
+def save(
+    path: str | os.PathLike,
+    asked: Mapping[str, Any],
+    used: Settings,
+    position: Position,
+    more: Mapping[str, np.ndarray],
+) -> None:
+    """Write a checkpoint in place of the one before; where that fails, warn, and keep that one.
+
+    Args:
+        path: the file.
+        asked: the run's `identity`.
+        used: its settings, with what memory had room for.
+        position: where it stands.
+        more: other arrays to keep, by name.
+    """
+    state, rows, *seconds = position.carried
+    parts = [*position.earlier, rows]
+    tree = {"state": state, "rows": parts, "more": dict(more)}
+    fitted = {"tile": used.tile or 0, "history": used.history or HISTORY}
+    savepoint.save(path, _RUN, asked, tree, fitted=fitted, parts=len(parts), seconds=seconds)
+
+
+def load(path: Path, request: Request) -> Checkpoint:
+    """Read a checkpoint of the run that is asked for.
+
+    Raises:
+        InputError: no checkpoint, a damaged one, or another run's.
+    """
+    leaves, more = savepoint.load(path, _RUN, identity(request))
+    x = jax.ShapeDtypeStruct(leaves["state.x"].shape, leaves["state.x"].dtype)
+    optimizer = optimizer_of(dataclasses.replace(request.settings, iterations=total(request)))
+    like = {"state": jax.eval_shape(partial(solver.start, optimizer), x)}
+    state = savepoint.restored(like, leaves)["state"]
+    parts = [_rows(f"rows.{i}.", leaves) for i in range(more["parts"])]
+    carried = loop.Carried(state, parts[-1], *more["seconds"])
+    position = Position(tuple(parts[:-1]), carried)
+    return Checkpoint(position, savepoint.under("more.", leaves), more["fitted"])
+
+
+def _rows(prefix: str, leaves: Mapping[str, np.ndarray]) -> Rows:
+    parts = (leaves[f"{prefix}{name}"] for name in ("evaluations", "restarted"))
+    return Rows(savepoint.under(f"{prefix}terms.", leaves), *parts)

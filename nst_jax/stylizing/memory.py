@@ -1,0 +1,168 @@
+"""How much memory a stylization needs, told before it starts; what to do where that is too much."""
+
+import math
+import warnings
+from collections import defaultdict
+from dataclasses import replace
+from typing import NamedTuple
+
+import jax
+
+from nst_jax import devices
+from nst_jax.errors import InputError
+from nst_jax.losses import tiling
+from nst_jax.networks.base import Network
+from nst_jax.options import ADDITIVE
+from nst_jax.stylizing.settings import Settings
+
+# At the peak, as measured: copies of the convolutions' activations, or of the named layers' in a
+# network that names no convolutions; more of the style layers' where a statistic sorts; of the
+# first layer's in the forward pass alone, which a style picture sees; pictures beside the history.
+_COPIES = 0.75
+_COPIES_OF_NAMED = 1.4
+_COPIES_SORTED = 3.5
+_COPIES_FORWARD = 3
+_PICTURES = 18
+# XLA's CPU backend has many of the bfloat16 activations in float32 too.
+_BFLOAT16_BYTES = {"cpu": 3.3}
+# Compiler and programs, where they live in the same memory.
+_PROGRAMS = {"cpu": 200_000_000}
+# Pixels in flight beyond which another lane saves no time. Two CPU cores: measured, beyond 64x64
+# pixels a lane beside others takes longer than alone. Accelerators: an estimate.
+_BUSY_PIXELS = {"cpu": 4 * 64**2}
+_BUSY_PIXELS_ELSEWHERE = 16 * 512**2
+# Of the memory that is free; the estimate is good to a quarter.
+_SHARE = 0.7
+# How much of it a single stylization may take (others live on the machine), and with how many of
+# its curvature pairs at least. With 20, 300 evaluations come as far as 273 with 100: measured.
+_ALL = 10_000
+_STEPS = ((0.5, _ALL), (0.7, _ALL), (0.5, 20), (0.7, 20), (1.0, _ALL), (1.0, 5), (1.0, 1))
+_WORTH_TELLING = 0.1
+_TILES = (2048, 1024, 512, 256, 128)
+
+
+class Size(NamedTuple):
+    """What memory depends on, of the pictures: pixels, and how many regions there are."""
+
+    height: int
+    width: int
+    styles: tuple[tuple[int, int], ...] = ()
+    regions: int = 0
+
+
+def estimate(settings: Settings, network: Network, layers: tuple[str, ...], size: Size) -> int:
+    """Bytes at the peak of a stylization, within about a quarter.
+
+    Activations kept for the backward pass, or of the styles if those are larger, of one tile if
+    there are several; the optimiser's history, the content's features, regions' guides, the
+    network's weights.
+    """
+    return _shared(network) + _of_pictures(settings, network, layers, size)
+
+
+def _shared(network: Network) -> int:
+    programs = _PROGRAMS.get(jax.default_backend(), 0)
+    return programs + sum(leaf.nbytes for leaf in jax.tree.leaves(network))
+
+
+def _of_pictures(settings: Settings, network: Network, layers: tuple[str, ...], size: Size) -> int:
+    element = 4
+    if settings.precision == "bfloat16":
+        element = _BFLOAT16_BYTES.get(jax.default_backend(), 2)
+
+    def at_once(height: int, width: int) -> int:
+        cut = tiling.layout(settings.tile or 0, network, layers, height, width)
+        return height * width if cut is None else cut.rows.length * cut.columns.length
+
+    widest = max((at_once(*style) for style in size.styles), default=0)
+    drawn = at_once(size.height, size.width) * _kept(settings, network, layers)
+    measured = _COPIES_FORWARD * next(iter(network.widths.values())) * widest
+    positions = {k: 1 / network.strides[k] ** 2 for k in layers}
+    content = sum(network.widths[k] * positions[k] for k in layers if k in settings.content_layers)
+    guides = size.regions * sum(positions[k] for k in layers if k in settings.style_layers)
+    pictures = 3 * (_PICTURES + 2 * settings.pairs)
+    whole = size.height * size.width * (pictures + guides) * 4
+    return int(whole + element * (size.height * size.width * content + max(drawn, measured)))
+
+
+def _kept(settings: Settings, network: Network, layers: tuple[str, ...]) -> float:
+    """Numbers for each pixel that the backward pass needs, and its own."""
+    known = list(network.widths)
+    used = known[: max((known.index(k) for k in layers), default=-1) + 1]
+    per_pixel = {k: network.widths[k] / network.strides[k] ** 2 for k in used}
+    convolutions = {k: v for k, v in per_pixel.items() if k.startswith("conv")}
+    if not settings.remat:
+        kept = _COPIES * sum(convolutions.values()) or _COPIES_OF_NAMED * sum(per_pixel.values())
+        if settings.statistic in ADDITIVE:
+            return kept
+        return kept + _COPIES_SORTED * sum(per_pixel[k] for k in settings.style_layers if k in used)
+    blocks: dict[int, float] = defaultdict(float)
+    for k, v in (convolutions or per_pixel).items():
+        blocks[network.strides[k]] += v
+    return max(blocks.values(), default=0) + sum(per_pixel[k] for k in layers)
+
+
+def fitted(settings: Settings, network: Network, layers: tuple[str, ...], size: Size) -> Settings:
+    """The settings with a tile and a history that memory has room for, where it lacks that.
+
+    What comes first: the whole picture at once, then tiles as large as there is room for, since
+    these change no result, and last fewer curvature pairs, which is told in a warning.
+
+    Raises:
+        InputError: nothing fits, of what the settings leave open.
+    """
+    free, wanted = devices.available(), settings.pairs
+    pair = 2 * 3 * 4 * size.height * size.width
+    for share, fewest in _STEPS:
+        for choice in _tiled(settings):
+            missing = estimate(choice, network, layers, size) - share * free
+            pairs = wanted - max(math.ceil(missing / pair), 0)
+            shorter = settings.history is None and pairs >= min(fewest, wanted)
+            if missing <= 0 or (wanted and shorter):
+                if pairs < wanted:
+                    warnings.warn(
+                        f"Memory has no room for {wanted} curvature pairs of {size.width}x"
+                        f"{size.height} pixels: L-BFGS keeps {pairs}.",
+                        stacklevel=2,
+                    )
+                    choice = replace(choice, history=pairs)
+                return choice if choice.tile else replace(choice, tile=settings.tile)
+    least = [replace(one, history=settings.history or 1) for one in _tiled(settings)]
+    needed = min(estimate(one, network, layers, size) for one in least)
+    raise InputError(
+        f"A picture of {size.width}x{size.height} pixels needs about {needed / 1e9:.1f} GB of "
+        f"memory, but {free / 1e9:.1f} GB are free: lower size or history, set tile or remat, or "
+        "use optimizer 'adam'."
+    )
+
+
+def outlook(
+    settings: Settings, network: Network, layers: tuple[str, ...], size: Size
+) -> str | None:
+    """The estimate in a line, with what is done about it; None where it is not worth telling."""
+    needed, free = estimate(settings, network, layers, size), devices.available()
+    cut = tiling.layout(settings.tile or 0, network, layers, size.height, size.width)
+    if cut is None and needed < _WORTH_TELLING * free:
+        return None
+    line = f"About {needed / 1e9:.1f} GB of memory, of {free / 1e9:.1f} GB that are free"
+    if cut is not None:
+        line += f"; in {len(cut.table())} tiles of about {settings.tile} pixels a side"
+    return line + "."
+
+
+def _tiled(settings: Settings) -> list[Settings]:
+    """The settings as they are, if they say what tile; else without and with tiles."""
+    if settings.tile is not None:
+        return [settings]
+    parts = settings.statistic in ADDITIVE and not settings.normalize_gradients
+    return [replace(settings, tile=tile) for tile in (0, *_TILES) if parts or not tile]
+
+
+def lanes_in_flight(
+    settings: Settings, network: Network, layers: tuple[str, ...], size: Size
+) -> int:
+    """How many stylizations to run side by side on one device: what fits, and what pays."""
+    each = _of_pictures(settings, network, layers, size)
+    fit = int((_SHARE * devices.available() - _shared(network)) // each)
+    busy = _BUSY_PIXELS.get(jax.default_backend(), _BUSY_PIXELS_ELSEWHERE)
+    return max(1, min(fit, busy // (size.height * size.width)))

@@ -1,0 +1,67 @@
+"""Named bundles of settings. No JAX: the command line reads this."""
+
+from dataclasses import fields, replace
+from typing import Any
+
+from nst_jax.errors import InputError
+from nst_jax.options import unknown
+from nst_jax.stylizing.settings import GATYS_STYLE_LAYERS, Settings
+
+# Named after papers and peers: these stay faithful for ever. `default` is ours to improve.
+PRESETS: dict[str, Settings] = {
+    # Gatys' objective, by a shorter way: docs/performance.md has the seconds.
+    "default": Settings(
+        preset="default",
+        draft=True,
+        min_size=360,
+        coarse_iterations=150,
+        iterations=200,
+        precondition=1.0,
+    ),
+    "gatys": Settings(preset="gatys"),
+    "paper": Settings(
+        preset="paper",
+        normalization="paper",
+        style_layers=dict.fromkeys(GATYS_STYLE_LAYERS, 0.2),
+        pooling="average",
+        init="noise",
+    ),
+    "neural-style": Settings(
+        preset="neural-style",
+        normalization="neural-style",
+        content_weight=5.0,
+        style_weight=1e2,
+        tv_weight=1e-3,
+        iterations=1000,
+        init="noise",
+        noise_scale=1e-3 / 255,
+    ),
+    # crowsonkb's, whose network sees pictures in units of their deviation (255 x 0.226): squares of
+    # its features are 1/3318 of ours, and so its weights are in proportion to the style's of 1.
+    "wasserstein": Settings(
+        preset="wasserstein",
+        statistic="wasserstein",
+        style_layers={f"relu{b}_1": 4.0 ** (5 - b) / 341 for b in range(1, 6)},
+        content_weight=0.02,
+        style_weight=1.0,
+        tv_weight=0.2,
+        padding="replicate",
+        optimizer="adam",
+        iterations=1000,
+    ),
+}
+
+
+def resolve(preset: str = "default", **options: Any) -> Settings:
+    """The settings of a preset with some of them replaced.
+
+    Raises:
+        InputError: an unknown preset or option (with near misses), or a value out of range.
+    """
+    if preset not in PRESETS:
+        raise InputError(unknown("preset", preset, PRESETS))
+    known = [f.name for f in fields(Settings)]
+    for name in options:
+        if name not in known:
+            raise InputError(unknown("option", name, known))
+    return replace(PRESETS[preset], **options)

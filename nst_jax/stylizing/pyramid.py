@@ -1,0 +1,255 @@
+"""Coarse to fine: which sizes, how many evaluations at each, what goes from one to the next.
+
+Large shapes settle at the small sizes, where an evaluation costs little and the network sees much
+of the picture at once; so a large picture comes to look like its small preview. A run at a single
+size is a pyramid of one scale.
+"""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, cast
+
+import jax
+import optax
+
+from nst_jax.pictures.resizing import fit
+from nst_jax.solvers import loop, solver
+from nst_jax.solvers.stopping import Limits, Rows, joined
+from nst_jax.stylizing.problem import Problem
+from nst_jax.stylizing.request import Request
+from nst_jax.stylizing.result import Scale
+
+# Of its last step, how much L-BFGS takes first at the next scale: with all of it losses climb.
+_CAUTION = 0.25
+
+
+class Position(NamedTuple):
+    """Where a run stands: after what at earlier scales, with what it goes on at this one."""
+
+    earlier: tuple[Rows, ...]
+    carried: loop.Carried
+
+
+@dataclass(frozen=True)
+class Progress(loop.Progress):
+    """What a callback of `stylize` sees: `x` is a picture in [0, 1], of the size of `scale`."""
+
+    scale: Scale
+
+
+class Drawn(NamedTuple):
+    """Problem and outcome of the last scale, with the rows of all; the scales as they were used."""
+
+    problem: Problem
+    outcome: loop.Outcome
+    scales: tuple[Scale, ...]
+
+
+def total(request: Request) -> int:
+    """Evaluations at all scales together."""
+    return sum(scale.evaluations for scale in scales(request))
+
+
+def scales(request: Request) -> tuple[Scale, ...]:
+    """The sizes from coarse to fine, each the next by sqrt(2).
+
+    None is below `min_size`, none so small that a picture leaves nothing at the deepest layer. With
+    a draft, its network draws all of them, and the request's own the last once more.
+    """
+    settings, (height, width, _) = request.settings, request.pictures.content.rgb.shape
+    long, sizes = max(height, width), list[int]()
+    pictures = (request.pictures.content.rgb, *request.pictures.styles)
+    short = min(min(picture.shape[:2]) for picture in pictures)
+    stride = max((request.network.strides.get(layer, 1) for layer in settings.layers), default=1)
+    least = max(settings.min_size or long, stride * long / short)
+    while (size := round(long / 2 ** ((len(sizes) + 1) / 2))) >= least:
+        sizes.insert(0, size)
+    draft = request.draft is not None
+    shapes = [fit(height, width, size) for size in sizes] + [(height, width)] * draft
+    coarse = [Scale(*shape, settings.coarse_iterations, draft) for shape in shapes]
+    return (*coarse, Scale(height, width, settings.iterations))
+
+
+def run(
+    request: Request,
+    *,
+    position: Position | None = None,
+    report: Callable[[Progress], bool | None] | None = None,
+    marks: Sequence[int] = (),
+    keep: Callable[[Position], None] | None = None,
+    keep_every: int = 100,
+) -> Drawn:
+    """Draw a picture at one scale after the other, from the best of the one before.
+
+    Adam's moments go on, resized, also from the draft's network to the other. L-BFGS starts anew,
+    since its curvature belongs to the old grid or objective (pairs of a draft blew up at once), but
+    for the length of its first step, which from norm 1 on would take ten evaluations to grow.
+    A plateau ends a scale, everything else the run. Evaluations are counted through all scales.
+    After Ctrl-C before a scale's first evaluation there is what the scale before came to. The next
+    scale is made ready before one is drawn, and its loop compiled meanwhile.
+
+    Args:
+        request: what is to be drawn, at its last size.
+        position: where an earlier run stood.
+        report: as in `loop.run`; `x` is a picture in [0, 1] of the scale's size, `scale` the scale.
+        marks: as in `loop.run`.
+        keep: as in `loop.run`, but gets the position.
+        keep_every: as in `loop.run`.
+
+    Raises:
+        InputError: what `prepare` raises.
+    """
+    plan, drawn = scales(request), None
+    earlier, carried = position or ((), None)
+    problem = _problem(request, plan[len(earlier)])
+    while True:
+        later = plan[len(earlier) + 1 :]
+        try:
+            ahead = _ahead(_problem(request, later[0])) if later else None
+            outcome = _draw(
+                request,
+                plan,
+                problem,
+                earlier,
+                carried,
+                report=report,
+                marks=marks,
+                keep=keep and _with_position(keep, earlier),
+                keep_every=keep_every,
+            )
+            earlier = (*earlier, outcome.rows)
+            whole = replace(outcome, rows=joined(earlier), state=None)
+            drawn = Drawn(problem, whole, _used(plan, earlier))
+            if ahead is None or outcome.status not in ("finished", "plateau"):
+                return drawn
+            carried = _handed_on(outcome, problem.optimizer, later[0])
+            del outcome  # the next scale needs the memory of its curvature pairs
+            carried = _when_compiled(ahead, carried)
+            problem = ahead.problem
+        except KeyboardInterrupt:
+            if drawn is None:
+                raise
+            return drawn._replace(outcome=replace(drawn.outcome, status="interrupted"))
+
+
+def _problem(request: Request, scale: Scale) -> Problem:
+    return request.at(scale, total(request)).problem()
+
+
+class _Ahead(NamedTuple):
+    """The next scale's problem; its program will then be in JAX's cache of compiled ones."""
+
+    problem: Problem
+    compiled: Future
+
+
+def _ahead(problem: Problem) -> _Ahead:
+    """A problem whose program is being compiled in a thread; a process that ends waits for it."""
+    fn, optimizer, x, args, learning_rate, *_ = problem
+    # Traced here: settings like jax.default_device hold for a thread, and are part of the program.
+    lowered = loop.lowered(fn, optimizer, x, args, learning_rate)
+    pool = ThreadPoolExecutor(1)
+    compiled = pool.submit(lowered.compile)
+    pool.shutdown(wait=False)
+    return _Ahead(problem, compiled)
+
+
+def _when_compiled(ahead: _Ahead, carried: loop.Carried) -> loop.Carried:
+    """Wait for the next scale's program, and count the wait."""
+    began = time.perf_counter()
+    ahead.compiled.result()
+    waited = time.perf_counter() - began
+    return carried._replace(compile_seconds=carried.compile_seconds + waited)
+
+
+def _draw(
+    request: Request,
+    plan: Sequence[Scale],
+    problem: Problem,
+    earlier: Sequence[Rows],
+    carried: loop.Carried | None,
+    *,
+    report: Callable | None,
+    **options: Any,
+) -> loop.Outcome:
+    """One scale, after `earlier` ones."""
+    settings, scale = request.settings, plan[len(earlier)]
+    done = int(earlier[-1].evaluations[-1]) if earlier else 0
+    reports = _Reports(report, problem, scale)
+    outcome = loop.run(
+        problem.fn,
+        problem.optimizer,
+        problem.x if carried is None else carried,
+        problem.args,
+        learning_rate=problem.learning_rate,
+        limits=Limits(
+            done + scale.evaluations, settings.seconds, settings.tolerance, settings.patience
+        ),
+        report=report and reports,
+        **options,
+    )
+    if reports.stop and len(earlier) < len(plan) - 1:
+        outcome = replace(outcome, status="stopped")
+    return outcome
+
+
+def _used(plan: Sequence[Scale], rows: Sequence[Rows]) -> tuple[Scale, ...]:
+    """The scales that there were, with the evaluations that each took."""
+    ends = [0, *(int(part.evaluations[-1]) for part in rows)]
+    return tuple(
+        scale._replace(evaluations=end - begin)
+        for scale, begin, end in zip(plan, ends, ends[1:], strict=False)
+    )
+
+
+class _Reports:
+    """Passes reports on, with pictures; `stop` also where a scale was over anyway."""
+
+    def __init__(self, report: Callable | None, problem: Problem, scale: Scale):
+        self._report, self._problem, self._scale, self.stop = report, problem, scale, False
+
+    def __call__(self, now: loop.Progress) -> bool:
+        seen = vars(now) | {"x": self._problem.picture(now.x), "scale": self._scale}
+        found = self._report and self._report(Progress(**seen))
+        self.stop = bool(found)
+        return self.stop
+
+
+def _with_position(keep: Callable, earlier: tuple[Rows, ...]) -> Callable:
+    return lambda carried: keep(Position(earlier, carried))
+
+
+def _handed_on(outcome: loop.Outcome, optimizer: solver.Optimizer, scale: Scale) -> loop.Carried:
+    """The best point, the count and what the optimiser may keep, on the next scale's grid."""
+    shape = (scale.height, scale.width, *outcome.x.shape[2:])
+    x = jax.image.resize(outcome.x, shape, "cubic")
+    last = cast(solver.State, outcome.state)
+    state = solver.start_jit(optimizer, x)._replace(evaluations=last.evaluations)
+    if optimizer.method == "adam":
+        state = state._replace(optimizer=_resized_moments(last.optimizer, x.shape))
+    elif optimizer.method.startswith("lbfgs"):
+        state = state._replace(optimizer=_with_step(state.optimizer, last.optimizer))
+    return loop.Carried(state, None, outcome.compile_seconds, outcome.run_seconds)
+
+
+def _with_step(state: optax.OptState, last: optax.OptState) -> optax.OptState:
+    """L-BFGS without pairs, but with a first step in proportion to the last scale's."""
+    (anew, *rest), (before, *_) = cast(tuple, state), cast(tuple, last)
+    scale = _CAUTION * before.scale * (anew.x.size / before.x.size)
+    return (anew._replace(scale=scale), *rest)
+
+
+def _resized_moments(state: optax.OptState, shape: tuple[int, ...]) -> optax.OptState:
+    """Adam's moments on another grid; each pixel's gradient is smaller as there are more."""
+    moments, *rest = cast(tuple, state)
+    share = moments.mu.size / math.prod(shape)
+    return (
+        moments._replace(
+            mu=share * jax.image.resize(moments.mu, shape, "linear"),
+            nu=share**2 * jax.image.resize(moments.nu, shape, "linear"),
+        ),
+        *rest,
+    )

@@ -1,0 +1,119 @@
+"""repeat(): a result made again from what it says of itself, or varied."""
+
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from nst_jax.errors import InputError
+from nst_jax.files import weightfile, weights
+from nst_jax.networks.base import Options
+from nst_jax.pictures import reading
+from nst_jax.stylizing.api import stylize
+from nst_jax.stylizing.result import Stylization
+from nst_jax.stylizing.settings import INITS, PICTURE, Settings
+
+_AUTO = "auto"
+_NEEDED = ("content", "style", "init")
+_OF_CONTENT = ("content_weight", "content_layers")
+_OF_NETWORK = tuple(f.name for f in fields(Options))
+
+
+def repeat(
+    result: str | os.PathLike, content: Any = None, style: Any = None, **options: Any
+) -> Stylization:
+    """Stylize with the settings that a result carries, and what is given here in their place.
+
+    With the same pictures, network and machine the same picture comes of it, bit for bit.
+
+    Args:
+        result: a picture that `Stylization.save` or `nst-jax stylize` wrote.
+        content: as for `stylize`; None takes the file that the result names, from the result's own
+            folder or else the current one.
+        style: likewise.
+        **options: as for `stylize`, except `preset`.
+
+    Raises:
+        InputError: a picture without settings, or whose pictures are not there; what `stylize`
+            raises.
+        KeyboardInterrupt: Ctrl-C before there was a picture.
+    """
+    return stylize(**recall(result, content, style, **options))
+
+
+def recall(
+    result: str | os.PathLike, content: Any = None, style: Any = None, **options: Any
+) -> dict[str, Any]:
+    """The arguments with which `stylize` repeats a result; see `repeat`."""
+    if "preset" in options:
+        raise InputError(f"All settings come from {str(result)!r}, so leave out preset.")
+    record = reading.read_settings(result)
+    if not isinstance(record.get("settings"), Mapping):
+        raise InputError(f"The picture {str(result)!r} carries no settings of nst-jax.")
+    settings = _known(result, record)
+    if not isinstance(options.get("network", ""), str | os.PathLike):
+        settings = {k: v for k, v in settings.items() if k not in _OF_NETWORK}
+    given = {"content": content, "style": style}
+    given = {name: value for name, value in given.items() if value is not None} | options
+    folder = Path(result).parent
+    sources = {"content": None, "style": None, **record.get("sources", {})}
+    if sources["content"] is None and "content_regions" in sources and content is None:
+        # Made from its map alone: there was none.
+        del sources["content"]
+        given["content"] = None
+        settings = {k: v for k, v in settings.items() if k not in _OF_CONTENT}
+    found = {
+        name: _files(result, name, names) for name, names in sources.items() if name not in given
+    }
+    if "network" not in given:
+        found["network"] = _network(folder, settings["network"], record)
+    if "init" not in given and settings["init"] not in INITS:
+        name = None if settings["init"] == PICTURE else settings["init"]
+        found["init"] = _files(result, "init", name)
+    return settings | found | given
+
+
+def _known(result: str | os.PathLike, record: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that this version has; those that the picture's version lacked are off."""
+    settings, names = dict(record["settings"]), {f.name for f in fields(Settings)}
+    unknown = sorted(settings.keys() - names)
+    if unknown:
+        warnings.warn(
+            f"The picture {str(result)!r} was made by nst-jax {record.get('version')}, whose "
+            f"{', '.join(unknown)} this version lacks: the result may differ.",
+            stacklevel=4,
+        )
+    return Settings().to_dict() | {name: settings[name] for name in names & settings.keys()}
+
+
+def _files(result: str | os.PathLike, what: str, names: Any) -> Any:
+    """Where the named files are: beside the result, or in the current folder."""
+    if isinstance(names, list):
+        return [_files(result, what, name) for name in names]
+    if names is None and what in _NEEDED:
+        raise InputError(
+            f"The picture {str(result)!r} does not name the file of its {what} picture: give it."
+        )
+    for folder in (Path(result).parent, Path()):
+        if names is None or (folder / names).is_file():
+            return names and folder / names
+    raise InputError(
+        f"The file {names!r}, {what} of {str(result)!r}, is neither beside it nor in the current "
+        "folder: give it."
+    )
+
+
+def _network(folder: Path, asked: str, record: Mapping[str, Any]) -> str:
+    """The network that made a result; warns where its weights are others now."""
+    name = str(record.get("network", _AUTO)) if asked == _AUTO else asked
+    name = str(folder / name) if (folder / name).is_file() else name
+    path = weights.locate(name)
+    if path and weightfile.load(Path(path)).digest != record.get("network_digest"):
+        warnings.warn(
+            f"The weights of network {name!r} are not those that made the picture: the result will "
+            "differ.",
+            stacklevel=4,
+        )
+    return name

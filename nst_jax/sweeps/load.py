@@ -1,0 +1,22 @@
+"""load_sweep(): a sweep from its folder."""
+
+import os
+
+from nst_jax.sweeps.folder import Folder, read_plan
+from nst_jax.sweeps.result import Sweep
+
+
+def load_sweep(path: str | os.PathLike) -> Sweep:
+    """A sweep that was kept in a folder, finished or not.
+
+    Raises:
+        InputError: a folder without a sweep.
+    """
+    plan = read_plan(path)
+    folder = Folder(path, plan)
+    return Sweep(
+        axes={name: tuple(values) for name, values in plan["axes"].items()},
+        how=plan["how"],
+        points=tuple(lane["values"] for lane in plan["lanes"]),
+        results={i: folder.result(i) for i in range(len(plan["lanes"])) if folder.is_done(i)},
+    )

@@ -1,0 +1,268 @@
+"""train(): a folder of pictures and some styles in, a model file out. Side effects live here."""
+
+import dataclasses
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+from tqdm.auto import tqdm
+
+from nst_jax import interrupt
+from nst_jax._version import __version__
+from nst_jax.errors import InputError
+from nst_jax.files import savepoint, weightfile
+from nst_jax.files.atomic import check_place
+from nst_jax.models import modelfile, transfer, transformer
+from nst_jax.models.anystyle import AnyStyle
+from nst_jax.models.modelfile import ModelFile
+from nst_jax.models.transformer import Architecture
+from nst_jax.networks.base import Network, Options, require_layers
+from nst_jax.networks.load import load_network
+from nst_jax.pictures import reading
+from nst_jax.pictures.reading import PictureSource
+from nst_jax.stylizing.outputs import require_source
+from nst_jax.training import loop, tasks
+from nst_jax.training.crops import Crops
+from nst_jax.training.recipe import Recipe
+from nst_jax.training.recording import Files, Recorder
+
+_SEEN = 3  # training pictures in a preview
+
+
+class _Made(NamedTuple):
+    """A training that is ready: names of styles, the task, what draws a preview, what the model."""
+
+    names: list[str]
+    task: tasks.Task
+    preview: Callable[[Mapping[str, Any], Float[np.ndarray, "b h w 3"]], np.ndarray]
+    model: Callable[[Mapping[str, Any]], ModelFile]
+
+
+def train_model(
+    content: str | os.PathLike,
+    styles: Mapping[str, PictureSource] | Sequence[PictureSource],
+    output: str | os.PathLike,
+    *,
+    base: str | os.PathLike | None = None,
+    init: str | os.PathLike | None = None,
+    files: Files | None = None,
+    offline: bool | None = None,
+    progress: bool = True,
+    devices: Sequence[Any] | None = None,
+    **options: Any,
+) -> Path:
+    """Train a network that draws in one pass, and write it as a model file.
+
+    Args:
+        content: folder of training pictures.
+        styles: style pictures by name; or files, named after themselves; for adain and wct files
+            and folders.
+        output: the `.safetensors` to write.
+        base: a trained transformer, to which the styles are added: only their own parameters are
+            trained.
+        init: a trained model of the same layout and as many styles, whose parameters are those to
+            begin with, in place of random ones; all are trained.
+        files: what to write while it goes.
+        offline: never fetch weights.
+        progress: show a bar.
+        devices: over which each batch is spread; all that this process has, if not given.
+        **options: the fields of `Recipe`.
+
+    Returns:
+        `output`. After Ctrl-C it holds the model as it was then.
+
+    Raises:
+        InputError: anything that cannot be used, in a sentence that says what to do.
+    """
+    files = files or Files()
+    output = Path(output)
+    if output.suffix != ".safetensors":
+        raise InputError(f"Model files are .safetensors; {str(output)!r} is not.")
+    if base is not None and init is not None:
+        raise InputError("Give base or init, not both: with a base its parameters are begun with.")
+    for place in (output, files.trace):
+        if place is not None:
+            check_place(place, overwrite=True)
+    require_source(files.checkpoint, resume=files.resume)
+    kept = savepoint.find(files.checkpoint, resume=files.resume, what=loop.TRAINING)
+    recipe = Recipe(**options)
+    crops = Crops(content, recipe.crop, recipe.seed)
+    network = load_network(
+        recipe.network,
+        Options(precision=recipe.precision),
+        layers=(
+            *(recipe.content_layers or {}),
+            *(recipe.style_layers or {}),
+            *transfer.LEVELS.get(recipe.kind, ()),
+        ),
+        offline=offline,
+        progress=progress,
+    )
+    if recipe.kind == "transformer":
+        made = _transformer(recipe, network, _named(styles), base)
+    else:
+        made = _any_style(recipe, network, styles, base)
+    task, begun = _begun(made.task, init)
+    asked = recipe.to_dict() | {
+        "network": network.digest,
+        "styles": made.names,
+        "pictures": len(crops.paths),
+        "base": str(base and os.path.basename(base)),
+        "init": begun,
+    }
+    state = loop.start(task, recipe.optimizer)
+    if kept is not None:
+        state = loop.load(kept, state, asked)
+    seen = crops.batch(0, _SEEN)
+    recorder = Recorder(files, lambda p: made.preview(p, seen), asked, int(state.step))
+    bar = tqdm(
+        total=recipe.steps, initial=int(state.step), disable=not progress, unit="step", desc="train"
+    )
+
+    def report(now: loop.Now) -> bool:
+        recorder.report(now)
+        bar.set_postfix(loss=f"{now.terms['total']:.4g}", refresh=False)
+        bar.update()
+        return pressed()
+
+    with bar, interrupt.deferred() as pressed:
+        devices = list(devices or jax.local_devices())
+        state = loop.run(task, recipe, crops.stream, state, report, recorder.due, devices)
+    recorder.keep(state)
+    model = made.model(state.average)
+    training = asked | {
+        "version": __version__,
+        "steps": int(state.step),
+        "skipped": len(crops.skipped),
+        "seconds": round(recorder.seconds),
+        "loss": recorder.recent(),
+    }
+    model = dataclasses.replace(model, training=training)
+    modelfile.save(output, model, licence=recipe.licence)
+    return output
+
+
+def _begun(task: tasks.Task, init: str | os.PathLike | None) -> tuple[tasks.Task, str]:
+    """The task with the parameters of `init` where that is given; its digest."""
+    if init is None:
+        return task, ""
+    file = modelfile.load(init)
+    shapes = {name: value.shape for name, value in task.parameters.items()}
+    if problems := weightfile.misfits(file.tensors, shapes):
+        raise InputError(
+            f"A training cannot begin with the model {str(init)!r}, which has another layout or "
+            f"number of styles: {'; '.join(problems)}."
+        )
+    begun = {name: jnp.asarray(file.tensors[name]) for name in shapes}
+    return task._replace(parameters=begun), file.digest
+
+
+def _named(styles: Any) -> dict[str, PictureSource]:
+    if isinstance(styles, Mapping):
+        return dict(styles)
+    names = [
+        Path(os.fsdecode(s)).stem if isinstance(s, str | os.PathLike) else f"style {n}"
+        for n, s in enumerate(styles, 1)
+    ]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"Two styles are called '{name}': give their files other names.")
+    return dict(zip(names, styles, strict=True))
+
+
+def _transformer(
+    recipe: Recipe,
+    network: Network,
+    named: Mapping[str, PictureSource],
+    base: str | os.PathLike | None,
+) -> _Made:
+    if not named:
+        raise InputError("There is no style picture: give at least one.")
+    pictures = [
+        reading.read(s, size=recipe.style_size, what="style picture").rgb for s in named.values()
+    ]
+    trained, before = None, ()
+    architecture = Architecture(recipe.variant, len(named), blocks=recipe.blocks)
+    if base is not None:
+        found = modelfile.load(base)
+        old = modelfile.architecture_of(found, base)
+        trained, before = found.tensors, found.styles
+        twice = set(before) & set(named)
+        if twice:
+            raise InputError(f"The model {str(base)!r} has a style '{twice.pop()}' already.")
+        architecture = Architecture(
+            old.variant, old.styles + len(named), old.output, old.units, old.blocks
+        )
+    task = tasks.stylizers(recipe, architecture, network, pictures, trained)
+    names = (*before, *named)
+
+    def preview(
+        parameters: Mapping[str, Any], crops: Float[np.ndarray, "b h w 3"]
+    ) -> Float[np.ndarray, "h2 w2 3"]:
+        drawn = [crops]
+        for i in range(len(before), len(names)):
+            blend = jnp.zeros((len(crops), len(names))).at[:, i].set(1.0)
+            drawn.append(np.asarray(_draw(architecture, parameters, crops, blend)))
+        # Rows are pictures, columns styles.
+        return np.concatenate(np.concatenate(drawn, axis=2), axis=0)
+
+    def model(parameters: Mapping[str, Any]) -> ModelFile:
+        return ModelFile(
+            modelfile.TRANSFORMER,
+            modelfile.plain(architecture),
+            jax.device_get(dict(parameters)),
+            names,
+        )
+
+    return _Made(list(named), task, preview, model)
+
+
+def _any_style(
+    recipe: Recipe,
+    network: Network,
+    styles: Any,
+    base: str | os.PathLike | None,
+) -> _Made:
+    if base is not None:
+        raise InputError("A base has styles, to which others are added; adain and wct have none.")
+    method: Any = recipe.kind
+    levels = transfer.LEVELS[method]
+    require_layers(network, levels)
+    pictures = Crops(styles, recipe.crop, recipe.seed + 1)
+    image = jnp.zeros((recipe.crop, recipe.crop, 3))
+    found = jax.eval_shape(lambda x: network(x, levels), image)
+    widths = {level: found[level].shape[-1] for level in levels}
+    full = recipe.variant == "johnson"
+    rows = tuple(transfer.decoder(level, width, full) for level, width in widths.items())
+    task = tasks.decoders(recipe, method, rows, network, pictures.batch)
+
+    def preview(
+        parameters: Mapping[str, Any], crops: Float[np.ndarray, "b h w 3"]
+    ) -> Float[np.ndarray, "h2 w2 3"]:
+        painting = AnyStyle(model(parameters), "preview", network)
+        sheet = [np.concatenate([np.ones_like(crops[0]), *crops], axis=0)]
+        for style in pictures.batch(0, _SEEN):
+            paint = painting.painter(style, recipe.crop, recipe.crop)
+            sheet.append(np.concatenate([style, *paint(crops)], axis=0))
+        return np.concatenate(sheet, axis=1)
+
+    def model(parameters: Mapping[str, Any]) -> ModelFile:
+        architecture = {
+            "method": method,
+            "levels": widths,
+            "full": full,
+            "encoder": network.name,
+            "encoder_digest": network.digest,
+        }
+        return ModelFile(modelfile.ANY_STYLE, architecture, jax.device_get(dict(parameters)))
+
+    # Its pictures are many: how many there are tells one training from another.
+    return _Made([f"{len(pictures.paths)} pictures"], task, preview, model)
+
+
+_draw = jax.jit(transformer.transform, static_argnums=0)

@@ -1,0 +1,115 @@
+"""How a model is trained: settings, checked. No JAX: the command line reads this."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from numbers import Integral, Real
+from typing import Any, Literal, get_args
+
+from nst_jax.errors import InputError
+from nst_jax.options import WEIGHT, in_range, parse_layers, unknown
+from nst_jax.stylizing.settings import GATYS_STYLE_LAYERS
+
+Kind = Literal["transformer", "adain", "wct"]
+Size = Literal["small", "medium", "johnson"]
+OptimizerName = Literal["adam", "muon"]
+Precision = Literal["float32", "bfloat16"]
+
+
+def _option(default: Any, help: str) -> Any:
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that determines a training, apart from the pictures. Checked on construction.
+
+    Raises:
+        InputError: a value out of its range, an unknown choice.
+    """
+
+    kind: Kind = _option("transformer", "a network for the given styles, or for any (adain, wct)")
+    variant: Size = _option(
+        "small", "of a transformer: johnson's layout; small and medium for CPUs"
+    )
+    blocks: int = _option(5, "residual blocks of a transformer")
+    network: str = _option("auto", "loss network, and encoder of adain and wct")
+    steps: int = _option(10_000, "updates of the parameters")
+    batch: int = _option(4, "crops of each step")
+    crop: int = _option(256, "side of a crop in pixels, a multiple of 16")
+    style_size: int = _option(512, "long side of the style pictures in pixels")
+    content_weight: float = _option(1.0, "weight of the content loss")
+    style_weight: float | None = _option(None, "weight of the style loss; of adain and wct 1")
+    tv_weight: float = _option(0.0, "weight of the total variation")
+    content_layers: Mapping[str, float] | None = _option(
+        None, "content layers: NAME[:WEIGHT],...; of adain and wct relu4_1"
+    )
+    style_layers: Mapping[str, float] | None = _option(
+        None, "style layers: NAME[:WEIGHT],...; of adain and wct to relu4_1"
+    )
+    optimizer: OptimizerName = _option("adam", "muon: for kernels, with adam for all else")
+    learning_rate: float | None = _option(
+        None,
+        "of the optimizer; of adain and wct 1e-4; the last third of the steps lowers it to zero",
+    )
+    average: float = _option(0.999, "the model is an average of all steps' parameters")
+    precision: Precision = _option("float32", "of the activations; parameters stay float32")
+    seed: int = _option(0, "of the first parameters, and of what each step sees")
+    licence: str = _option("unknown", "of the model: a name, kept in its file")
+
+    def __post_init__(self):
+        """Fill in what depends on the kind, and check every value."""
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise InputError(unknown(name, getattr(self, name), choices))
+        style = dict(GATYS_STYLE_LAYERS)
+        fill: dict[str, Any] = {
+            "style_weight": 1e3,
+            "learning_rate": 1e-3,
+            "content_layers": {"relu4_2": 1.0},
+            "style_layers": style,
+        }
+        if self.kind != "transformer":
+            style.pop("relu5_1")
+            # Without normalisation a decoder's output soon saturates at a larger rate.
+            fill |= {"style_weight": 1.0, "learning_rate": 1e-4, "content_layers": {"relu4_1": 1.0}}
+        for name, value in fill.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
+        for name in ("content_layers", "style_layers"):
+            object.__setattr__(self, name, parse_layers(getattr(self, name), name))
+        for name, what in (("network", "a name or a weight file"), ("licence", "a name")):
+            if not isinstance(getattr(self, name), str):
+                raise InputError(f"{name} is {getattr(self, name)!r}, but must be {what}.")
+        for name, values in _RANGES.items():
+            object.__setattr__(self, name, in_range(getattr(self, name), name, *values))
+        if self.crop % 16:
+            raise InputError(
+                f"crop is {self.crop}, but must be a multiple of 16: the loss network halves four "
+                "times."
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as kept in a model file."""
+        return dataclasses.asdict(self)
+
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "kind": get_args(Kind),
+    "variant": get_args(Size),
+    "optimizer": get_args(OptimizerName),
+    "precision": get_args(Precision),
+}
+_RANGES: dict[str, tuple[type, float, float]] = {
+    "steps": (Integral, 1, 100_000_000),
+    "blocks": (Integral, 0, 100),
+    "batch": (Integral, 1, 65_536),
+    "crop": (Integral, 16, 4096),
+    "style_size": (Integral, 16, 8192),
+    "content_weight": WEIGHT,
+    "style_weight": WEIGHT,
+    "tv_weight": WEIGHT,
+    "learning_rate": (Real, 1e-12, 1e3),
+    "average": (Real, 0, 0.999999),
+    "seed": (Integral, 0, 2**32 - 1),
+}

@@ -1,0 +1,261 @@
+"""What is trained: parameters to begin with, a loss of a step's crops, and the data it needs."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from nst_jax.errors import InputError
+from nst_jax.losses.losses import content_loss
+from nst_jax.losses.objective import (
+    Objective,
+    Targets,
+    Weights,
+    content_targets,
+    objective,
+    style_targets,
+)
+from nst_jax.models import stages, transfer, transformer
+from nst_jax.models.stages import Parameters, Stage
+from nst_jax.models.transformer import Architecture
+from nst_jax.networks.base import Network, require_layers
+from nst_jax.training.recipe import Recipe
+
+Crops = Float[np.ndarray, "b s s 3"]
+
+
+class Task(NamedTuple):
+    """One training.
+
+    Attributes:
+        loss: of (parameters, frozen, batch), to a mean over the batch and its terms; static, equal
+            to others that compute the same.
+        parameters: to begin with, float32.
+        masks: 1 where parameters are trained, 0 where they stay.
+        frozen: what else the loss needs.
+        batch: of a step's number and its crops, what the loss gets; each leaf's first axis is the
+            batch's.
+    """
+
+    loss: Callable[..., tuple[Array, dict[str, Array]]]
+    parameters: dict[str, Array]
+    masks: dict[str, Array]
+    frozen: Any
+    batch: Callable[[int, Crops], Any]
+
+
+class Frozen(NamedTuple):
+    """The data of a loss; a decoder's has no styles of its own."""
+
+    network: Network
+    style: dict[str, Array]
+    weights: Weights
+
+
+@dataclass(frozen=True)
+class StylizersLoss:
+    """The mean objective of transformed crops, and its terms."""
+
+    objective: Objective
+    architecture: Architecture
+    precision: str
+
+    def __call__(
+        self, parameters: Parameters, frozen: Frozen, batch: Any
+    ) -> tuple[Array, dict[str, Array]]:
+        """Of crops (b, s, s, 3), their blends of all styles, and of those in `frozen`."""
+        crops, blend, among = batch
+        cast = _cast(parameters, self.precision)
+        drawn = transformer.transform(self.architecture, cast, crops, blend)
+
+        def one(image: Array, crop: Array, shares: Array) -> tuple[Array, dict[str, Array]]:
+            content = content_targets(self.objective, frozen.network, crop)
+            weights = frozen.weights._replace(blend=shares)
+            targets = Targets(content, frozen.style)
+            return objective(self.objective, image, frozen.network, targets, weights)
+
+        totals, terms = jax.vmap(one)(drawn, crops, among)
+        return totals.mean(), jax.tree.map(jnp.mean, terms)
+
+
+def stylizers(
+    recipe: Recipe,
+    architecture: Architecture,
+    network: Network,
+    styles: Sequence[Float[np.ndarray, "_ _ 3"]],
+    trained: Parameters | None = None,
+) -> Task:
+    """Train a transformer on some styles (Johnson et al. 2016; Dumoulin et al. 2017).
+
+    The loss is the very `objective` that `stylize` lowers, for each crop with one style's Gram
+    matrices. With the parameters of a `trained` network, which has the first of its
+    `architecture.styles`, only scales and shifts of the others are trained, on `styles`.
+
+    Raises:
+        InputError: layers that the network does not have.
+    """
+    loss = StylizersLoss(_objective(recipe, network), architecture, recipe.precision)
+    begin = jax.tree.map(jnp.asarray, stages.initial(architecture.shapes, recipe.seed))
+    masks = {name: jnp.ones((1,) * value.ndim) for name, value in begin.items()}
+    first = 0
+    if trained is not None:
+        first = architecture.styles - len(styles)
+        begin, masks = _extended(begin, trained)
+    matrices = [style_targets(loss.objective, network, jnp.asarray(style)) for style in styles]
+    frozen = Frozen(
+        network,
+        jax.tree.map(lambda *grams: jnp.stack(grams), *matrices),
+        _weights(recipe),
+    )
+
+    def batch(step: int, crops: Crops) -> Any:
+        """Which style each crop gets, each equally often."""
+        rng = np.random.default_rng([recipe.seed, step, 1])
+        rounds = -(-len(crops) // len(styles))
+        chosen = np.concatenate([rng.permutation(len(styles)) for _ in range(rounds)])
+        chosen = chosen[: len(crops)]
+        blend = np.zeros((len(crops), architecture.styles), np.float32)
+        blend[np.arange(len(crops)), first + chosen] = 1
+        return crops, blend, blend[:, first:]
+
+    return Task(loss, begin, masks, frozen, batch)
+
+
+@dataclass(frozen=True)
+class AdainLoss:
+    """What AdaIN makes of crops against what it was to make (Huang & Belongie 2017, eqs. 11 to 13).
+
+    Content is the distance to the features that the decoder was given, style that of means and
+    deviations (squared here).
+    """
+
+    objective: Objective
+    decoder: tuple[Stage, ...]
+    precision: str
+
+    def __call__(
+        self, parameters: Parameters, frozen: Frozen, batch: Any
+    ) -> tuple[Array, dict[str, Array]]:
+        """Of crops of contents, and of styles."""
+        crops, styles = batch
+        (level,) = self.objective.content_layers
+        features = transfer.encode(frozen.network, crops, level)
+        given = jax.vmap(lambda s: transfer.measure("adain", frozen.network(s, (level,))[level]))
+        aims = jax.vmap(transfer.adain)(features, given(styles))
+        drawn = transfer.decode(self.decoder, _cast(parameters, self.precision), aims)
+
+        def one(image: Array, aim: Array, style: Array) -> tuple[Array, dict[str, Array]]:
+            targets = Targets({level: aim}, style_targets(self.objective, frozen.network, style))
+            return objective(self.objective, image, frozen.network, targets, frozen.weights)
+
+        totals, terms = jax.vmap(one)(drawn, aims, styles)
+        return totals.mean(), jax.tree.map(jnp.mean, terms)
+
+
+@dataclass(frozen=True)
+class ReconstructionLoss:
+    """Crops from their own features (Li et al. 2017, eq. 4): decoders that know no style.
+
+    The squared distance of pixels in 0..255, and of features, at each level.
+    """
+
+    decoders: tuple[tuple[Stage, ...], ...]
+    precision: str
+
+    def __call__(
+        self, parameters: Parameters, frozen: Frozen, batch: Any
+    ) -> tuple[Array, dict[str, Array]]:
+        """Of crops."""
+        crops, _ = batch
+        terms, cast = {}, _cast(parameters, self.precision)
+        for decoder in self.decoders:
+            level, _, _ = decoder[0].name.partition(".")
+            features = transfer.encode(frozen.network, crops, level)
+            drawn = transfer.decode(decoder, cast, features)
+            again = transfer.encode(frozen.network, drawn, level)
+            apart = jax.vmap(partial(content_loss, width=frozen.network.widths[level]))
+            pixels = jnp.square(255 * (drawn - crops)).mean()
+            terms[level] = frozen.weights.content * apart(again, features).mean() + pixels
+        total = sum(terms.values(), jnp.zeros(()))
+        return total, terms | {"total": total}
+
+
+def decoders(
+    recipe: Recipe,
+    method: transfer.Method,
+    rows: tuple[tuple[Stage, ...], ...],
+    network: Network,
+    styles: Callable[[int, int], Crops] | None,
+) -> Task:
+    """Train the decoders of AdaIN or WCT; `styles` gives crops of styles, of (step, count).
+
+    Raises:
+        InputError: layers that the network does not have, more than one content layer.
+    """
+    loss: Any
+    if method == "adain":
+        spec = _objective(recipe, network, statistic="moments")
+        if spec.content_layers != transfer.LEVELS["adain"]:
+            raise InputError("The content layer of AdaIN is relu4_1, where its decoder begins.")
+        loss = AdainLoss(spec, rows[0], recipe.precision)
+    else:
+        loss = ReconstructionLoss(rows, recipe.precision)
+    shapes = {k: v for row in rows for k, v in stages.shapes(row).items()}
+    begin = jax.tree.map(jnp.asarray, stages.initial(shapes, recipe.seed))
+    masks = {name: jnp.ones((1,) * value.ndim) for name, value in begin.items()}
+
+    def batch(step: int, crops: Crops) -> Any:
+        seen = crops if styles is None else styles(step, len(crops))
+        return crops, seen
+
+    return Task(loss, begin, masks, Frozen(network, {}, _weights(recipe)), batch)
+
+
+def _cast(parameters: Parameters, precision: str) -> dict[str, Array]:
+    return {name: jnp.asarray(value, jnp.dtype(precision)) for name, value in parameters.items()}
+
+
+def _objective(recipe: Recipe, network: Network, **more: Any) -> Objective:
+    content, style = (
+        tuple(k for k, w in (layers or {}).items() if w)
+        for layers in (recipe.content_layers, recipe.style_layers)
+    )
+    require_layers(network, (*content, *style))
+    if not style:
+        raise InputError("All style layers weigh nothing: give at least one a weight above 0.")
+    return Objective(content_layers=content, style_layers=style, **more)
+
+
+def _weights(recipe: Recipe) -> Weights:
+    content, style = (
+        {k: jnp.float32(w) for k, w in (layers or {}).items() if w}
+        for layers in (recipe.content_layers, recipe.style_layers)
+    )
+    return Weights(
+        content=jnp.float32(recipe.content_weight),
+        style=jnp.float32(recipe.style_weight or 0.0),
+        tv=jnp.float32(recipe.tv_weight),
+        content_layers=content,
+        style_layers=style,
+    )
+
+
+def _extended(
+    begin: Mapping[str, Array], trained: Parameters
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Parameters of a network with more styles, the new ones like the mean of the old; masks."""
+    found, masks = {}, {}
+    for name, value in begin.items():
+        old = jnp.asarray(trained[name], jnp.float32)
+        if stages.is_conditional(name):
+            new = value.shape[0] - old.shape[0]
+            found[name] = jnp.concatenate([old, jnp.repeat(old.mean(0, keepdims=True), new, 0)])
+            masks[name] = jnp.float32(jnp.arange(value.shape[0]) >= old.shape[0])[:, None]
+        else:
+            found[name], masks[name] = old, jnp.zeros((1,) * value.ndim)
+    return found, masks

@@ -1,0 +1,195 @@
+"""AdaIN and WCT: their closed forms in numpy, decoders, models for any style, their training."""
+
+import jax
+import numpy as np
+import pytest
+import tiny
+from commands import refusal, run
+from PIL import Image
+
+import nst_jax as nst
+from nst_jax.cli import cache
+from nst_jax.models import load as model_module
+from nst_jax.models import modelfile, stages, transfer
+from nst_jax.models.anystyle import AnyStyle
+from nst_jax.models.modelfile import ModelFile
+from nst_jax.training import api
+from nst_jax.training.api import train_model
+from nst_jax.training.recording import Files
+
+NETWORK = tiny.network()
+
+
+@pytest.fixture
+def features(rng):
+    """Of a content and two styles: (h, w, c), of correlated channels."""
+    mix = rng.normal(size=(6, 6))
+    return [
+        (rng.normal(size=shape) @ mix * 3 + k).astype(np.float32)
+        for k, shape in enumerate([(9, 11, 6), (13, 8, 6), (7, 9, 6)])
+    ]
+
+
+def test_adain_gives_means_and_deviations(features):
+    content, style, _ = features
+    found = transfer.adain(content, transfer.measure("adain", style))
+    f, s = (x.reshape(-1, 6).astype(float) for x in (content, style))
+    expected = (f - f.mean(0)) / f.std(0) * s.std(0) + s.mean(0)
+    np.testing.assert_allclose(found.reshape(-1, 6), expected, atol=1e-4, rtol=1e-5)
+
+
+def test_whitening_and_colouring_give_covariances(features):
+    content, style, _ = features
+    found = transfer.whiten_and_color(content, transfer.measure("wct", style)).reshape(-1, 6)
+    f, s = (x.reshape(-1, 6).astype(float) for x in (content, style))
+    np.testing.assert_allclose(found.mean(0), s.mean(0), atol=1e-4)
+    np.testing.assert_allclose(np.cov(found.T, bias=True), np.cov(s.T, bias=True), rtol=2e-4)
+
+    def power(x, p):
+        values, vectors = np.linalg.eigh(np.cov(x.T, bias=True))
+        return vectors @ np.diag(values**p) @ vectors.T
+
+    expected = (f - f.mean(0)) @ power(f, -0.5) @ power(s, 0.5) + s.mean(0)
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+def test_directions_without_variance_are_left_out(features):
+    content, style, _ = features
+    flat = content.copy()
+    flat[..., 5] = flat[..., 4]
+    found = transfer.whiten_and_color(flat, transfer.measure("wct", style))
+    assert np.isfinite(found).all()
+    assert np.abs(found).max() < 10 * np.abs(style).max()
+
+
+@pytest.mark.parametrize("method", transfer.METHODS)
+def test_strength_and_shares(features, method):
+    content, *styles = features
+    measured = [transfer.measure(method, style) for style in styles]
+    alone = [
+        transfer.transfer(method, content, [style], np.ones(1, np.float32)) for style in measured
+    ]
+    shares = np.float32([0.3, 0.7])
+    both = transfer.transfer(method, content, measured, shares)
+    np.testing.assert_allclose(both, 0.3 * alone[0] + 0.7 * alone[1], atol=1e-4)
+    where = np.zeros((9, 11, 2), np.float32)
+    where[:4, :, 0] = where[4:, :, 1] = 1
+    mixed = transfer.transfer(method, content, measured, where)
+    np.testing.assert_allclose(mixed[:4], alone[0][:4], atol=1e-4)
+    np.testing.assert_allclose(mixed[4:], alone[1][4:], atol=1e-4)
+    np.testing.assert_allclose(
+        transfer.transfer(method, content, measured, shares, 0.0), content, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("level", transfer.LEVELS["wct"])
+def test_decoders_lead_back_to_the_pictures_size(level, full):
+    stride = 2 ** (int(level[4]) - 1)
+    decoder = transfer.decoder(level, 6, full)
+    parameters = stages.initial(stages.shapes(decoder))
+    found = jax.eval_shape(
+        lambda x: transfer.decode(decoder, parameters, x), np.zeros((2, 4, 5, 6), np.float32)
+    )
+    assert found.shape == (2, 4 * stride, 5 * stride, 3)
+    assert found.dtype == np.float32
+
+
+def made(method, encoder="vgg19-lite"):
+    """A model of random decoders."""
+    levels = transfer.LEVELS[method][-2:] if method == "wct" else transfer.LEVELS[method]
+    widths = {level: (4, 4, 6, 6)[int(level[4]) - 1] for level in levels}
+    rows = {level: transfer.decoder(level, width, False) for level, width in widths.items()}
+    shapes = {k: v for row in rows.values() for k, v in stages.shapes(row).items()}
+    tensors = stages.initial(shapes, 4)
+    tensors = {k: 9 * v if k.endswith("out.kernel") else v for k, v in tensors.items()}
+    return ModelFile(
+        modelfile.ANY_STYLE,
+        {"method": method, "levels": widths, "full": False}
+        | {"encoder": encoder, "encoder_digest": NETWORK.digest},
+        tensors,
+    )
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cache, "enable", lambda: None)
+    for module in (model_module, api):
+        monkeypatch.setattr(module, "load_network", lambda *_, **__: NETWORK)
+    (tmp_path / "photos").mkdir()
+    for n in range(4):
+        Image.fromarray(tiny.picture(40, 48, n)).save(f"photos/{n}.png")
+    return tmp_path
+
+
+@pytest.mark.parametrize("method", transfer.METHODS)
+def test_tiles_leave_no_seam(method):
+    model = AnyStyle(made(method), "m", NETWORK)
+    picture, style = tiny.picture(60, 210), tiny.picture(40, 48, 3)
+    whole = model(picture, style).image
+    tiled = model(picture, style, tile=64).image
+    assert whole.shape == (60, 210, 3)
+    assert np.abs(whole - tiled).max() < 1 / 255
+
+
+def test_a_model_draws_in_the_style_of_pictures(folder, capfd):
+    modelfile.save("any.safetensors", made("adain"))
+    model = nst.load("any.safetensors")
+    picture = tiny.picture(40, 48)
+    one, other = (model(picture, f"photos/{n}.png").image for n in (1, 2))
+    assert np.abs(one - other).max() > 0.01
+    mixed = model(picture, {"photos/1.png": 1, "photos/2.png": 0}).image
+    np.testing.assert_allclose(mixed, one, atol=1e-5)
+    weak = model(picture, "photos/1.png", strength=0.0).image
+    np.testing.assert_allclose(weak, model(picture, "photos/2.png", strength=0.0).image, atol=1e-5)
+    drawn = ["apply", "any.safetensors", "photos/0.png", "--style=photos/1.png"]
+    assert run(*drawn, "--output=out", "--strength=0.5", "--quiet") == 0
+    both = ["apply", "any.safetensors", "photos", "--style=photos/1.png:2,photos/2.png", "-o", "b"]
+    assert run(*both, "--quiet") == 0
+    assert len(list((folder / "b").iterdir())) == 4
+    for more, said in (
+        (["--strength=2"], "from 0 to 1"),
+        (["--style=photos/9.png"], "does not exist"),
+    ):
+        assert said in refusal(capfd, *drawn[:3], *drawn[3:], *more, "--output=x", "--quiet")
+    assert "no style picture" in refusal(capfd, *drawn[:3], "-o", "x", "--quiet")
+
+
+def test_other_models_are_refused(folder):
+    with pytest.raises(nst.InputError, match="trained with other weights"):
+        AnyStyle(made("adain"), "m", tiny.network(seed=1))
+    strange = made("adain")
+    broken = ModelFile(strange.kind, dict(strange.architecture) | {"method": "magic"}, {})
+    with pytest.raises(nst.InputError, match="does not know"):
+        AnyStyle(broken, "m", NETWORK)
+
+
+@pytest.mark.parametrize("method", transfer.METHODS)
+def test_training_lowers_the_loss(folder, monkeypatch, method):
+    monkeypatch.setitem(transfer.LEVELS, "wct", ("relu2_1", "relu1_1"))
+    layers = {"style_layers": "relu1_1,relu2_1"} if method == "adain" else {}
+    path = train_model(
+        "photos",
+        ["photos"],
+        "m.safetensors",
+        files=Files(trace="t.jsonl", previews="seen", previews_every=12),
+        progress=False,
+        kind=method,
+        crop=32,
+        batch=2,
+        steps=12,
+        learning_rate=1e-2,
+        **layers,
+    )
+    losses = [
+        float(line.split('"total": ')[1].split(",")[0].strip("}\n "))
+        for line in (folder / "t.jsonl").read_text().splitlines()
+    ]
+    assert np.mean(losses[-3:]) < 0.9 * np.mean(losses[:3])
+    assert nst.load(path)(tiny.picture(24, 32), "photos/1.png").image.shape == (24, 32, 3)
+    assert images_of(folder / "seen") == ["0000012.png"]
+
+
+def images_of(folder):
+    return sorted(path.name for path in folder.iterdir())

@@ -1,0 +1,349 @@
+"""Models: tiles without seams, styles and masks, files that are none, and `nst-jax apply`."""
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+import tiny
+from commands import refusal, run
+from PIL import Image
+from refusals import sentence
+
+import nst_jax as nst
+from nst_jax.cli import cache
+from nst_jax.files import weightfile
+from nst_jax.models import modelfile, stages, tiling
+from nst_jax.models.modelfile import ModelFile
+from nst_jax.models.transformer import Architecture
+from nst_jax.pictures import reading, resizing
+
+ROOT = Path(__file__).parents[2]
+STYLES = ("night", "ink", "glass")
+
+
+def written(path, variant="small"):
+    """A model of random parameters that tell styles apart."""
+    rng = np.random.default_rng(5)
+    architecture = Architecture(variant, len(STYLES), blocks=1)
+    tensors = {
+        k: np.asarray(v) + 0.3 * stages.is_conditional(k) * rng.normal(size=v.shape)
+        for k, v in stages.initial(architecture.shapes, 2).items()
+    }
+    model = ModelFile(
+        modelfile.TRANSFORMER,
+        modelfile.plain(architecture),
+        {k: np.float32(v) for k, v in tensors.items()},
+        STYLES,
+        {"steps": 3},
+    )
+    modelfile.save(path, model)
+    return path
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    return written(tmp_path_factory.mktemp("models") / "styles.safetensors")
+
+
+@pytest.fixture(scope="module")
+def model(file):
+    return nst.load(file)
+
+
+@pytest.fixture(scope="module")
+def picture():
+    return tiny.picture(70, 90)
+
+
+def test_a_file_keeps_the_model(file, model):
+    assert model.styles == STYLES
+    assert model.training == {"steps": 3}
+    assert model.digest == weightfile.load(file).digest
+    assert all(np.asarray(v).dtype == np.float32 for v in model.parameters.values())
+    assert file.stat().st_size < 150_000, "float16"
+
+
+def test_a_picture_keeps_size_transparency_and_profile(model):
+    pixels = np.dstack([tiny.picture(41, 50), np.full((41, 50), 99, np.uint8)])
+    drawn = model(pixels, "ink")
+    assert drawn.image.shape == (41, 50, 3)
+    assert drawn.alpha is not None
+    assert 0 <= drawn.image.min() < drawn.image.max() <= 1
+    assert drawn.about["style"] == "ink"
+    assert drawn._repr_png_()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize("variant", ["small", "medium", "johnson"])
+def test_tiles_leave_no_seam(tmp_path, picture, variant):
+    model = nst.load(written(tmp_path / "m.safetensors", variant))
+    style = {"night": 1, "ink": np.linspace(0, 1, 90 * 70).reshape(70, 90).astype(np.float32)}
+    whole = model(picture, style)
+    tiled = model(picture, style, tile=24)
+    assert np.abs(whole.image - tiled.image).max() < 1 / 255
+
+
+def test_tiles_cover_each_position_once():
+    for length, side, halo in ((100, 24, 8), (24, 24, 8), (30, 7, 3), (5, 8, 2)):
+        pieces = tiling._pieces(length, side, halo)
+        own = np.concatenate(
+            [np.arange(p.start + p.own.start, p.start + p.own.stop) for p in pieces]
+        )
+        np.testing.assert_array_equal(own, np.arange(length))
+        assert len({p.stop - p.start for p in pieces}) == 1, "one program"
+        for p in pieces:
+            assert p.own.start >= halo or p.start == 0
+            assert p.stop - p.start - p.own.stop >= halo or p.stop == length
+
+
+def test_tiles_are_taken_where_memory_is_short(model):
+    assert tiling.tile_side(model.architecture.widest, 512, 512, 10**9) is None
+    side = tiling.tile_side(model.architecture.widest, 20_000, 20_000, 10**9)
+    assert side is not None
+    assert side % 4 == 0
+    assert 256 <= side < 5000
+
+
+def test_styles_and_their_blends(model, picture):
+    one, other, both, mapped = (
+        model(picture, style).image
+        for style in ("night", "ink", "night:1,ink:3", {"ink": 0.75, "night": 0.25})
+    )
+    assert np.abs(one - other).max() > 0.02
+    np.testing.assert_array_equal(both, mapped)
+    frames = np.stack([picture, picture]) / np.float32(255)
+    np.testing.assert_allclose(model.painter("ink", 70, 90)(frames)[1], other, atol=1e-5)
+
+
+def test_a_mask_says_where(model, picture):
+    mask = np.zeros((70, 90), np.uint8)
+    mask[:, 45:] = 255
+    mixed = model(picture, {"night": 255 - mask, "ink": mask}).image
+    everywhere = model(picture, {"night": mask * 0 + 255}).image
+    np.testing.assert_allclose(everywhere, model(picture, "night").image, atol=1e-5)
+    assert np.abs(mixed - everywhere)[:, 60:].mean() > np.abs(mixed - everywhere)[:, :30].mean()
+
+
+def test_colours_may_stay(model, picture):
+    kept = model(picture, "ink", keep_colors=True).image
+    grey = model(np.repeat(picture.mean(-1, keepdims=True), 3, -1).astype(np.uint8), "ink")
+    again = nst.with_lightness(np.repeat(kept.mean(-1, keepdims=True), 3, -1), kept)
+    assert np.ptp(kept, axis=-1).mean() > 0.05
+    assert np.ptp(np.asarray(again), axis=-1).max() < 1e-3
+    assert grey.image.shape == kept.shape
+
+
+@pytest.mark.parametrize(
+    ("style", "said"),
+    [
+        (None, "has 3 styles: say which, of night, ink, glass"),
+        ("nihgt", "no style 'nihgt'. Did you mean 'night'"),
+        ("night:0", "all zero"),
+        ({"night": np.eye(20, dtype=np.float32)}, "all zero at some pixels"),
+        ("night:x", "is not NAME or NAME:WEIGHT"),
+    ],
+)
+def test_bad_styles_get_a_sentence(model, picture, style, said):
+    with pytest.raises(nst.InputError, match=said):
+        model(picture, style)
+
+
+def test_a_tiny_picture_gets_a_sentence(model):
+    assert "at least 16" in sentence(model, tiny.picture(9, 30), "ink")
+
+
+def rewritten(file, path, **changes):
+    """The file with other metadata."""
+    found = weightfile.load(file)
+    metadata = {k: v for k, v in (dict(found.metadata) | changes).items() if v is not None}
+    safetensors.numpy.save_file(dict(found.tensors), path, metadata)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, file):
+    """The current folder, with pictures and broken models."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cache, "enable", lambda: None)
+    (tmp_path / "in").mkdir()
+    for name in ("a", "b"):
+        Image.fromarray(tiny.picture(24, 32)).save(f"in/{name}.png")
+    data = file.read_bytes()
+    (tmp_path / "cut.safetensors").write_bytes(data[: len(data) // 2])
+    (tmp_path / "text.safetensors").write_text("hello")
+    rewritten(file, "version.safetensors", version="99")
+    rewritten(file, "other.safetensors", model=None)
+    named = json.loads(weightfile.load(file).metadata["model"])
+    named["architecture"]["variant"] = "huge"
+    rewritten(file, "huge.safetensors", model=json.dumps(named))
+    named["architecture"] |= {"variant": "small", "blocks": 2}
+    rewritten(file, "blocks.safetensors", model=json.dumps(named))
+    return tmp_path
+
+
+def test_apply_draws_files_and_folders(folder, file, capfd):
+    assert run("apply", file, "in", "--style=ink", "--output=out") == 0
+    out, err = capfd.readouterr()
+    assert out == "out\n"
+    assert "2/2" in err
+    assert reading.read("out/a.png").rgb.shape == (24, 32, 3)
+    assert reading.read_settings("out/b.png")["model"] == file.name
+    several = ("apply", file, "in/a.png", "--style=ink", "--style=night:1,ink:1", "--output=two")
+    assert run(*several, "--quiet", "--format=jpg") == 0
+    assert capfd.readouterr() == ("", "")
+    assert sorted(p.name for p in (folder / "two").iterdir()) == [
+        "a-ink.jpg",
+        "a-night-1-ink-1.jpg",
+    ]
+    masks = ("--mask=ink=in/a.png", "--mask=night=in/b.png")
+    assert "has colours" in refusal(capfd, "apply", file, "in/a.png", *masks, "-o", "x", "--quiet")
+
+
+def test_a_bad_file_in_a_folder_ends_nothing(folder, file, capfd):
+    (folder / "in" / "aa.png").write_bytes(b"not a picture")
+    assert run("apply", file, "in", "--style=ink", "--output=out", "--quiet") == 2
+    assert capfd.readouterr().err.count("\n") == 1
+    assert (folder / "out" / "b.png").exists()
+
+
+def test_apply_lists_styles(folder, file, capfd):
+    assert run("apply", file, "--list") == 0
+    assert capfd.readouterr().out == "night\nink\nglass\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["cut.safetensors", "in", "-o", "x"], "truncated"),
+        (["text.safetensors", "in", "-o", "x"], "cannot be read"),
+        (["nowhere.safetensors", "in", "-o", "x"], "no weight file nowhere"),
+        (["version.safetensors", "in", "-o", "x"], "version 99"),
+        (["other.safetensors", "in", "-o", "x"], "not a model"),
+        (["huge.safetensors", "in", "-o", "x"], "does not know"),
+        (["blocks.safetensors", "in", "-o", "x"], "res2.a.depthwise is missing"),
+        (["MODEL", "in", "-o", "x", "--style=imk"], "Did you mean 'ink'"),
+        (["MODEL", "in/none.png", "-o", "x", "--style=ink"], "does not exist"),
+        (["MODEL", ".", "-o", "x", "--style=ink"], "holds no pictures"),
+        (["MODEL", "--style=ink"], "nothing to draw"),
+        (["MODEL", "in", "in/a.png", "-o", "x"], "Two pictures are called 'a'"),
+        (["MODEL", "in/a.png", "-o", "in", "--style=ink"], "exists already"),
+        (["MODEL", "in/a.png", "-o", "x", "--mask=ink"], "NAME=FILE"),
+    ],
+)
+def test_bad_input_gets_one_sentence(folder, file, capfd, arguments, said):
+    arguments = [str(file) if a == "MODEL" else a for a in arguments]
+    assert said in refusal(capfd, "apply", *arguments, "--quiet")
+
+
+def test_a_model_of_other_shapes_is_refused(tmp_path, model):
+    tensors = {k: np.asarray(v) for k, v in model.parameters.items()}
+    tensors["out.bias"] = np.float32([0, np.nan, 0])
+    broken = ModelFile(
+        modelfile.TRANSFORMER, dataclasses.asdict(model.architecture), tensors, STYLES
+    )
+    modelfile.save(tmp_path / "m.safetensors", broken)
+    with pytest.raises(nst.InputError, match=r"out\.bias holds NaN"):
+        nst.load(tmp_path / "m.safetensors")
+
+
+def test_the_packages_model_has_six_styles_and_tells_them_apart():
+    model = nst.load("styles")
+    assert set(nst.samples.style_names()) < set(model.styles)
+    assert len(model.styles) >= 6
+    assert (ROOT / "weights" / "styles.safetensors").stat().st_size <= 3e6
+    photo = resizing.resize(nst.samples.content("cat"), (128, 192))
+    drawn = [model(photo, style).image for style in model.styles]
+
+    def lightness(image):
+        """Of cells of 8x8 pixels: leads and joints are darker than anything in the photograph."""
+        return image.mean(-1).reshape(16, 8, 24, 8).mean((1, 3)).ravel()
+
+    for i, one in enumerate(drawn):
+        # The content is there, in other colours than any other style's.
+        assert np.corrcoef(lightness(one), lightness(photo))[0, 1] > 0.5
+        assert min(np.abs(one - other).mean() for other in drawn[:i] + drawn[i + 1 :]) > 0.03
+
+
+def test_the_packages_model_for_any_style_takes_the_style_of_a_picture_it_has_not_seen():
+    model = nst.load("adain")
+    assert (ROOT / "weights" / "adain.safetensors").stat().st_size <= 3e6
+    photo = resizing.resize(nst.samples.content("cat"), (96, 128))
+    network = nst.load_network("vgg19-lite")
+    grey, light = model(photo, nst.samples.style("ink")).image.mean(-1), photo.mean(-1)
+    assert np.corrcoef(grey.ravel(), light.ravel())[0, 1] > 0.5
+
+    def apart(image, style):
+        """Of means and deviations at relu3_1, which the decoder is not given."""
+        found = [
+            nst.features(network, picture, ["relu3_1"])["relu3_1"] for picture in (image, style)
+        ]
+        (mean, deviation), (aim, spread) = [(f.mean((0, 1)), f.std((0, 1))) for f in found]
+        return float(np.square(mean - aim).sum() + np.square(deviation - spread).sum())
+
+    for name in ("night", "ink", "autumn"):
+        style = resizing.resize(nst.samples.style(name), (128, 128))
+        assert apart(model(photo, style).image, style) < 0.5 * apart(photo, style)
+
+
+# Not ffmpeg, but what it is given: a film is a file of raw frames of 32x24 pixels.
+FFMPEG = """
+import sys
+given = sys.argv[1:]
+source = given[given.index("-i") + 1]
+if "yuv4mpegpipe" in given:
+    if open(source, "rb").read(4) == b"none":
+        sys.exit("no such codec")
+    sys.stdout.write("YUV4MPEG2 W32 H24 F25:2 Ip C444\\nFRAME\\n")
+elif given[-1] == "-":
+    sys.stdout.buffer.write(open(source, "rb").read())
+else:
+    assert given[given.index("-s") + 1] == "32x24" and given[given.index("-r") + 1] == "25/2"
+    open(given[-1], "wb").write(sys.stdin.buffer.read())
+"""
+
+
+@pytest.fixture
+def film(folder, monkeypatch):
+    tool = folder / "bin" / "ffmpeg"
+    tool.parent.mkdir()
+    tool.write_text(f"#!{sys.executable}\n{FFMPEG}")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tool.parent))
+    frames = np.stack([tiny.picture(24, 32, n) for n in range(3)])
+    (folder / "in.mp4").write_bytes(frames.tobytes())
+    return frames
+
+
+def test_a_film_is_drawn_frame_by_frame(film, folder, file, model, capfd):
+    assert run("apply", file, "--video", "in.mp4", "out.mp4", "--style=ink", "--quiet") == 0
+    assert capfd.readouterr() == ("", "")
+    drawn = np.frombuffer((folder / "out.mp4").read_bytes(), np.uint8).reshape(film.shape)
+    for before, after in zip(film, drawn, strict=True):
+        np.testing.assert_allclose(after / 255, model(before, "ink").image, atol=0.51 / 255)
+    assert not list(folder.glob("*.part"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["no.mp4", "out.mp4"], "no film 'no.mp4'"),
+        (["in.mp4", "out.avi"], "must end in one of .mp4"),
+        (["bad.mp4", "out.mp4"], "cannot be read by ffmpeg (no such codec)"),
+        (["in.mp4", "in.mp4"], "exists already"),
+        (["in.mp4", "out.mp4", "in"], "takes one style and no pictures"),
+    ],
+)
+def test_bad_films_get_one_sentence(film, folder, file, capfd, arguments, said):
+    (folder / "bad.mp4").write_bytes(b"none")
+    video, more = arguments[:2], arguments[2:]
+    assert said in refusal(capfd, "apply", file, *more, "--style=ink", "--video", *video, "--quiet")
+    assert not (folder / "out.mp4").exists()
+
+
+def test_films_need_ffmpeg(film, folder, file, capfd, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    said = refusal(capfd, "apply", file, "--style=ink", "--video", "in.mp4", "out.mp4", "--quiet")
+    assert "need ffmpeg, which is not installed" in said
