@@ -23,21 +23,22 @@ def einsum(indices: str, *arrays: AnyArray) -> Array:
     )
 
 
-def power(
-    matrix: Float[AnyArray, "c c"], exponent: float, *, least: float = 0.0, share: float = 0.0
-) -> Float[Array, "c c"]:
-    """A power of a symmetric positive matrix, on the directions that it has.
+def roots(
+    matrix: Float[AnyArray, "c c"], *, least: float = 0.0, share: float = 0.0
+) -> tuple[Float[Array, "c c"], Float[Array, "c c"]]:
+    """The square root of a symmetric positive matrix, and the root's inverse where it has one.
 
     Args:
-        matrix: symmetric; rounding may leave eigenvalues below zero.
-        exponent: 0.5 is the root, -0.5 its inverse.
-        least: eigenvalues up to this count as none: their part of the result is zero.
-        share: likewise up to this share of the largest.
+        matrix: symmetric; rounding may leave eigenvalues below zero, which count as zero.
+        least: eigenvalues whose root is below this have no part in the inverse.
+        share: eigenvalues up to this share of the largest count as zero.
     """
-    values, vectors = jnp.linalg.eigh(matrix)
-    kept = values > jnp.maximum(least, share * values[-1])
-    powers = jnp.where(kept, jnp.where(kept, values, 1) ** exponent, 0)
-    return dot(vectors * powers[None], vectors.T)
+    values, axes = jnp.linalg.eigh(matrix)
+    values = jnp.where(values > share * values[-1], values, 0) if share else values
+    deviations = jnp.sqrt(jnp.maximum(values, 0))
+    kept = deviations >= least if least else deviations > 0
+    inverses = jnp.where(kept, 1 / jnp.where(kept, deviations, 1), 0)
+    return dot(axes * deviations[None], axes.T), dot(axes * inverses[None], axes.T)
 
 
 def _scales() -> tuple[float, ...]:

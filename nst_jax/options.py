@@ -11,9 +11,6 @@ from nst_jax.errors import InputError
 Pooling = Literal["max", "average", "average-rescaled"]
 Padding = Literal["zero", "reflect", "replicate"]
 Precision = Literal["float32", "tf32", "bfloat16"]
-Statistic = Literal["gram", "moments", "wasserstein", "sliced", "histogram"]
-# Of these the parts of a picture add up to the whole's.
-ADDITIVE: tuple[Statistic, ...] = ("gram", "moments", "wasserstein")
 Normalization = Literal["gatys", "paper", "neural-style"]
 Method = Literal["lbfgs", "lbfgs-zoom", "adam", "sgd"]
 Course = Literal["linear", "cosine", "exponential"]
@@ -89,6 +86,11 @@ def parse_layers(layers: Any, what: str) -> dict[str, float]:
                 f"{high}."
             )
     return {str(name): float(weight) for name, weight in layers.items()}
+
+
+def weighted(layers: Mapping[str, float]) -> tuple[str, ...]:
+    """The layers that weigh something."""
+    return tuple(layer for layer, weight in layers.items() if weight)
 
 
 def parse_numbers(numbers: Any, what: str) -> tuple[float, ...] | None:

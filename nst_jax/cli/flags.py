@@ -76,7 +76,7 @@ def given_axes(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _listed(name: str, value: Any) -> Any:
-    if name.endswith("_layers"):
+    if name.endswith("_layers") or name == "terms":
         return parse_layers(value, name)
     if name == "region_styles":
         return parse_choices(value)

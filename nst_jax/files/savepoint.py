@@ -87,8 +87,16 @@ def save(
         )
 
 
-def load(path: str | os.PathLike, what: str, asked: Mapping[str, Any]) -> Savepoint:
+def load(
+    path: str | os.PathLike, what: str, asked: Mapping[str, Any], usual: Mapping[str, Any]
+) -> Savepoint:
     """Read what `save` has written.
+
+    Args:
+        path: the file.
+        what: as for `find`.
+        asked: as for `save`.
+        usual: what a file of an earlier version means where it says nothing.
 
     Raises:
         InputError: no checkpoint, a damaged one, or one for which something else was asked.
@@ -101,7 +109,8 @@ def load(path: str | os.PathLike, what: str, asked: Mapping[str, Any]) -> Savepo
                     f"The file {str(path)!r} is no checkpoint of a {what}: give another."
                 )
             header = json.loads(metadata["header"])
-            _require_same(path, what, header["asked"], json.loads(json.dumps(dict(asked))))
+            there = {**usual, **header["asked"]}
+            _require_same(path, what, there, json.loads(json.dumps({**usual, **asked})))
             leaves = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise InputError(

@@ -50,7 +50,7 @@ def _beside_backward(measure, axes, kept, cotangents):
         count = fresh.shape[0]
         here = jax.tree.map(
             lambda axis, part: (
-                part if axis < 0 or part is None else rows_of(part, top, count, axis)
+                part if axis < 0 else jax.tree.map(lambda a: rows_of(a, top, count, axis), part)
             ),
             axes,
             given,

@@ -16,7 +16,7 @@ position of each layer belongs to one tile.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -29,22 +29,14 @@ from nst_jax.losses.gradients import beside
 from nst_jax.networks.base import Network
 from nst_jax.typing import AnyArray
 
-
-class Maps(NamedTuple):
-    """What lies over the positions of a layer: (h, w, c) and (r, h, w)."""
-
-    target: Float[AnyArray, "h w c"] | None = None
-    guides: Float[AnyArray, "r h w"] | None = None
-
-
 # Of a layer's name and features in a window, perhaps still without their linear head, that head,
 # the window's part of the layer's maps, and which positions are the tile's own (1, else 0): a
-# pytree of sums over these.
-Measure = Callable[[str, Array, Array | None, Maps, Float[Array, "h w"]], Any]
+# pytree of sums over these. Maps are a pytree of arrays over positions, (h, w, ...).
+Measure = Callable[[str, Array, Array | None, Any, Float[Array, "h w"]], Any]
 
 
 # The axes of their rows: of a head, which has none, of maps, and of the tile's own positions.
-_ROWS: Any = (-1, Maps(*cast(Any, (0, 1))), 0)
+_ROWS: Any = (-1, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -118,7 +110,7 @@ def summed(
     measure: Measure,
     image: Float[Array, "h w 3"],
     network: Network,
-    maps: Mapping[str, Maps],
+    maps: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What `measure` gives for each layer, summed over all tiles; differentiable in `image`.
 
@@ -212,27 +204,23 @@ def _tap(
     features: Array,
     head: Array | None = None,
 ) -> tuple[Array, Any]:
-    def own(features: Array, given: tuple[Array | None, Maps, Array]) -> Any:
+    def own(features: Array, given: tuple[Array | None, Any, Array]) -> Any:
         return measure(layer, features, *given)
 
     return beside(own, _ROWS, features, (head, *here[layer]))
 
 
-def _maps_at(layout: Layout, maps: Maps, place: Array, stride: int) -> Maps:
-    target, guides = maps
-    return Maps(
-        None if target is None else _window(layout, target, place, stride),
-        None if guides is None else _window(layout, guides, place, stride, axis=1),
-    )
+def _maps_at(layout: Layout, maps: Any, place: Array, stride: int) -> Any:
+    return jax.tree.map(lambda array: _window(layout, array, place, stride), maps)
 
 
-def _window(layout: Layout, array: AnyArray, place: Array, stride: int = 1, axis: int = 0) -> Array:
-    """The part of an array over positions that a window shows; rows are its axis `axis`."""
+def _window(layout: Layout, array: AnyArray, place: Array, stride: int = 1) -> Array:
+    """The part of an array over positions, (h, w, ...), that a window shows."""
     sizes = layout.rows.length // stride, layout.columns.length // stride
     starts: list[Any] = [0] * array.ndim
     shape = [*array.shape]
     for i, size in enumerate(sizes):
-        starts[axis + i], shape[axis + i] = place[i, 0] // stride, size
+        starts[i], shape[i] = place[i, 0] // stride, size
     return lax.dynamic_slice(array, starts, shape)
 
 

@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from nst_jax.linalg import dot, power
-from nst_jax.losses.statistics import gram
+from nst_jax.linalg import dot, roots
+from nst_jax.losses.statistics.gram import gram
 from nst_jax.models import stages
 from nst_jax.models.layers import instance_moments, normalize
 from nst_jax.models.stages import Parameters, Stage
@@ -89,8 +89,8 @@ def whiten_and_color(
     features = jnp.asarray(features, jnp.float32)
     mean = features.mean((0, 1))[None, None]
     centred = features - mean
-    white = power(gram(centred), -0.5, share=_LEAST)
-    color = power(style.spread, 0.5, share=_LEAST)
+    _, white = roots(gram(centred), share=_LEAST)
+    color, _ = roots(style.spread, share=_LEAST)
     return dot(centred, dot(white, color)) + jnp.asarray(style.mean)[None, None]
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -43,6 +44,9 @@ class Network(Protocol):
     `widths` maps each available layer, in order of depth, to N_l, its number of feature maps in
     the normalisations of the losses. `strides` maps it to the picture's pixels per position,
     `margins` to how many pixels a position sees beyond its own block of these, on every side.
+
+    `content_layers` and `style_layers`, from name to weight, are taken where a preset names layers
+    that the network lacks and nothing else is said; without these two it is all layers.
     """
 
     name: str
@@ -88,6 +92,26 @@ def preprocess(image: Float[AnyArray, "h w 3"], how: Preprocessing) -> Float[Arr
     x = jnp.asarray(image)[..., :: -1 if how.order == "BGR" else 1]
     mean, std = (jnp.asarray(v, x.dtype)[None, None] for v in (how.mean, how.std))
     return (x * how.scale - mean) / std
+
+
+def require_network(given: Any) -> None:
+    """Raise `InputError` for an object that is no network, or no pytree."""
+    parts = ("name", "digest", "widths", "strides", "margins", "__call__")
+    missing = [part for part in parts if getattr(given, part, None) is None]
+    if missing:
+        raise InputError(
+            "network must be a name, a weight file or a network object; this one, of type "
+            f"{type(given).__name__}, lacks {', '.join(missing)}; the smallest one that works is: "
+            "@jax.tree_util.register_static class Pixels: name, digest = 'pixels', ''; widths, "
+            "strides, margins = {'rgb': 3}, {'rgb': 1}, {'rgb': 0}; __call__ = lambda self, image, "
+            "layers, tap=nst.keep: {'rgb': tap('rgb', image)[1]}."
+        )
+    if any(not hasattr(leaf, "dtype") for leaf in jax.tree.leaves(given)):
+        raise InputError(
+            f"The network of type {type(given).__name__} is no pytree of arrays: make it a "
+            "flax.nnx.Module, or, if it holds no arrays, register it with "
+            "jax.tree_util.register_static."
+        )
 
 
 def require_layers(network: Network, layers: Iterable[str]) -> None:

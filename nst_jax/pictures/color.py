@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from nst_jax.linalg import dot, power
+from nst_jax.linalg import dot, roots
 from nst_jax.options import Color, ColorMatch, ColorSpace
 from nst_jax.pictures.colorspace import from_oklab, join, join_in_gamut, split, to_oklab
 from nst_jax.typing import AnyArray
@@ -136,8 +136,8 @@ def match_linear(
     values, _ = _centred(picture)
     others, mean = _centred(reference)
     own, wanted = (dot(v.T, v) / len(v) for v in (values, others))
-    P, R = power(own, 0.5), power(wanted, 0.5)
-    inverse = power(own, -0.5, least=_LEAST_DEVIATION**2)
+    P, inverse = roots(own, least=_LEAST_DEVIATION)
+    R, _ = roots(wanted)
     match method:
         case "pca":
             Q = jnp.eye(len(P), dtype=P.dtype)
@@ -220,9 +220,9 @@ def _centred(picture: AnyArray) -> tuple[Float[Array, "n c"], Float[Array, "1 c"
     return values - mean, mean
 
 
-def _triangular(root: Float[Array, "c c"]) -> Float[Array, "c c"]:
+def _triangular(symmetric: Float[Array, "c c"]) -> Float[Array, "c c"]:
     """The rotation that makes a symmetric root lower triangular, with a positive diagonal."""
-    Q, R = jnp.linalg.qr(root)
+    Q, R = jnp.linalg.qr(symmetric)
     return Q * jnp.where(jnp.diagonal(R) < 0, -1, 1)[None]
 
 

@@ -1,7 +1,7 @@
 """Minimisations side by side: `solver.advance` under `vmap`, over a mesh of devices."""
 
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from jax.sharding import Mesh
@@ -9,8 +9,24 @@ from jaxtyping import Array, Float, Int
 
 from nst_jax.devices import place, prefix, spec
 from nst_jax.solvers import solver
+from nst_jax.solvers.optimizer import searches
 
-_NAME = "lanes"
+
+class Axes(NamedTuple):
+    """A tree of axes as `jax.vmap` takes it, hashable: 0 where lanes differ, None where not."""
+
+    leaves: tuple[int | None, ...]
+    structure: Any
+
+    @classmethod
+    def of(cls, tree: Any) -> "Axes":
+        """From the tree."""
+        leaves, structure = jax.tree.flatten(tree, is_leaf=lambda axis: axis is None)
+        return cls(tuple(leaves), structure)
+
+    def tree(self) -> Any:
+        """Back to it."""
+        return jax.tree.unflatten(self.structure, self.leaves)
 
 
 def start(
@@ -34,7 +50,7 @@ def _start(optimizer, mesh, x):
 def advance(
     fn: solver.Function,
     optimizer: solver.Optimizer,
-    axes: Any,
+    axes: Axes,
     mesh: Mesh | None,
     state: solver.State,
     args: Any,
@@ -51,8 +67,7 @@ def advance(
     Args:
         fn: see `solver.advance`.
         optimizer: see `solver.advance`.
-        axes: of `args`, a hashable tree as `jax.vmap` takes it: 0 where there is a leading axis of
-            lanes, None for what all lanes share.
+        axes: of `args`: which parts have a leading axis of lanes.
         mesh: from `mesh_of`; it divides the number of lanes.
         state: from `start`, or an earlier call.
         args: the function's data, from `place` if there is a mesh.
@@ -65,12 +80,14 @@ def advance(
         of lanes: a loop whose end depends on the lane would copy its whole memory at each step.
     """
 
+    own = axes.tree()
+
     def one(state, args, learning_rate, until):
         return solver.advance(fn, optimizer, state, args, learning_rate, until, capacity=capacity)
 
     states, counts = _state_axes(optimizer), _count_axis(optimizer)
     traces = solver.Trace(terms=0, evaluations=counts, restarted=0, steps=counts)  # pyright: ignore
-    every = _over(mesh, one, (states, axes, 0, None), (states, traces))
+    every = _over(mesh, one, (states, own, 0, None), (states, traces))
     return every(state, args, learning_rate, until)
 
 
@@ -89,7 +106,7 @@ def _over(mesh: Mesh | None, fn: Any, in_axes: Any, out_axes: Any) -> Any:
 
 
 def _count_axis(optimizer: solver.Optimizer) -> int | None:
-    return 0 if optimizer.method == "lbfgs-zoom" else None
+    return 0 if searches(optimizer) else None
 
 
 def _state_axes(optimizer: solver.Optimizer) -> solver.State:

@@ -18,40 +18,16 @@ from jaxtyping import Array, Bool, Float, Int
 
 from nst_jax.options import Method
 from nst_jax.solvers import schedules
-from nst_jax.solvers.lbfgs import scale_by_lbfgs
-from nst_jax.solvers.precondition import spectral
+from nst_jax.solvers.optimizer import (
+    Optimizer,
+    linesearch_evaluations,
+    restart_where,
+    transformation,
+    without_pair_where,
+)
 from nst_jax.solvers.schedules import Ramp
 
 Function = Callable[[Array, Any], tuple[Float[Array, ""], dict[str, Float[Array, ""]]]]
-
-_MAX_LINESEARCH_STEPS = 20
-
-
-@dataclass(frozen=True)
-class Optimizer:
-    """The static part of a solver; hashable.
-
-    Args:
-        method: `"lbfgs"` (unit step after a first step of norm 1), `"lbfgs-zoom"` (with a zoom
-            line search), `"adam"`, or `"sgd"` (gradient descent with momentum).
-        history: curvature pairs that L-BFGS keeps.
-        precondition: L-BFGS's exponent for `spectral`, the unknown being a picture; 0 for none.
-        stretch, widening, growth: with a preconditioner, see `scale_by_lbfgs`.
-        momentum: of gradient descent.
-        bounds: the unknown is clipped to these after each update; None for L-BFGS, whose stored
-            gradients belong to the unclipped points.
-        average: decay of an average of the points, which is then what `point` gives; 0 for none.
-    """
-
-    method: Method = "lbfgs"
-    history: int = 100
-    precondition: float = 0.0
-    stretch: float = 1.0
-    widening: float = 0.0
-    growth: float = 1e3
-    momentum: float = 0.9
-    bounds: tuple[float, float] | None = None
-    average: float = 0.0
 
 
 class Mean(NamedTuple):
@@ -93,41 +69,11 @@ class Trace(NamedTuple):
     steps: Int[Array, ""]
 
 
-def _transformation(optimizer: Optimizer, learning_rate) -> optax.GradientTransformationExtraArgs:
-    match optimizer.method:
-        case "lbfgs":
-            step = optax.scale_by_learning_rate(learning_rate)
-            return optax.chain(_lbfgs(optimizer), step)
-        case "lbfgs-zoom":
-            search = optax.scale_by_zoom_linesearch(
-                _MAX_LINESEARCH_STEPS, initial_guess_strategy="one"
-            )
-            return optax.chain(_lbfgs(optimizer), optax.scale(-1.0), search)
-        case "adam":
-            transformation = optax.adam(learning_rate)
-        case "sgd":
-            transformation = optax.sgd(learning_rate, momentum=optimizer.momentum)
-    return optax.with_extra_args_support(transformation)
-
-
-def _lbfgs(optimizer: Optimizer) -> optax.GradientTransformation:
-    if not optimizer.precondition:
-        return scale_by_lbfgs(optimizer.history)
-    filtered = partial(spectral, exponent=optimizer.precondition)
-    return scale_by_lbfgs(
-        optimizer.history,
-        filtered,
-        stretch=optimizer.stretch,
-        widening=optimizer.widening,
-        growth=optimizer.growth,
-    )
-
-
 def start(optimizer: Optimizer, x: Float[Array, "..."]) -> State:
     """The state before the first evaluation, at `x`."""
     zero = jnp.zeros((), jnp.int32)
     infinity = jnp.full((), jnp.inf, x.dtype)
-    opt_state = _transformation(optimizer, 1.0).init(x)
+    opt_state = transformation(optimizer, 1.0).init(x)
     # optax leaves Python numbers here and there, whose weak types would compile `advance` twice.
     opt_state = jax.tree.map(lambda a: jnp.asarray(a, jnp.result_type(a)), opt_state)
     mean = Mean(jnp.zeros_like(x), jnp.zeros((), x.dtype)) if optimizer.average else None
@@ -184,14 +130,14 @@ def advance(
     def step(carry: tuple[State, Trace]) -> tuple[State, Trace]:
         state, trace = carry
         now = schedules.at(args, state.evaluations)
-        transformation = _transformation(optimizer, schedules.at(learning_rate, state.evaluations))
+        step_of = transformation(optimizer, schedules.at(learning_rate, state.evaluations))
         (value, terms), grad = value_and_grad(state.x, now)
         total = terms.get("total", value)
         blown = _blown_up(value, total, grad, state)
         grad = jnp.where(blown, 0, grad)
         better = ~blown & (total < state.best)
         best_x = jnp.where(better, state.x, state.best_x)
-        updates, opt_state = transformation.update(
+        updates, opt_state = step_of.update(
             grad,
             state.optimizer,
             state.x,
@@ -202,9 +148,9 @@ def advance(
         x = cast(Array, optax.apply_updates(state.x, updates))
         if optimizer.bounds is not None:
             x = jnp.clip(x, *optimizer.bounds)
-        used = state.evaluations + 1 + _linesearch_evaluations(optimizer, opt_state)
+        used = state.evaluations + 1 + linesearch_evaluations(optimizer, opt_state)
         moved = schedules.changed(args, state.evaluations, used)
-        opt_state = _without_pair_where(moved, optimizer, opt_state)
+        opt_state = without_pair_where(moved, optimizer, opt_state)
         row = Trace(
             terms=jax.tree.map(lambda r, t: r.at[trace.steps].set(t), trace.terms, terms),
             evaluations=trace.evaluations.at[trace.steps].set(used),
@@ -214,7 +160,7 @@ def advance(
         x = jnp.where(blown, best_x, x)
         return State(
             x=x,
-            optimizer=_restart_where(blown, optimizer, opt_state),
+            optimizer=restart_where(blown, optimizer, opt_state, x),
             best_x=best_x,
             best=jnp.where(better, total, state.best),
             first=jnp.where(jnp.isinf(state.first), total, state.first),
@@ -231,29 +177,49 @@ def advance(
 
 
 def minimize(
-    fn: Function,
+    fn: Callable[..., Any],
     x: Float[Array, "..."],
     args: Any = (),
     *,
-    optimizer: Optimizer = Optimizer(),
+    optimizer: Optimizer | Method | optax.GradientTransformation = "lbfgs",
     learning_rate: Float[Array, ""] | float | Ramp = 1.0,
     evaluations: int = 500,
 ) -> tuple[State, Trace]:
-    """Minimise `fn(x, args) -> (value, terms)` from `x`, all on the device.
+    """Minimise `fn(x, args)` from `x`, all on the device.
 
     Args:
-        fn: a scalar function and a dict of scalars to record; must not close over large arrays.
+        fn: a scalar function, or one of a scalar and a dict of scalars to record; must not close
+            over large arrays.
         x: the starting point, any shape, float32.
         args: the function's data; may hold ramps, as in `advance`.
-        optimizer: which method.
-        learning_rate: 1.0 for L-BFGS; ignored by the line search. May be a `Ramp`.
+        optimizer: which method, by name, as an `Optimizer`, or any optax transformation.
+        learning_rate: 1.0 for L-BFGS; ignored by the line search and by a transformation of your
+            own. May be a `Ramp`.
         evaluations: function evaluations, line searches included.
 
     Returns:
         The last state (`best_x`, `best`) and the trace. Pure: works under `jit` and `vmap`.
     """
+    if not isinstance(optimizer, Optimizer):
+        optimizer = Optimizer(optimizer)
+    found = jax.eval_shape(fn, x, schedules.at(args, 0))
+    recorded = fn if isinstance(found, tuple) else Recorded(fn)
     state = start(optimizer, x)
-    return advance(fn, optimizer, state, args, learning_rate, evaluations, capacity=evaluations)
+    return advance(
+        recorded, optimizer, state, args, learning_rate, evaluations, capacity=evaluations
+    )
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A scalar function as `advance` takes it: the value is the one term, `total`."""
+
+    fn: Callable[..., Float[Array, ""]]
+
+    def __call__(self, x: Array, args: Any) -> tuple[Array, dict[str, Array]]:
+        """The value, and the value by name."""
+        value = self.fn(x, args)
+        return value, {"total": value}
 
 
 def _blown_up(value: Array, total: Array, grad: Array, state: State) -> Bool[Array, ""]:
@@ -271,24 +237,16 @@ def _far_above(value: Array, first: Array) -> Bool[Array, ""]:
     return value > first + jnp.abs(first) / 2
 
 
-def _without_pair_where(moved: Bool[Array, ""] | bool, optimizer: Optimizer, opt_state):
-    """Let L-BFGS not take up its next pair where `moved`: its gradients are of two functions."""
-    if moved is False or not optimizer.method.startswith("lbfgs"):
-        return opt_state
-    memory, *rest = opt_state
-    return (memory._replace(steps=jnp.where(moved, 0, memory.steps)), *rest)
+@partial(jax.jit, static_argnames="optimizer", donate_argnames="state")
+def renewed(optimizer: Optimizer, state: State) -> State:
+    """The state where the function is another from here on; gives up `state`.
 
-
-def _restart_where(blown: Bool[Array, ""], optimizer: Optimizer, opt_state):
-    """Forget the past where `blown`; L-BFGS's arrays may stay, once they are not counted."""
-    zeroed = partial(jax.tree.map, lambda a: jnp.where(blown, jnp.zeros_like(a), a))
-    if not optimizer.method.startswith("lbfgs"):
-        return zeroed(opt_state)
-    memory, *rest = opt_state
-    counted = {
-        name: zeroed(getattr(memory, name)) for name in ("pairs", "steps", "scale", "length")
-    }
-    return (memory._replace(**counted), *rest)
+    Totals do not compare with those before, and L-BFGS takes up no pair of the two functions.
+    """
+    infinity = jnp.full_like(state.best, jnp.inf)
+    state = state._replace(best=infinity, first=infinity, first_value=infinity)
+    moved = jnp.ones((), bool)
+    return state._replace(optimizer=without_pair_where(moved, optimizer, state.optimizer))
 
 
 def _averaged(optimizer: Optimizer, mean: Mean | None, x: Array) -> Mean | None:
@@ -296,12 +254,6 @@ def _averaged(optimizer: Optimizer, mean: Mean | None, x: Array) -> Mean | None:
         return None
     new = 1 - optimizer.average
     return Mean(optimizer.average * mean.sum + new * x, optimizer.average * mean.weight + new)
-
-
-def _linesearch_evaluations(optimizer: Optimizer, opt_state) -> Int[Array, ""] | int:
-    if optimizer.method != "lbfgs-zoom":
-        return 0
-    return opt_state[-1].info.num_linesearch_steps
 
 
 @partial(

@@ -23,6 +23,7 @@ from nst_jax.stylizing.recording import Recorder
 from nst_jax.stylizing.request import Request, network_options, resolve_options, without_content
 from nst_jax.stylizing.result import Stylization
 from nst_jax.stylizing.settings import CHOICES, Settings
+from nst_jax.stylizing.terms import layers
 
 
 def stylize(
@@ -79,7 +80,7 @@ def stylize(
         network = load_network(
             network,
             network_options(settings),
-            layers=settings.layers,
+            layers=layers(settings),
             offline=offline,
             progress=progress,
         )
@@ -127,7 +128,7 @@ def _draft(settings: Settings, network: Network) -> Network | None:
     """The network that draws first, if that is wanted and it can stand in for the other."""
     if not settings.draft or isinstance(network, lite.Lite) or settings.pooling != "max":
         return None
-    if any(lite.WIDTHS.get(k) != network.widths.get(k) for k in settings.layers):
+    if any(lite.WIDTHS.get(k) != network.widths.get(k) for k in layers(settings)):
         return None
     return load_network(lite.ARCHITECTURE, network_options(settings))
 

@@ -14,7 +14,8 @@ import numpy as np
 from nst_jax._version import __version__
 from nst_jax.files import savepoint
 from nst_jax.options import CONSTANT
-from nst_jax.solvers import loop, solver
+from nst_jax.solvers import solver
+from nst_jax.solvers.outcome import Carried
 from nst_jax.solvers.stopping import Rows
 from nst_jax.stylizing.outputs import Outputs
 from nst_jax.stylizing.problem import optimizer_of
@@ -25,6 +26,8 @@ from nst_jax.stylizing.settings import HISTORY, INITS, PICTURE, Settings
 _RUN = "run"
 # A name, a name whose network's digest is compared, a budget.
 _FREE = ("preset", "network", "seconds")
+# Options that earlier versions lacked, by how their names end; they had the values of `Settings`.
+_LATER = ("_weight", "_weight_schedule", "terms")
 _CALLED = {"content": "content picture", "styles": "style picture", "start": "init picture"}
 
 
@@ -116,9 +119,11 @@ def save(
         position: where it stands.
         more: other arrays to keep, by name.
     """
-    state, rows, *seconds = position.carried
+    state, rows, *seconds, args = position.carried
     parts = [*position.earlier, rows]
     tree = {"state": state, "rows": parts, "more": dict(more)}
+    if args is not None:
+        tree["targets"] = args.targets
     fitted = {"tile": used.tile or 0, "history": used.history or HISTORY}
     savepoint.save(path, _RUN, asked, tree, fitted=fitted, parts=len(parts), seconds=seconds)
 
@@ -129,13 +134,16 @@ def load(path: Path, request: Request) -> Checkpoint:
     Raises:
         InputError: no checkpoint, a damaged one, or another run's.
     """
-    leaves, more = savepoint.load(path, _RUN, identity(request))
+    usual = {k: v for k, v in Settings().to_dict().items() if k.endswith(_LATER)}
+    leaves, more = savepoint.load(path, _RUN, identity(request), usual)
     x = jax.ShapeDtypeStruct(leaves["state.x"].shape, leaves["state.x"].dtype)
     optimizer = optimizer_of(dataclasses.replace(request.settings, iterations=total(request)))
     like = {"state": jax.eval_shape(partial(solver.start, optimizer), x)}
     state = savepoint.restored(like, leaves)["state"]
     parts = [_rows(f"rows.{i}.", leaves) for i in range(more["parts"])]
-    carried = loop.Carried(state, parts[-1], *more["seconds"])
+    renewed = savepoint.under("targets.", leaves) or None
+    compiling, running = more["seconds"]
+    carried = Carried(state, parts[-1], compiling, running, renewed)
     position = Position(tuple(parts[:-1]), carried)
     return Checkpoint(position, savepoint.under("more.", leaves), more["fitted"])
 

@@ -7,13 +7,14 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from nst_jax import devices
 from nst_jax.errors import InputError
 from nst_jax.losses import tiling
 from nst_jax.networks.base import Network
-from nst_jax.options import ADDITIVE
 from nst_jax.stylizing.settings import Settings
+from nst_jax.stylizing.terms import terms_of
 
 # At the peak, as measured: copies of the convolutions' activations, or of the named layers' in a
 # network that names no convolutions; more of the style layers' where a statistic sorts; of the
@@ -80,9 +81,18 @@ def _of_pictures(settings: Settings, network: Network, layers: tuple[str, ...], 
     positions = {k: 1 / network.strides[k] ** 2 for k in layers}
     content = sum(network.widths[k] * positions[k] for k in layers if k in settings.content_layers)
     guides = size.regions * sum(positions[k] for k in layers if k in settings.style_layers)
-    pictures = 3 * (_PICTURES + 2 * settings.pairs)
+    pictures = 3 * (_PICTURES + optimizer_pictures(settings))
     whole = size.height * size.width * (pictures + guides) * 4
     return int(whole + element * (size.height * size.width * content + max(drawn, measured)))
+
+
+def optimizer_pictures(settings: Settings) -> int:
+    """How many pictures the optimizer keeps, beside those that any keeps."""
+    if isinstance(settings.optimizer, str):
+        return 2 * settings.pairs
+    picture = jax.ShapeDtypeStruct((1, 1, 3), jnp.float32)
+    leaves = jax.tree.leaves(jax.eval_shape(settings.optimizer.init, picture))
+    return sum(math.prod(leaf.shape) for leaf in leaves) // 3
 
 
 def _kept(settings: Settings, network: Network, layers: tuple[str, ...]) -> float:
@@ -93,9 +103,8 @@ def _kept(settings: Settings, network: Network, layers: tuple[str, ...]) -> floa
     convolutions = {k: v for k, v in per_pixel.items() if k.startswith("conv")}
     if not settings.remat:
         kept = _COPIES * sum(convolutions.values()) or _COPIES_OF_NAMED * sum(per_pixel.values())
-        if settings.statistic in ADDITIVE:
-            return kept
-        return kept + _COPIES_SORTED * sum(per_pixel[k] for k in settings.style_layers if k in used)
+        sorting = [term for term in terms_of(settings) if not term.additive]
+        return kept + _COPIES_SORTED * sum(per_pixel[k] for t in sorting for k in t.layers)
     blocks: dict[int, float] = defaultdict(float)
     for k, v in (convolutions or per_pixel).items():
         blocks[network.strides[k]] += v
@@ -154,7 +163,9 @@ def _tiled(settings: Settings) -> list[Settings]:
     """The settings as they are, if they say what tile; else without and with tiles."""
     if settings.tile is not None:
         return [settings]
-    parts = settings.statistic in ADDITIVE and not settings.normalize_gradients
+    parts = not settings.normalize_gradients and all(
+        term.additive for term in terms_of(settings) if term.layers
+    )
     return [replace(settings, tile=tile) for tile in (0, *_TILES) if parts or not tile]
 
 

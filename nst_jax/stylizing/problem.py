@@ -1,6 +1,7 @@
 """A stylization as a minimisation: settings, network and pictures in, a pure problem out."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -10,29 +11,24 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from nst_jax.errors import InputError
-from nst_jax.losses.objective import (
-    Objective,
-    Targets,
-    Weights,
-    content_targets,
-    objective,
-    random_directions,
-    style_targets,
-)
-from nst_jax.losses.regions import Kept, Regions, at_layers, composed, require_all, stacked
+from nst_jax.losses.objective import Objective, Targets, Weights, objective, targets_of
+from nst_jax.losses.regions import Kept, Regions, composed
+from nst_jax.losses.term import Scene
 from nst_jax.networks.base import Network, require_layers, require_size
 from nst_jax.options import Color, ColorSpace
 from nst_jax.pictures import color, resizing
 from nst_jax.pictures.masks import resized
 from nst_jax.solvers import solver
+from nst_jax.solvers.chunks import Renewal
 from nst_jax.solvers.schedules import Ramp
 from nst_jax.stylizing import memory
 from nst_jax.stylizing.settings import INITS, Settings
+from nst_jax.stylizing.terms import terms_of, weights_of
 from nst_jax.typing import AnyArray
 
 # The mean colour of ImageNet: what the Caffe networks see as zero, and jcjohnson's noise surrounds.
 _MEAN_COLOUR = np.array([[[123.68, 116.779, 103.939]]], np.float32) / 255
-_LEARNING_RATES = {"lbfgs": 1.0, "lbfgs-zoom": 1.0, "adam": 0.02}
+_ADAM_RATE = 0.02
 # Plain gradients grow as the picture shrinks: stable at half of what diverges, at 64 px.
 _SGD_RATE_PER_PIXEL = 1e-12
 _HOLD = 10
@@ -43,26 +39,20 @@ _STRETCH = _GROWTH = 2.0
 # pictures. With 0.05 it is no fewer, with 0.15 steps blow up.
 _WIDENING = 0.02
 
-_content_targets = jax.jit(content_targets, static_argnums=0)
-_style_targets = jax.jit(style_targets, static_argnums=0)
 _drawn = jax.jit(lambda x, units: color.as_rgb(jnp.clip(x / units, 0, 1)))
 
 
-class Factors(NamedTuple):
-    """What the three terms are multiplied with on the way: schedules of their weights."""
-
-    content: Ramp | Array
-    style: Ramp | Array
-    tv: Ramp | Array
-
-
 class Arguments(NamedTuple):
-    """The data of a stylization; `factors` are there only if a weight has a schedule."""
+    """The data of a stylization.
+
+    `factors` are by what the terms are multiplied on the way, schedules of their weights; None
+    where no weight has a schedule.
+    """
 
     network: Network
     targets: Targets
     weights: Weights
-    factors: Factors | None = None
+    factors: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -81,17 +71,21 @@ class ScaledObjective:
         total, terms = objective(self.spec, color.as_rgb(z / self.units), network, targets, weights)
         if factors is None:
             return total, terms
-        return sum((f * terms[k] for k, f in factors._asdict().items()), jnp.zeros(())), terms
+        return sum((f * terms[k] for k, f in factors.items()), jnp.zeros(())), terms
 
 
 class Problem(NamedTuple):
-    """A stylization as a minimisation: arguments of `loop.run`, without side effects."""
+    """A stylization as a minimisation: arguments of `loop.run`, without side effects.
+
+    `scene` is what the terms made their targets of, `content` the content in its own colours.
+    """
 
     fn: ScaledObjective
     optimizer: solver.Optimizer
     x: Float[Array, "h w c"]
     args: Arguments
     learning_rate: float | Ramp
+    scene: Scene
     content: Float[Array, "h w 3"]
     color: Color
     color_space: ColorSpace
@@ -105,6 +99,22 @@ class Problem(NamedTuple):
         kept = self.args.targets.kept
         return drawn if kept is None else composed(drawn, Kept(kept.mask, self.content))
 
+    @property
+    def renewal(self) -> Renewal | None:
+        """How targets change on the way, where they do."""
+        every = math.gcd(*(term.renew_every for term in self.fn.spec.terms))
+        return Renewal(every, self.renewed) if every else None
+
+    def renewed(self, x: Float[Array, "h w c"], args: Arguments, evaluations: int) -> Arguments:
+        """The data after so many evaluations, at which the unknown is `x`."""
+        picture = composed(color.as_rgb(x / self.fn.units), args.targets.kept)
+        anew = {
+            term.name: term.renewed(self.scene, args.targets.terms[term.name], picture)
+            for term in self.fn.spec.terms
+            if term.renew_every and evaluations % term.renew_every == 0
+        }
+        return args._replace(targets=args.targets._replace(terms=args.targets.terms | anew))
+
 
 def prepare(
     settings: Settings,
@@ -115,6 +125,7 @@ def prepare(
     regions: Regions | None = None,
     *,
     targets: Targets | None = None,
+    also: Collection[str] = (),
 ) -> Problem:
     """The minimisation that `settings` ask for, with its targets computed.
 
@@ -129,6 +140,7 @@ def prepare(
         regions: what is drawn to what, and what is kept, from `regions.match`; they bring the
             weights of the styles.
         targets: those of an earlier problem, with the same network, pictures and layers.
+        also: terms that are part of the program even where they weigh nothing.
 
     Raises:
         InputError: layers that the network lacks, pictures too small, too little memory, blend
@@ -136,64 +148,92 @@ def prepare(
     """
     if start is None and settings.init not in INITS:
         raise InputError(f"init is '{settings.init}', but there is no picture: give start.")
-    spec = Objective(
-        # Layers of weight zero cost nothing.
-        content_layers=tuple(k for k, w in settings.content_layers.items() if w),
-        style_layers=tuple(k for k, w in settings.style_layers.items() if w),
-        normalization=settings.normalization,
-        statistic=settings.statistic,
-        unit_gradients=settings.normalize_gradients,
-    )
-    require_layers(network, spec.layers)
+    spec = Objective(terms_of(settings, also), settings.normalize_gradients)
     # With a dtype JAX takes up an array of numpy's without compiling anything.
     content = jnp.asarray(content, jnp.float32)
     given = style if isinstance(style, list | tuple) else [style]
     styles = [jnp.asarray(s, jnp.float32) for s in given]
     blend = blend_weights(settings, len(styles)) if regions is None else regions.blend
-    require_size(network, content, spec.layers, "content picture")
-    for one in styles:
-        require_size(network, one, spec.style_layers, "style picture")
-    height, width, _ = content.shape
+    _require_fit(spec, network, content, styles)
     settings = memory.fitted(settings, network, spec.layers, size_of(content, styles, regions))
     spec = replace(spec, tile=settings.tile or 0)
-    choice, space = settings.color, settings.color_space
-    styles = [color.prepared_style(one, content, choice, space) for one in styles]
-    seen = color.prepared_content(content, choice, space)
-    units = settings.units
-    x = initial_picture(settings, seen, styles[0] if start is None else start)
-    if choice == "luminance":
-        # With three channels the optimiser would work in colours that nobody gets to see.
-        x = color.grey(x, space)
+    scene = _scene(settings, network, content, styles, regions)
     # Before the targets, which keep the processors busy while Python goes on.
-    x = x * units
+    x = _unknown(settings, scene, start)
     if targets is None:
-        directions = random_directions(spec, network, settings.seed)
-        targets = Targets(
-            _content_targets(spec, network, seen),
-            _sources(spec, network, styles, regions, directions),
-            *_in_picture(spec, network, seen, regions),
-            directions,
-        )
-    weights = Weights(
-        settings.content_weight,
-        settings.style_weight,
-        settings.tv_weight,
-        {k: settings.content_layers[k] for k in spec.content_layers},
-        {k: settings.style_layers[k] for k in spec.style_layers},
-        blend,
+        targets = targets_of(spec, scene, _kept(scene))
+    weights = weights_of(settings, spec.terms, blend)
+    return Problem(
+        ScaledObjective(spec, settings.scale),
+        optimizer_of(settings),
+        x,
+        Arguments(network, targets, weights, _factors(settings, spec)),
+        _learning_rate(settings, content),
+        scene,
+        content,
+        settings.color,
+        settings.color_space,
     )
-    rate = settings.learning_rate
-    if rate is None:
-        rate = _LEARNING_RATES.get(settings.optimizer, _SGD_RATE_PER_PIXEL * height * width)
-    # Learning rates are stated for pictures in [0, 1]; the optimiser sees 0..units.
-    rate *= {"adam": units, "sgd": units**2}.get(settings.optimizer, 1.0)
-    # Float arrays, not Python numbers, whose weak types would compile the loop a second time; from
-    # numpy, as above.
-    weights = jax.tree.map(lambda w: jnp.asarray(np.asarray(w, np.float32), jnp.float32), weights)
-    args = Arguments(network, targets, weights, _factors(settings))
-    rate = _ramp(settings, "learning_rate", rate) or rate
-    fn = ScaledObjective(spec, units)
-    return Problem(fn, optimizer_of(settings), x, args, rate, content, choice, space)
+
+
+def _require_fit(
+    spec: Objective, network: Network, content: Array, styles: Sequence[Array]
+) -> None:
+    require_layers(network, spec.layers)
+    require_size(network, content, spec.layers, "content picture")
+    compared = [k for term in spec.terms if "style" in term.follows for k in term.layers]
+    for one in styles:
+        require_size(network, one, compared, "style picture")
+
+
+def _scene(
+    settings: Settings,
+    network: Network,
+    content: Array,
+    styles: Sequence[Array],
+    regions: Regions | None,
+) -> Scene:
+    """The pictures as the losses are to see them."""
+    choice, space = settings.color, settings.color_space
+    return Scene(
+        network,
+        color.prepared_content(content, choice, space),
+        tuple(color.prepared_style(style, content, choice, space) for style in styles),
+        regions,
+        settings.seed,
+        settings.tile or 0,
+    )
+
+
+def _unknown(
+    settings: Settings, scene: Scene, start: Float[AnyArray, "_ _ 3"] | None
+) -> Float[Array, "h w c"]:
+    """Where the optimiser starts, in 0..units."""
+    x = initial_picture(settings, scene.content, scene.styles[0] if start is None else start)
+    if settings.color == "luminance":
+        # With three channels the optimiser would work in colours that nobody gets to see.
+        x = color.grey(x, settings.color_space)
+    return x * settings.scale
+
+
+def _kept(scene: Scene) -> Kept | None:
+    """What of the content stays as it is."""
+    if scene.regions is None or scene.regions.keep is None:
+        return None
+    height, width, _ = scene.content.shape
+    return Kept(jnp.asarray(resized(scene.regions.keep, (height, width))), scene.content)
+
+
+def _learning_rate(settings: Settings, content: Array) -> float | Ramp:
+    """In the optimiser's units, where learning rates are stated for pictures in [0, 1]."""
+    height, width, _ = content.shape
+    usual, unit = 1.0, 1.0
+    if settings.optimizer == "adam":
+        usual, unit = _ADAM_RATE, settings.scale
+    elif settings.optimizer == "sgd":
+        usual, unit = _SGD_RATE_PER_PIXEL * height * width, settings.scale**2
+    rate = unit * (usual if settings.learning_rate is None else settings.learning_rate)
+    return _ramp(settings, "learning_rate", rate) or rate
 
 
 def size_of(content: AnyArray, styles: Sequence[AnyArray], regions: Regions | None) -> memory.Size:
@@ -205,7 +245,7 @@ def size_of(content: AnyArray, styles: Sequence[AnyArray], regions: Regions | No
 
 def optimizer_of(settings: Settings) -> solver.Optimizer:
     """The static part of the solver that the settings ask for."""
-    first_order = not settings.optimizer.startswith("lbfgs")
+    first_order = not settings.is_lbfgs
     return solver.Optimizer(
         method=settings.optimizer,
         # Nothing that is of no use may make another program of it.
@@ -215,18 +255,19 @@ def optimizer_of(settings: Settings) -> solver.Optimizer:
         widening=_WIDENING,
         growth=_GROWTH,
         momentum=settings.momentum,
-        bounds=(0.0, settings.units) if first_order else None,
+        bounds=(0.0, settings.scale) if first_order else None,
         average=settings.average,
     )
 
 
-def _factors(settings: Settings) -> Factors | None:
+def _factors(settings: Settings, spec: Objective) -> dict[str, Any] | None:
     # L-BFGS loses a pair of gradients at each change: it has one in ten evaluations.
-    hold = _HOLD if settings.optimizer.startswith("lbfgs") else 1
-    ramps = {k: _ramp(settings, f"{k}_weight", 1.0, hold) for k in Factors._fields}
+    hold = _HOLD if settings.is_lbfgs else 1
+    names = [term.name for term in spec.terms]
+    ramps = {name: _ramp(settings, f"{name}_weight", 1.0, hold) for name in names}
     if not any(ramps.values()):
         return None
-    return Factors(**{k: ramp or jnp.ones(()) for k, ramp in ramps.items()})
+    return {name: ramp or jnp.ones(()) for name, ramp in ramps.items()}
 
 
 def _ramp(settings: Settings, option: str, value: float, hold: int = 1) -> Ramp | None:
@@ -242,44 +283,6 @@ def _ramp(settings: Settings, option: str, value: float, hold: int = 1) -> Ramp 
         )
     )
     return Ramp(schedule.course, start, end, length, jnp.asarray(hold, jnp.int32))
-
-
-def _sources(
-    spec: Objective,
-    network: Network,
-    styles: Sequence[Array],
-    regions: Regions | None,
-    directions: dict[str, Array] | None,
-) -> dict[str, Any]:
-    """What the styles, or their regions, measure; stacked where there are several or regions."""
-    if regions is None and len(styles) == 1:
-        return _style_targets(spec, network, styles[0], None, directions)
-    found: list[dict[str, Any]] = []
-    maps = (None,) * len(styles) if regions is None else regions.styles
-    for style, masks in zip(styles, maps, strict=True):
-        if masks is None:
-            whole = _style_targets(spec, network, style, None, directions)
-            found.append(jax.tree.map(lambda t: t[None], whole))
-        else:
-            height, width, _ = style.shape
-            guides = at_layers(stacked(masks, (height, width)), network, spec.style_layers)
-            require_all(guides, masks, "style")
-            found.append(_style_targets(spec, network, style, guides, directions))
-    return jax.tree.map(lambda *each: jnp.concatenate(each), *found)
-
-
-def _in_picture(
-    spec: Objective, network: Network, content: Array, regions: Regions | None
-) -> tuple[dict[str, Array] | None, Kept | None]:
-    """Where the regions lie at each layer, and what of the content is kept."""
-    if regions is None:
-        return None, None
-    height, width, _ = content.shape
-    guides = at_layers(regions.drawn((height, width)), network, spec.style_layers)
-    require_all(guides, regions.labels, "content")
-    if regions.keep is None:
-        return guides, None
-    return guides, Kept(jnp.asarray(resized(regions.keep, (height, width))), content)
 
 
 def blend_weights(settings: Settings, styles: int) -> Float[np.ndarray, " k"] | None:
@@ -300,15 +303,15 @@ def blend_weights(settings: Settings, styles: int) -> Float[np.ndarray, " k"] | 
 
 
 def initial_picture(
-    settings: Settings, content: Float[Array, "h w 3"], other: Float[AnyArray, "h2 w2 3"]
+    settings: Settings, content: Float[AnyArray, "h w 3"], other: Float[AnyArray, "h2 w2 3"]
 ) -> Float[Array, "h w 3"]:
     """Where the optimiser starts: the content, white noise, a blend of both, or `other`."""
     if settings.init == "content":
-        return content
+        return jnp.asarray(content)
     if settings.init in ("noise", "blend"):
         noise = jax.random.normal(jax.random.key(settings.seed), content.shape)
         noise = jnp.clip(_MEAN_COLOUR + settings.noise_scale * noise, 0, 1)
         share = 1.0 if settings.init == "noise" else settings.init_noise
-        return (1 - share) * content + share * noise
+        return jnp.asarray((1 - share) * content + share * noise)
     height, width, _ = content.shape
     return jnp.asarray(resizing.cover(np.asarray(other), (height, width)))

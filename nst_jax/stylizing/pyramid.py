@@ -15,12 +15,16 @@ from typing import Any, NamedTuple, cast
 import jax
 import optax
 
+from nst_jax.files import savepoint
 from nst_jax.pictures.resizing import fit
 from nst_jax.solvers import loop, solver
+from nst_jax.solvers import outcome as outcomes
+from nst_jax.solvers.outcome import Carried, Outcome
 from nst_jax.solvers.stopping import Limits, Rows, joined
 from nst_jax.stylizing.problem import Problem
 from nst_jax.stylizing.request import Request
 from nst_jax.stylizing.result import Scale
+from nst_jax.stylizing.terms import layers
 
 # Of its last step, how much L-BFGS takes first at the next scale: with all of it losses climb.
 _CAUTION = 0.25
@@ -30,11 +34,11 @@ class Position(NamedTuple):
     """Where a run stands: after what at earlier scales, with what it goes on at this one."""
 
     earlier: tuple[Rows, ...]
-    carried: loop.Carried
+    carried: Carried
 
 
 @dataclass(frozen=True)
-class Progress(loop.Progress):
+class Progress(outcomes.Progress):
     """What a callback of `stylize` sees: `x` is a picture in [0, 1], of the size of `scale`."""
 
     scale: Scale
@@ -44,7 +48,7 @@ class Drawn(NamedTuple):
     """Problem and outcome of the last scale, with the rows of all; the scales as they were used."""
 
     problem: Problem
-    outcome: loop.Outcome
+    outcome: Outcome
     scales: tuple[Scale, ...]
 
 
@@ -63,7 +67,7 @@ def scales(request: Request) -> tuple[Scale, ...]:
     long, sizes = max(height, width), list[int]()
     pictures = (request.pictures.content.rgb, *request.pictures.styles)
     short = min(min(picture.shape[:2]) for picture in pictures)
-    stride = max((request.network.strides.get(layer, 1) for layer in settings.layers), default=1)
+    stride = max((request.network.strides.get(layer, 1) for layer in layers(settings)), default=1)
     least = max(settings.min_size or long, stride * long / short)
     while (size := round(long / 2 ** ((len(sizes) + 1) / 2))) >= least:
         sizes.insert(0, size)
@@ -157,7 +161,7 @@ def _ahead(problem: Problem) -> _Ahead:
     return _Ahead(problem, compiled)
 
 
-def _when_compiled(ahead: _Ahead, carried: loop.Carried) -> loop.Carried:
+def _when_compiled(ahead: _Ahead, carried: Carried) -> Carried:
     """Wait for the next scale's program, and count the wait."""
     began = time.perf_counter()
     ahead.compiled.result()
@@ -170,15 +174,17 @@ def _draw(
     plan: Sequence[Scale],
     problem: Problem,
     earlier: Sequence[Rows],
-    carried: loop.Carried | None,
+    carried: Carried | None,
     *,
     report: Callable | None,
     **options: Any,
-) -> loop.Outcome:
+) -> Outcome:
     """One scale, after `earlier` ones."""
     settings, scale = request.settings, plan[len(earlier)]
     done = int(earlier[-1].evaluations[-1]) if earlier else 0
     reports = _Reports(report, problem, scale)
+    if carried is not None and carried.args is not None:
+        carried = _with_targets(carried, problem)
     outcome = loop.run(
         problem.fn,
         problem.optimizer,
@@ -189,11 +195,18 @@ def _draw(
             done + scale.evaluations, settings.seconds, settings.tolerance, settings.patience
         ),
         report=report and reports,
+        renewal=problem.renewal,
         **options,
     )
     if reports.stop and len(earlier) < len(plan) - 1:
         outcome = replace(outcome, status="stopped")
     return outcome
+
+
+def _with_targets(carried: Carried, problem: Problem) -> Carried:
+    """What a checkpoint kept, its renewed targets in their place."""
+    targets = savepoint.restored(problem.args.targets, carried.args)
+    return carried._replace(args=problem.args._replace(targets=targets))
 
 
 def _used(plan: Sequence[Scale], rows: Sequence[Rows]) -> tuple[Scale, ...]:
@@ -211,7 +224,7 @@ class _Reports:
     def __init__(self, report: Callable | None, problem: Problem, scale: Scale):
         self._report, self._problem, self._scale, self.stop = report, problem, scale, False
 
-    def __call__(self, now: loop.Progress) -> bool:
+    def __call__(self, now: outcomes.Progress) -> bool:
         seen = vars(now) | {"x": self._problem.picture(now.x), "scale": self._scale}
         found = self._report and self._report(Progress(**seen))
         self.stop = bool(found)
@@ -222,7 +235,7 @@ def _with_position(keep: Callable, earlier: tuple[Rows, ...]) -> Callable:
     return lambda carried: keep(Position(earlier, carried))
 
 
-def _handed_on(outcome: loop.Outcome, optimizer: solver.Optimizer, scale: Scale) -> loop.Carried:
+def _handed_on(outcome: Outcome, optimizer: solver.Optimizer, scale: Scale) -> Carried:
     """The best point, the count and what the optimiser may keep, on the next scale's grid."""
     shape = (scale.height, scale.width, *outcome.x.shape[2:])
     x = jax.image.resize(outcome.x, shape, "cubic")
@@ -230,9 +243,9 @@ def _handed_on(outcome: loop.Outcome, optimizer: solver.Optimizer, scale: Scale)
     state = solver.start_jit(optimizer, x)._replace(evaluations=last.evaluations)
     if optimizer.method == "adam":
         state = state._replace(optimizer=_resized_moments(last.optimizer, x.shape))
-    elif optimizer.method.startswith("lbfgs"):
+    elif optimizer.is_lbfgs:
         state = state._replace(optimizer=_with_step(state.optimizer, last.optimizer))
-    return loop.Carried(state, None, outcome.compile_seconds, outcome.run_seconds)
+    return Carried(state, None, outcome.compile_seconds, outcome.run_seconds)
 
 
 def _with_step(state: optax.OptState, last: optax.OptState) -> optax.OptState:

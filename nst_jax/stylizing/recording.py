@@ -12,13 +12,14 @@ from jaxtyping import Float
 
 from nst_jax.errors import InputError
 from nst_jax.files import atomic
+from nst_jax.losses.registry import TERMS
 from nst_jax.pictures import film, resizing, writing
 from nst_jax.pictures.reading import Picture
-from nst_jax.solvers.loop import Progress
+from nst_jax.solvers.outcome import Progress
 from nst_jax.solvers.stopping import Rows
 from nst_jax.stylizing.outputs import Outputs
 
-_FIRST = ("total", "content", "style", "tv")
+_FIRST = ("total", *TERMS)
 _NOTHING: Mapping[str, np.ndarray] = {}
 
 
@@ -114,9 +115,10 @@ def _append(path: Path, lines: Iterator[str]) -> None:
 
 def _lines(rows: Rows) -> Iterator[str]:
     """One line of JSON for each row, what is not finite as null."""
-    names = sorted(rows.terms, key=lambda k: (_FIRST.index(k) if k in _FIRST else 9, k))
+    names = (*_FIRST, *sorted(rows.terms.keys() - set(_FIRST)))
+    nothing = np.zeros_like(rows.terms["total"])
     for i, evaluation in enumerate(rows.evaluations):
-        values = {k: float(rows.terms[k][i]) for k in names}
+        values = {k: float(rows.terms.get(k, nothing)[i]) for k in names}
         line = {"evaluation": int(evaluation)}
         line |= {k: v if math.isfinite(v) else None for k, v in values.items()}
         if rows.restarted[i]:

@@ -85,7 +85,8 @@ def _known(result: str | os.PathLike, record: Mapping[str, Any]) -> dict[str, An
             f"{', '.join(unknown)} this version lacks: the result may differ.",
             stacklevel=4,
         )
-    return Settings().to_dict() | {name: settings[name] for name in names & settings.keys()}
+    known = Settings.from_dict({name: settings[name] for name in names & settings.keys()})
+    return {name: getattr(known, name) for name in names}
 
 
 def _files(result: str | os.PathLike, what: str, names: Any) -> Any:

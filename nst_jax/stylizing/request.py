@@ -7,14 +7,17 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Float
 
 from nst_jax.errors import InputError
 from nst_jax.losses.objective import Targets
-from nst_jax.networks.base import Network, Options, require_layers
+from nst_jax.losses.registry import TERMS
+from nst_jax.networks.base import Network, Options, require_layers, require_network
 from nst_jax.options import WEIGHT
 from nst_jax.pictures import resizing
 from nst_jax.pictures.reading import PictureSource
-from nst_jax.solvers import loop, schedules
+from nst_jax.solvers import schedules
+from nst_jax.solvers.outcome import Outcome
 from nst_jax.solvers.stopping import Rows, joined
 from nst_jax.stylizing import memory
 from nst_jax.stylizing.inputs import Pictures
@@ -22,8 +25,8 @@ from nst_jax.stylizing.presets import resolve
 from nst_jax.stylizing.problem import Problem, prepare, size_of
 from nst_jax.stylizing.result import Scale, Stylization
 from nst_jax.stylizing.settings import INITS, PICTURE, Settings
+from nst_jax.stylizing.terms import layers
 
-_TERMS = ("total", "content", "style", "tv")
 # Times the content's weight while the draft's network draws: it keeps less of the content at the
 # same weight, and what it lost does not come back.
 _DRAFT_CONTENT = 2.0
@@ -31,12 +34,17 @@ _DRAFT_CONTENT = 2.0
 
 @dataclass(frozen=True)
 class Request:
-    """Everything that determines a result."""
+    """Everything that determines a result.
+
+    `also` are terms that are part of the program even where they weigh nothing: those of other
+    lanes that share it.
+    """
 
     settings: Settings
     network: Network
     pictures: Pictures
     draft: Network | None = None
+    also: tuple[str, ...] = ()
 
     def at(self, scale: Scale, evaluations: int) -> "Request":
         """The same at another size, styles in proportion, for a run of so many evaluations.
@@ -63,7 +71,7 @@ class Request:
         Raises:
             InputError: a layer that the network lacks, too little memory.
         """
-        require_layers(self.network, self.settings.layers)
+        require_layers(self.network, layers(self.settings))
         found = memory.fitted(*self._needs(evaluations))
         return replace(self, settings=replace(found, iterations=self.settings.iterations))
 
@@ -73,7 +81,7 @@ class Request:
 
     def _needs(self, evaluations: int) -> tuple[Settings, Network, tuple[str, ...], memory.Size]:
         settings = replace(self.settings, iterations=evaluations)
-        return settings, self.network, settings.layers, self.size
+        return settings, self.network, layers(settings), self.size
 
     @property
     def size(self) -> memory.Size:
@@ -85,11 +93,18 @@ class Request:
         """The minimisation, with targets that are known already; see `prepare`."""
         content, styles, start, regions, _ = self.pictures
         return prepare(
-            self.settings, self.network, content.rgb, styles, start, regions, targets=targets
+            self.settings,
+            self.network,
+            content.rgb,
+            styles,
+            start,
+            regions,
+            targets=targets,
+            also=self.also,
         )
 
     def stylization(
-        self, problem: Problem, outcome: loop.Outcome, scales: Sequence[Scale] = ()
+        self, problem: Problem, outcome: Outcome, scales: Sequence[Scale] = ()
     ) -> Stylization:
         """The result, when the minimisation is done; a run that ended early is enlarged."""
         content, rows = self.pictures.content, outcome.rows
@@ -101,7 +116,7 @@ class Request:
             image = resizing.resize(image, content.rgb.shape[:2])
         return Stylization(
             image=image,
-            losses={k: rows.terms[k] for k in (*_TERMS, *problem.fn.spec.layers)},
+            losses=_losses(problem, rows),
             evaluations=rows.evaluations,
             status=outcome.status,
             restarts=outcome.restarts,
@@ -117,7 +132,15 @@ class Request:
         )
 
 
-def _evaluated(problem: Problem, outcome: loop.Outcome) -> Rows:
+def _losses(problem: Problem, rows: Rows) -> dict[str, Float[np.ndarray, " n"]]:
+    """The total, every term of the registry and of the problem, and its layers, in this order."""
+    spec = problem.fn.spec
+    left_out = np.zeros_like(rows.terms["total"])
+    names = dict.fromkeys(("total", *TERMS, *(term.name for term in spec.terms), *spec.layers))
+    return {name: rows.terms.get(name, left_out) for name in names}
+
+
+def _evaluated(problem: Problem, outcome: Outcome) -> Rows:
     """The losses of what an outcome comes to, which is no point that was evaluated."""
     evaluations = int(outcome.evaluations[-1])
     args = schedules.at(problem.args, evaluations)
@@ -173,11 +196,7 @@ def _resolve(preset: str, network: Any, options: Mapping[str, Any]) -> Settings:
     """The settings; those of a network object are its own."""
     if isinstance(network, str | os.PathLike):
         return resolve(preset, network=os.fspath(network), **options)
-    if not isinstance(network, Network):
-        raise InputError(
-            "network must be a name, a weight file or a network object; this is of type "
-            f"{type(network).__name__}."
-        )
+    require_network(network)
     given = [f.name for f in fields(Options) if f.name in options]
     if given:
         raise InputError(
@@ -186,4 +205,9 @@ def _resolve(preset: str, network: Any, options: Mapping[str, Any]) -> Settings:
         )
     how = getattr(network, "options", None)
     own = asdict(how) if isinstance(how, Options) else {}
+    usual = resolve(preset)
+    for name in ("content_layers", "style_layers"):
+        # A network with other layers than the preset names brings its own.
+        if name not in options and not set(getattr(usual, name)) <= set(network.widths):
+            own[name] = getattr(network, name, None) or dict.fromkeys(network.widths, 1.0)
     return resolve(preset, network=network.name, **own, **options)

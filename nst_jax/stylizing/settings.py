@@ -1,15 +1,14 @@
 """Settings of a stylization. No JAX: the command line reads this."""
 
-import dataclasses
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, make_dataclass, replace
 from numbers import Integral, Real
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from nst_jax.errors import InputError
+from nst_jax.losses.registry import STATISTICS, TERMS
 from nst_jax.options import (
-    ADDITIVE,
     WEIGHT,
     Color,
     ColorSpace,
@@ -20,14 +19,16 @@ from nst_jax.options import (
     Pooling,
     Precision,
     Schedule,
-    Statistic,
     in_range,
     parse_choices,
     parse_layers,
     parse_numbers,
     parse_schedule,
     unknown,
+    weighted,
 )
+from nst_jax.stylizing.consistency import require_consistent
+from nst_jax.stylizing.objects import Lost, parse_terms, require_optimizer, require_statistic
 
 GATYS_STYLE_LAYERS = {f"relu{block}_1": 1.0 for block in range(1, 6)}
 HISTORY = 100
@@ -35,16 +36,15 @@ INITS: tuple[str, ...] = get_args(Init)
 PICTURE = "picture"  # what `init` says when the start was given as a picture without a name
 
 
-# Data of the compiled program, or of its start: a sweep over these compiles once. Layers that weigh
-# nothing are left out of the program, so which do is not data.
+# Data of the compiled program, or of its start: a sweep over these compiles once. Layers and terms
+# that weigh nothing are left out of the program, so which do is not data.
 TRACED = (
     "preset",
-    "content_weight",
-    "style_weight",
-    "tv_weight",
+    *(f"{name}_weight" for name in TERMS),
     "content_layers",
     "style_layers",
     "style_blend",
+    "terms",
     "learning_rate",
     "init",
     "init_noise",
@@ -67,15 +67,8 @@ def _layers(default: Mapping[str, float], help: str) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """Everything that determines a result, apart from the pictures and the network's weights.
-
-    The defaults are the preset `gatys`. Layers are given as names, or as a mapping from name to
-    weight. Checked on construction.
-
-    Raises:
-        InputError: a value out of its range, an unknown choice, options that contradict.
-    """
+class _Course:
+    """What is drawn with, how large, and for how long."""
 
     preset: str = _option("default", "named bundle of settings that the other options vary")
     network: str = _option(
@@ -113,19 +106,46 @@ class Settings:
         "end the run when the best loss falls by less than this share in 'patience' evaluations",
     )
     patience: int = _option(50, "evaluations over which 'tolerance' looks")
-    content_weight: float = _option(1.0, "weight of the content loss")
-    style_weight: float = _option(1e3, "weight of the style loss")
-    tv_weight: float = _option(0.0, "weight of the total variation")
-    content_weight_schedule: str = _schedule("content_weight")
-    style_weight_schedule: str = _schedule("style_weight")
-    tv_weight_schedule: str = _schedule("tv_weight")
+
+
+# A weight and its schedule for each term, so that a new term needs no line here.
+_Weights: Any = make_dataclass(
+    "_Weights",
+    [
+        *(
+            (f"{name}_weight", float, _option(term.weight, f"weight of the {term.about}"))
+            for name, term in TERMS.items()
+        ),
+        *((f"{name}_weight_schedule", str, _schedule(f"{name}_weight")) for name in TERMS),
+    ],
+    bases=(_Course,),
+    frozen=True,
+    kw_only=True,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(_Weights):
+    """Everything that determines a result, apart from the pictures and the network's weights.
+
+    The defaults are the preset `gatys`. Layers are given as names, or as a mapping from name to
+    weight. Checked on construction.
+
+    Raises:
+        InputError: a value out of its range, an unknown choice, options that contradict, an object
+            that lacks something.
+    """
+
     content_layers: Mapping[str, float] = _layers(
         {"relu4_2": 1.0}, "content layers: NAME[:WEIGHT],..."
     )
     style_layers: Mapping[str, float] = _layers(
         GATYS_STYLE_LAYERS, "style layers: NAME[:WEIGHT],..."
     )
-    statistic: Statistic = _option(
+    terms: Mapping[Any, float] = _option(
+        None, "further terms, and weights of those that have a name: NAME[:WEIGHT],..."
+    )
+    statistic: Any = _option(
         "gram", "what of the features is style; all but gram want a smaller style_weight"
     )
     normalize_gradients: bool = _option(
@@ -134,7 +154,7 @@ class Settings:
     normalization: Normalization = _option("gatys", "whose formulas the losses are")
     pooling: Pooling = _option("max", "pooling of the network")
     padding: Padding = _option("zero", "border of the first convolution")
-    optimizer: Method = _option(
+    optimizer: Any = _option(
         "lbfgs", "lbfgs takes unit steps, lbfgs-zoom searches them, sgd has momentum"
     )
     learning_rate: float | None = _option(
@@ -152,7 +172,9 @@ class Settings:
     average: float = _option(
         0.0, "adam, sgd: the result is an average of all pictures, with weights that fall by this"
     )
-    units: float = _option(255.0, "the optimiser sees pictures in 0..units")
+    units: float | None = _option(
+        None, "the optimiser sees pictures in 0..units; 'none' is 255, and 1 for one of your own"
+    )
     init: str = _option("content", "start: content, noise, blend, style, or a picture file")
     init_noise: float = _option(0.5, "share of white noise when init is 'blend'")
     noise_scale: float = _option(0.25, "standard deviation of the noise, for pictures in [0, 1]")
@@ -172,67 +194,20 @@ class Settings:
     )
 
     def __post_init__(self):
-        """Bring layers into one form and check every value."""
+        """Bring layers and terms into one form and check every value."""
+        put = object.__setattr__
         for name in ("content_layers", "style_layers"):
-            object.__setattr__(self, name, parse_layers(getattr(self, name), name))
+            put(self, name, parse_layers(getattr(self, name), name))
         for name in ("style_scale", "style_blend"):
-            object.__setattr__(self, name, parse_numbers(getattr(self, name), name))
-        object.__setattr__(self, "region_styles", parse_choices(self.region_styles))
+            put(self, name, parse_numbers(getattr(self, name), name))
+        put(self, "region_styles", parse_choices(self.region_styles))
+        named, objects = parse_terms(self.terms)
+        put(self, "terms", objects)
+        for name, weight in named.items():
+            put(self, f"{name}_weight", weight)
         for f in fields(self):
-            object.__setattr__(self, f.name, self._checked(f.name))
-        content = self.content_weight and any(self.content_layers.values())
-        style = self.style_weight and any(self.style_layers.values())
-        if not (content or style or self.tv_weight):
-            raise InputError(
-                "All weights are zero: give content_weight, style_weight or tv_weight a positive "
-                "value, and one of its layers too."
-            )
-        if self.style_blend is not None and not sum(self.style_blend):
-            raise InputError("style_blend is all zeros: give at least one style a weight above 0.")
-        if self.style_scale is not None and self.style_size is not None:
-            raise InputError(
-                "style_size and style_scale contradict each other: give the style's long side in "
-                "pixels, or relative to the content's."
-            )
-        if self.precision == "bfloat16" and self.optimizer.startswith("lbfgs"):
-            raise InputError(
-                "precision 'bfloat16' is too coarse for L-BFGS's curvature pairs: use optimizer "
-                "'adam', or precision 'float32' or 'tf32'."
-            )
-        if self.tile:
-            if self.statistic not in ADDITIVE:
-                raise InputError(
-                    f"tile computes in parts, but statistic '{self.statistic}' sorts the whole "
-                    f"picture: leave out tile, or use statistic {', '.join(ADDITIVE)}."
-                )
-            if self.normalize_gradients:
-                raise InputError(
-                    "tile computes in parts, but normalize_gradients needs the whole gradient: "
-                    "leave out one of them."
-                )
-        if self.optimizer == "lbfgs-zoom" and self.normalize_gradients:
-            raise InputError(
-                "optimizer 'lbfgs-zoom' searches along the loss, which normalized gradients do not "
-                "descend: leave out normalize_gradients, or use optimizer 'adam' or 'lbfgs'."
-            )
-        if self.optimizer == "lbfgs-zoom" and (
-            self.learning_rate is not None or self.scheduled("learning_rate")
-        ):
-            raise InputError(
-                "optimizer 'lbfgs-zoom' searches its own step lengths: leave out learning_rate and "
-                "learning_rate_schedule, or use optimizer 'lbfgs'."
-            )
-        if self.average and self.optimizer.startswith("lbfgs"):
-            raise InputError(
-                f"average is of no use to optimizer '{self.optimizer}', which does not wander "
-                "about its minimum: leave it out, or use optimizer 'adam'."
-            )
-        schedules = [self.scheduled(f"{term}_weight") for term in ("content", "style", "tv")]
-        if self.tolerance and any(schedules):
-            raise InputError(
-                "tolerance stops a run when its loss no longer falls, but under a schedule of "
-                "weights it may rise on the way: leave out tolerance or the schedule."
-            )
+            put(self, f.name, self._checked(f.name))
+        require_consistent(self)
 
     def _checked(self, name: str) -> Any:
         value: Any = getattr(self, name)
@@ -240,15 +215,18 @@ class Settings:
         if hint in (str, bool) and not isinstance(value, hint):
             kind = "a text" if hint is str else "True or False"
             raise InputError(f"{name} is {value!r}, but must be {kind}.")
-        if name in CHOICES and value not in CHOICES[name]:
+        if name in _OBJECTS and not isinstance(value, str):
+            _OBJECTS[name](value)
+        elif name in CHOICES and value not in CHOICES[name]:
             raise InputError(unknown(name, value, CHOICES[name]))
         if name.endswith("_schedule"):
             self.scheduled(name.removesuffix("_schedule"))
         if name == "init" and _is_unknown_init(self.init):
             raise InputError(f"{unknown(name, value, INITS)[:-1]}, or a picture file.")
-        if name not in _RANGES:
+        limits = WEIGHT if name.endswith("_weight") else _RANGES.get(name)
+        if limits is None:
             return value
-        return in_range(value, name, *_RANGES[name], optional=name in _OPTIONAL)
+        return in_range(value, name, *limits, optional=name in _OPTIONAL)
 
     def scheduled(self, option: str) -> Schedule | None:
         """The schedule of an option, None if it is constant.
@@ -257,7 +235,7 @@ class Settings:
             InputError: another form; a weight whose schedule does not end at the weight itself.
         """
         name = f"{option}_schedule"
-        text = getattr(self, name)
+        text = getattr(self, name, "constant")
         schedule = parse_schedule(text, name)
         if schedule and schedule.end != 1 and option.endswith("_weight"):
             raise InputError(
@@ -266,31 +244,71 @@ class Settings:
             )
         return schedule
 
+    def weight(self, term: str) -> float:
+        """The weight of a term by name, of the registry or of `terms`; 0 if it has none."""
+        if term in TERMS:
+            return getattr(self, f"{term}_weight")
+        return next((weight for own, weight in self.terms.items() if own.name == term), 0.0)
+
+    def layers_of(self, term: str) -> Mapping[str, float] | None:
+        """The layers of a term by weight, where there is an option for them."""
+        return getattr(self, f"{term}_layers", None)
+
     @property
-    def layers(self) -> tuple[str, ...]:
-        """All layers of some weight, each once, content first."""
-        weights = (*self.content_layers.items(), *self.style_layers.items())
-        return tuple(dict.fromkeys(layer for layer, weight in weights if weight))
+    def weighing(self) -> tuple[str, ...]:
+        """The terms of the registry that weigh something, and at some layer if they have any."""
+        return tuple(
+            name
+            for name in TERMS
+            for layers in [self.layers_of(name)]
+            if self.weight(name) and (layers is None or any(layers.values()))
+        )
+
+    @property
+    def is_lbfgs(self) -> bool:
+        """Whether the optimizer keeps curvature pairs; any other is of first order."""
+        return isinstance(self.optimizer, str) and self.optimizer.startswith("lbfgs")
 
     @property
     def pairs(self) -> int:
         """Curvature pairs that L-BFGS comes to keep, memory permitting; 0 for other optimizers."""
-        if not self.optimizer.startswith("lbfgs"):
-            return 0
-        return min(self.history or HISTORY, self.iterations)
+        return min(self.history or HISTORY, self.iterations) if self.is_lbfgs else 0
+
+    @property
+    def scale(self) -> float:
+        """The `units` that are meant."""
+        if self.units is not None:
+            return self.units
+        return 255.0 if isinstance(self.optimizer, str) else 1.0
 
     def program(self) -> tuple[Any, ...]:
         """What a compiled program depends on, as one hashable value: all but `TRACED`."""
-        layers = (
-            tuple(k for k, w in named.items() if w)
-            for named in (self.content_layers, self.style_layers)
-        )
+        layers = (weighted(self.layers_of(name) or {}) for name in ("content", "style"))
         static = (getattr(self, f.name) for f in fields(self) if f.name not in TRACED)
-        return (*layers, *static)
+        weighing = tuple(name for name in self.weighing if not TERMS[name].always)
+        return (weighing, tuple(self.terms), *layers, *static)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as kept with a result."""
-        return dataclasses.asdict(self)
+        """Plain values, as kept with a result; of objects their names."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        return plain | {
+            "content_layers": dict(self.content_layers),
+            "style_layers": dict(self.style_layers),
+            "region_styles": self.region_styles and dict(self.region_styles),
+            "terms": {term.name: weight for term, weight in self.terms.items()},
+            "units": self.scale,
+            **{name: _named(plain[name]) for name in _OBJECTS},
+        }
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> "Settings":
+        """Settings from their plain values; objects of which there are names alone are `Lost`."""
+        found = dict(plain)
+        for name in _OBJECTS:
+            if name in found and found[name] not in CHOICES[name]:
+                found[name] = Lost(str(found[name]))
+        lost = {Lost(name): weight for name, weight in (found.pop("terms", None) or {}).items()}
+        return replace(cls(**found), terms=lost)
 
 
 _HINTS = get_type_hints(Settings)
@@ -300,11 +318,22 @@ LISTS = tuple(
     for name, hint in _HINTS.items()
     if any(get_origin(kind) in (tuple, Mapping) for kind in (hint, *get_args(hint)))
 )
-# From the annotations: the options that are a choice of names.
+# The options that are a choice of names; from the annotations, where nothing else may be given.
 CHOICES: dict[str, tuple[str, ...]] = {
     name: get_args(hint) for name, hint in _HINTS.items() if get_origin(hint) is Literal
-}
-_OPTIONAL = ("size", "style_size", "learning_rate", "seconds", "min_size", "history", "tile")
+} | {"statistic": tuple(STATISTICS), "optimizer": get_args(Method)}
+# Those that take an object too, and what it must have.
+_OBJECTS = {"statistic": require_statistic, "optimizer": require_optimizer}
+_OPTIONAL = [
+    "size",
+    "style_size",
+    "learning_rate",
+    "seconds",
+    "min_size",
+    "history",
+    "tile",
+    "units",
+]
 _RANGES: dict[str, tuple[type, float, float]] = {
     "size": (Integral, 1, 100_000),
     "style_size": (Integral, 1, 100_000),
@@ -314,9 +343,6 @@ _RANGES: dict[str, tuple[type, float, float]] = {
     "min_size": (Integral, 1, 100_000),
     "coarse_iterations": (Integral, 1, 10_000_000),
     "patience": (Integral, 1, 10_000_000),
-    "content_weight": WEIGHT,
-    "style_weight": WEIGHT,
-    "tv_weight": WEIGHT,
     "learning_rate": (Real, 1e-30, 1e30),
     "history": (Integral, 1, 10_000),
     "tile": (Integral, 0, 100_000),
@@ -334,3 +360,8 @@ def _is_unknown_init(name: str) -> bool:
     """A bare word that names no start; anything with a suffix or a folder is a file."""
     is_file = os.path.splitext(name)[1] or os.path.basename(name) != name
     return name not in (*INITS, PICTURE) and not is_file
+
+
+def _named(given: Any) -> str:
+    """How a record calls an object."""
+    return given if isinstance(given, str) else getattr(given, "name", type(given).__name__)

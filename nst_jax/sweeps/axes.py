@@ -31,7 +31,8 @@ def split(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, list[An
 def _values(name: str, given: Any) -> list[Any] | None:
     if getattr(given, "ndim", None) == 1:
         given = given.tolist()
-    if not isinstance(given, list | tuple | range):
+    # A named tuple, such as an optax transformation, is one value.
+    if not isinstance(given, list | tuple | range) or hasattr(given, "_fields"):
         return None
     values = list(given)
     if name in LISTS and not (values and all(isinstance(v, _LIKE_LISTS) for v in values)):

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +12,13 @@ import numpy as np
 from nst_jax.devices import OutOfMemoryError, memory_watched, mesh_of, place
 from nst_jax.losses.objective import Targets
 from nst_jax.solvers import loop
+from nst_jax.solvers.outcome import Outcome, Progress
+from nst_jax.solvers.stopping import Limits
 from nst_jax.stylizing import memory
 from nst_jax.stylizing.problem import Arguments, Problem
 from nst_jax.stylizing.request import Request
 from nst_jax.stylizing.result import Stylization
+from nst_jax.stylizing.terms import terms_of
 from nst_jax.sweeps.lanes import Lane
 
 # Called after each chunk with the evaluations of each lane that is running, by number.
@@ -56,13 +59,14 @@ def groups(every: Sequence[Lane], in_flight: int | None) -> list[Group]:
     found: dict[Any, list[Lane]] = {}
     fitting: dict[Any, int] = {}
     for lane in every:
-        known = repr(lane.settings.program()), id(lane.network), lane.pair
+        known = repr(lane.program), id(lane.network), lane.pair
         if known not in programs:
             request = lane.request()
             problem = request.problem()
             shapes = jax.tree.map(jnp.shape, (problem.x, problem.args[1:], problem.learning_rate))
             programs[known] = (*known[:2], repr(shapes))
-            fitting.setdefault(programs[known], in_flight or _fitting(request, problem))
+            chosen = 1 if problem.renewal else in_flight or _fitting(request, problem)
+            fitting.setdefault(programs[known], chosen)
         found.setdefault(programs[known], []).append(lane)
     return [Group(tuple(some), fitting[program]) for program, some in found.items()]
 
@@ -126,7 +130,7 @@ def _prepared(lane: Lane, known: dict[tuple[str, str], Targets]) -> _Ready:
     return _Ready(lane, request, problem)
 
 
-def _alone(ready: Sequence[_Ready], report: Report) -> list[loop.Outcome]:
+def _alone(ready: Sequence[_Ready], report: Report) -> list[Outcome]:
     """The very program that `stylize` runs."""
     ((lane, _, problem),) = ready
     outcome = loop.run(
@@ -136,6 +140,7 @@ def _alone(ready: Sequence[_Ready], report: Report) -> list[loop.Outcome]:
         problem.args,
         learning_rate=problem.learning_rate,
         limits=_limits(lane),
+        renewal=problem.renewal,
         report=lambda now: report({lane.number: now.evaluations}),
     )
     return [outcome]
@@ -143,7 +148,7 @@ def _alone(ready: Sequence[_Ready], report: Report) -> list[loop.Outcome]:
 
 def _together(
     ready: Sequence[_Ready], width: int, axes: Arguments, devices: Sequence[Any], report: Report
-) -> list[loop.Outcome]:
+) -> list[Outcome]:
     # Copies of the last fill the batch, so that one program serves all batches.
     problems = [some.problem for some in (*ready, *[ready[-1]] * (width - len(ready)))]
     mesh = mesh_of(devices)
@@ -151,7 +156,7 @@ def _together(
     rates = jax.tree.map(_stacked, *[p.learning_rate for p in problems])
     numbers = [some.lane.number for some in ready]
 
-    def report_all(progress: Sequence[loop.Progress]) -> None:
+    def report_all(progress: Sequence[Progress]) -> None:
         report({n: now.evaluations for n, now in zip(numbers, progress, strict=True)})
 
     return loop.run_lanes(
@@ -168,19 +173,22 @@ def _together(
     )
 
 
-def _limits(lane: Lane) -> loop.Limits:
+def _limits(lane: Lane) -> Limits:
     s = lane.settings
-    return loop.Limits(s.iterations, s.seconds, s.tolerance, s.patience)
+    return Limits(s.iterations, s.seconds, s.tolerance, s.patience)
 
 
 def _axes(group: Group) -> Any:
     """What has an axis of lanes; what all lanes of the group share is there once."""
-    contents = {lane.pair[0] for lane in group.lanes}
-    # A style's targets may depend on the content, whose colours it is given.
-    pairs = {lane.pair for lane in group.lanes}
-    content, style = (0 if len(some) > 1 else None for some in (contents, pairs))
-    every = dict.fromkeys(Targets._fields, content) | {"style": style}
-    axes: Any = {"network": None, "targets": Targets(**every)}  # pyright: ignore
+    content, style = (len({lane.pair[i] for lane in group.lanes}) > 1 for i in (0, 1))
+    # A style's colours may be matched to the content, and its strokes are as large as that says.
+    differs = {"content": content, "style": content or style}
+    terms = {
+        term.name: 0 if any(differs[picture] for picture in term.follows) else None
+        for term in terms_of(group.lanes[0].settings, group.lanes[0].also)
+    }
+    targets = Targets(cast(Any, terms), cast(Any, 0 if content else None))
+    axes: Any = {"network": None, "targets": targets}
     return Arguments(**dict.fromkeys(Arguments._fields, 0) | axes)
 
 

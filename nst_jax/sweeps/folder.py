@@ -95,7 +95,7 @@ class Folder:
         picture = reading.read(self._picture(lane), what=f"picture of lane {lane}")
         plain["losses"] = {k: np.array(v, np.float32) for k, v in plain["losses"].items()}
         plain["evaluations"] = np.array(plain["evaluations"], np.int32)
-        plain["settings"] = Settings(**plain["settings"])
+        plain["settings"] = Settings.from_dict(plain["settings"])
         plain["scales"] = tuple(Scale(*scale) for scale in plain["scales"])
         return Stylization(image=picture.rgb, alpha=picture.alpha, icc=picture.icc, **plain)
 
@@ -173,8 +173,11 @@ def plain_settings(settings: Settings) -> dict[str, Any]:
     return plain | {k: os.path.basename(plain[k]) for k in ("network", "init")}
 
 
-def _require_same(plan: Mapping[str, Any], other: Mapping[str, Any], path: Path) -> None:
+def _require_same(plan: dict[str, Any], other: dict[str, Any], path: Path) -> None:
     names = ("axes", "how", "settings", "pictures", "networks")
+    # What a plan of an earlier version lacks had the value that changes nothing.
+    usual = plain_settings(Settings())
+    plan, other = (one | {"settings": usual | one["settings"]} for one in (plan, other))
     different = next((name for name in names if plan[name] != other.get(name)), None)
     if different is None:
         mine, theirs = ([lane["settings"] for lane in p["lanes"]] for p in (plan, other))

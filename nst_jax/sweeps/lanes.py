@@ -4,7 +4,7 @@ import hashlib
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,8 @@ class Lane:
         network: the feature extractor.
         pair: names of content and style.
         sources: where the pictures are.
+        also: terms that some lane of the sweep has: all have them, so that a weight of zero needs
+            no program of its own.
     """
 
     number: int
@@ -41,11 +43,17 @@ class Lane:
     network: Network
     pair: tuple[str, str]
     sources: Sources
+    also: tuple[str, ...] = ()
+
+    @property
+    def program(self) -> tuple[Any, ...]:
+        """What its program depends on, besides pictures and network."""
+        return replace(self.settings, **{f"{name}_weight": 1.0 for name in self.also}).program()
 
     def request(self) -> Request:
         """The lane with its pictures read."""
         pictures = read_pictures(self.settings, self.sources)
-        return Request(self.settings, self.network, pictures)
+        return Request(self.settings, self.network, pictures, also=self.also)
 
     def __str__(self) -> str:
         return f"Lane {self.number} ({described(self.values)})"
@@ -83,7 +91,8 @@ def lanes_of(
                     f"{name} draws from coarse to fine, but sweeps draw at the end size alone: "
                     "leave it out, or call stylize for each."
                 )
-        values = {k: getattr(settings, k, v) for k, v in point.items()}
+        plain = settings.to_dict()
+        values = {k: plain.get(k, v) for k, v in point.items()}
         if values.get("init") == PICTURE:
             values["init"] = f"{PICTURE} {_digest(start, 'init')[:6]}"
         found.append(
@@ -109,7 +118,8 @@ def lanes_of(
                 "alone will be equal. For noise, set init to 'noise' or 'blend'.",
                 stacklevel=3,
             )
-    return found
+    also = tuple(dict.fromkeys(name for lane in found for name in lane.settings.weighing))
+    return [replace(lane, also=also) for lane in found]
 
 
 class _Networks:

@@ -10,14 +10,13 @@ import numpy as np
 from PIL import Image
 
 from nst_jax.errors import InputError
+from nst_jax.losses.registry import TERMS
 from nst_jax.options import unknown
 from nst_jax.pictures import plots, writing
 from nst_jax.pictures.sheet import contact_sheet
 from nst_jax.stylizing.result import Stylization
 from nst_jax.sweeps.axes import described, shown
 from nst_jax.sweeps.folder import Folder, plan_of
-
-_TERMS = ("total", "content", "style", "tv")
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,8 +108,9 @@ class Sweep:
     def table(self) -> list[dict[str, Any]]:
         """One row a lane, for `pandas.DataFrame` or a CSV file; missing lanes are left out.
 
-        The values of the axes; `status`, `evaluations`, `seconds`; the final weighted losses; and
-        `content_unweighted`, `style_unweighted`, which compare across weights (None at weight 0).
+        The values of the axes; `status`, `evaluations`, `seconds`; the final weighted losses, in
+        all and by term; and `content_unweighted`, `style_unweighted`, ..., which compare across
+        weights (None at weight 0).
         """
         return [
             {name: _plain(value) for name, value in self.points[i].items()}
@@ -119,10 +119,16 @@ class Sweep:
                 "evaluations": int(result.evaluations[-1]),
                 "seconds": round(result.run_seconds, 3),
             }
-            | {term: _final(result, term) for term in _TERMS}
-            | {f"{term}_unweighted": unweighted(result, term) for term in ("content", "style")}
+            | {term: _final(result, term) for term in ("total", *self._terms)}
+            | {f"{term}_unweighted": unweighted(result, term) for term in self._terms}
             for i, result in sorted(self.results.items())
         ]
+
+    @property
+    def _terms(self) -> tuple[str, ...]:
+        """The terms of all lanes, those of the registry first."""
+        own = (term.name for result in self for term in result.settings.terms)
+        return tuple(dict.fromkeys((*TERMS, *own)))
 
     def grid(self, size: int | None = 192) -> Image.Image:
         """A contact sheet: the last axis across, the others down; a single axis in lines.
@@ -214,12 +220,13 @@ class Sweep:
 
 def unweighted(result: Stylization, term: str) -> float | None:
     """A term of the loss of a result without the weight of the term; None where that is zero."""
-    weight, value = getattr(result.settings, f"{term}_weight"), _final(result, term)
+    weight, value = result.settings.weight(term), _final(result, term)
     return None if not weight or value is None else value / weight
 
 
 def _final(result: Stylization, term: str) -> float | None:
-    value = float(result.losses[term][result.best])
+    # A result of an earlier version may lack a term.
+    value = float(result.losses[term][result.best]) if term in result.losses else 0.0
     return value if np.isfinite(value) else None
 
 

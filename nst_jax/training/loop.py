@@ -22,6 +22,8 @@ from nst_jax.training.tasks import Task
 TRAINING = "training"
 # May differ between a run and its continuation.
 _FREE = ("steps",)
+# What a checkpoint of an earlier version means where it says nothing.
+_USUAL = {k: v for k, v in Recipe().to_dict().items() if k.endswith("_weight")}
 
 
 # Axes of a kernel that are summed over, and of its outputs; the first is of kernels of one shape.
@@ -211,7 +213,7 @@ def load(path: str | os.PathLike, like: State, asked: Mapping[str, Any]) -> Stat
     Raises:
         InputError: no checkpoint, a damaged one, or another training's.
     """
-    return savepoint.restored(like, savepoint.load(path, TRAINING, _lasting(asked)).leaves)
+    return savepoint.restored(like, savepoint.load(path, TRAINING, _lasting(asked), _USUAL).leaves)
 
 
 def _lasting(asked: Mapping[str, Any]) -> dict[str, Any]:

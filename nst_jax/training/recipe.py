@@ -2,11 +2,12 @@
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, make_dataclass
 from numbers import Integral, Real
 from typing import Any, Literal, get_args
 
 from nst_jax.errors import InputError
+from nst_jax.losses.registry import TERMS
 from nst_jax.options import WEIGHT, in_range, parse_layers, unknown
 from nst_jax.stylizing.settings import GATYS_STYLE_LAYERS
 
@@ -20,8 +21,20 @@ def _option(default: Any, help: str) -> Any:
     return field(default=default, metadata={"help": help})
 
 
+_OTHERS = tuple(name for name in TERMS if name not in ("content", "style"))
+_Weights: Any = make_dataclass(
+    "_Weights",
+    [
+        (f"{name}_weight", float, _option(TERMS[name].weight, f"weight of the {TERMS[name].about}"))
+        for name in _OTHERS
+    ],
+    frozen=True,
+    kw_only=True,
+)
+
+
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class Recipe(_Weights):
     """Everything that determines a training, apart from the pictures. Checked on construction.
 
     Raises:
@@ -40,7 +53,6 @@ class Recipe:
     style_size: int = _option(512, "long side of the style pictures in pixels")
     content_weight: float = _option(1.0, "weight of the content loss")
     style_weight: float | None = _option(None, "weight of the style loss; of adain and wct 1")
-    tv_weight: float = _option(0.0, "weight of the total variation")
     content_layers: Mapping[str, float] | None = _option(
         None, "content layers: NAME[:WEIGHT],...; of adain and wct relu4_1"
     )
@@ -108,7 +120,7 @@ _RANGES: dict[str, tuple[type, float, float]] = {
     "style_size": (Integral, 16, 8192),
     "content_weight": WEIGHT,
     "style_weight": WEIGHT,
-    "tv_weight": WEIGHT,
+    **{f"{name}_weight": WEIGHT for name in _OTHERS},
     "learning_rate": (Real, 1e-12, 1e3),
     "average": (Real, 0, 0.999999),
     "seed": (Integral, 0, 2**32 - 1),

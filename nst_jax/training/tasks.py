@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from nst_jax.errors import InputError
-from nst_jax.losses.losses import content_loss
+from nst_jax.losses import registry
+from nst_jax.losses.content import Content, content_loss
 from nst_jax.losses.objective import (
     Objective,
     Targets,
@@ -20,10 +21,16 @@ from nst_jax.losses.objective import (
     objective,
     style_targets,
 )
+from nst_jax.losses.registry import TERMS
+from nst_jax.losses.statistics.base import Statistic
+from nst_jax.losses.statistics.gram import Gram
+from nst_jax.losses.statistics.moments import MeanDeviation
+from nst_jax.losses.style import Style, StyleTarget
 from nst_jax.models import stages, transfer, transformer
 from nst_jax.models.stages import Parameters, Stage
 from nst_jax.models.transformer import Architecture
 from nst_jax.networks.base import Network, require_layers
+from nst_jax.options import weighted
 from nst_jax.training.recipe import Recipe
 
 Crops = Float[np.ndarray, "b s s 3"]
@@ -76,7 +83,7 @@ class StylizersLoss:
         def one(image: Array, crop: Array, shares: Array) -> tuple[Array, dict[str, Array]]:
             content = content_targets(self.objective, frozen.network, crop)
             weights = frozen.weights._replace(blend=shares)
-            targets = Targets(content, frozen.style)
+            targets = Targets({"content": content, "style": StyleTarget(frozen.style)})
             return objective(self.objective, image, frozen.network, targets, weights)
 
         totals, terms = jax.vmap(one)(drawn, crops, among)
@@ -143,14 +150,15 @@ class AdainLoss:
     ) -> tuple[Array, dict[str, Array]]:
         """Of crops of contents, and of styles."""
         crops, styles = batch
-        (level,) = self.objective.content_layers
+        (level,) = self.objective.term("content").layers
         features = transfer.encode(frozen.network, crops, level)
         given = jax.vmap(lambda s: transfer.measure("adain", frozen.network(s, (level,))[level]))
         aims = jax.vmap(transfer.adain)(features, given(styles))
         drawn = transfer.decode(self.decoder, _cast(parameters, self.precision), aims)
 
         def one(image: Array, aim: Array, style: Array) -> tuple[Array, dict[str, Array]]:
-            targets = Targets({level: aim}, style_targets(self.objective, frozen.network, style))
+            wanted = StyleTarget(style_targets(self.objective, frozen.network, style))
+            targets = Targets({"content": {level: aim}, "style": wanted})
             return objective(self.objective, image, frozen.network, targets, frozen.weights)
 
         totals, terms = jax.vmap(one)(drawn, aims, styles)
@@ -180,7 +188,7 @@ class ReconstructionLoss:
             again = transfer.encode(frozen.network, drawn, level)
             apart = jax.vmap(partial(content_loss, width=frozen.network.widths[level]))
             pixels = jnp.square(255 * (drawn - crops)).mean()
-            terms[level] = frozen.weights.content * apart(again, features).mean() + pixels
+            terms[level] = frozen.weights.terms["content"] * apart(again, features).mean() + pixels
         total = sum(terms.values(), jnp.zeros(()))
         return total, terms | {"total": total}
 
@@ -199,8 +207,8 @@ def decoders(
     """
     loss: Any
     if method == "adain":
-        spec = _objective(recipe, network, statistic="moments")
-        if spec.content_layers != transfer.LEVELS["adain"]:
+        spec = _objective(recipe, network, MeanDeviation())
+        if spec.term("content").layers != transfer.LEVELS["adain"]:
             raise InputError("The content layer of AdaIN is relu4_1, where its decoder begins.")
         loss = AdainLoss(spec, rows[0], recipe.precision)
     else:
@@ -220,15 +228,13 @@ def _cast(parameters: Parameters, precision: str) -> dict[str, Array]:
     return {name: jnp.asarray(value, jnp.dtype(precision)) for name, value in parameters.items()}
 
 
-def _objective(recipe: Recipe, network: Network, **more: Any) -> Objective:
-    content, style = (
-        tuple(k for k, w in (layers or {}).items() if w)
-        for layers in (recipe.content_layers, recipe.style_layers)
-    )
+def _objective(recipe: Recipe, network: Network, statistic: Statistic | None = None) -> Objective:
+    content, style = weighted(recipe.content_layers or {}), weighted(recipe.style_layers or {})
     require_layers(network, (*content, *style))
     if not style:
         raise InputError("All style layers weigh nothing: give at least one a weight above 0.")
-    return Objective(content_layers=content, style_layers=style, **more)
+    others = [registry.term(name)() for name in TERMS if name not in ("content", "style")]
+    return Objective((Content(content), Style(style, statistic or Gram()), *others))
 
 
 def _weights(recipe: Recipe) -> Weights:
@@ -236,13 +242,8 @@ def _weights(recipe: Recipe) -> Weights:
         {k: jnp.float32(w) for k, w in (layers or {}).items() if w}
         for layers in (recipe.content_layers, recipe.style_layers)
     )
-    return Weights(
-        content=jnp.float32(recipe.content_weight),
-        style=jnp.float32(recipe.style_weight or 0.0),
-        tv=jnp.float32(recipe.tv_weight),
-        content_layers=content,
-        style_layers=style,
-    )
+    each = {name: jnp.float32(getattr(recipe, f"{name}_weight") or 0.0) for name in TERMS}
+    return Weights(each, {"content": content, "style": style})
 
 
 def _extended(

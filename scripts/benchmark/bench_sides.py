@@ -29,11 +29,11 @@ class Ours:
     ):
         from nst_jax.networks.base import Options
         from nst_jax.networks.load import load_network
-        from nst_jax.solvers import loop, solver
+        from nst_jax.solvers import chunks, solver
         from nst_jax.stylizing.presets import resolve
         from nst_jax.stylizing.problem import prepare
 
-        self.advance, self.chunk_after = solver.advance_jit, loop.chunk_after
+        self.advance, self.chunk_after = solver.advance_jit, chunks.chunk_after
         self.chunk = 1
         content, style = pictures(args, size)
         network = load_network(weights, Options(precision=precision))

@@ -1,0 +1,120 @@
+"""Optimisers: by name or any of optax's, and what a loop must know of their states."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Int
+
+from nst_jax.options import Method
+from nst_jax.solvers.lbfgs import scale_by_lbfgs
+from nst_jax.solvers.precondition import spectral
+
+_MAX_LINESEARCH_STEPS = 20
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """The static part of a solver; hashable.
+
+    Args:
+        method: `"lbfgs"` (unit step after a first step of norm 1), `"lbfgs-zoom"` (with a zoom
+            line search), `"adam"`, `"sgd"` (gradient descent with momentum), or any optax
+            transformation, which has its own learning rate.
+        history: curvature pairs that L-BFGS keeps.
+        precondition: L-BFGS's exponent for `spectral`, the unknown being a picture; 0 for none.
+        stretch, widening, growth: with a preconditioner, see `scale_by_lbfgs`.
+        momentum: of gradient descent.
+        bounds: the unknown is clipped to these after each update; None for L-BFGS, whose stored
+            gradients belong to the unclipped points.
+        average: decay of an average of the points, which is then what `point` gives; 0 for none.
+    """
+
+    method: Method | optax.GradientTransformation = "lbfgs"
+    history: int = 100
+    precondition: float = 0.0
+    stretch: float = 1.0
+    widening: float = 0.0
+    growth: float = 1e3
+    momentum: float = 0.9
+    bounds: tuple[float, float] | None = None
+    average: float = 0.0
+
+    @property
+    def is_lbfgs(self) -> bool:
+        """Whether it is one of the two with curvature pairs."""
+        return self.method in ("lbfgs", "lbfgs-zoom")
+
+
+def transformation(
+    optimizer: Optimizer, learning_rate: Any
+) -> optax.GradientTransformationExtraArgs:
+    """The optax transformation of a method."""
+    match optimizer.method:
+        case "lbfgs":
+            step = optax.scale_by_learning_rate(learning_rate)
+            return optax.chain(_lbfgs(optimizer), step)
+        case "lbfgs-zoom":
+            search = optax.scale_by_zoom_linesearch(
+                _MAX_LINESEARCH_STEPS, initial_guess_strategy="one"
+            )
+            return optax.chain(_lbfgs(optimizer), optax.scale(-1.0), search)
+        case "adam":
+            found = optax.adam(learning_rate)
+        case "sgd":
+            found = optax.sgd(learning_rate, momentum=optimizer.momentum)
+        case found:
+            pass
+    return optax.with_extra_args_support(found)
+
+
+def _lbfgs(optimizer: Optimizer) -> optax.GradientTransformation:
+    if not optimizer.precondition:
+        return scale_by_lbfgs(optimizer.history)
+    filtered = partial(spectral, exponent=optimizer.precondition)
+    return scale_by_lbfgs(
+        optimizer.history,
+        filtered,
+        stretch=optimizer.stretch,
+        widening=optimizer.widening,
+        growth=optimizer.growth,
+    )
+
+
+def without_pair_where(moved: Bool[Array, ""] | bool, optimizer: Optimizer, opt_state):
+    """Let L-BFGS not take up its next pair where `moved`: its gradients are of two functions."""
+    if moved is False or not optimizer.is_lbfgs:
+        return opt_state
+    memory, *rest = opt_state
+    return (memory._replace(steps=jnp.where(moved, 0, memory.steps)), *rest)
+
+
+def restart_where(blown: Bool[Array, ""], optimizer: Optimizer, opt_state, x: Array):
+    """Forget the past where `blown`; L-BFGS's arrays may stay, once they are not counted."""
+    if not optimizer.is_lbfgs:
+        anew = transformation(optimizer, 1.0).init(x)
+        return jax.tree.map(lambda a, b: jnp.where(blown, a, b), anew, opt_state)
+    zeroed = partial(jax.tree.map, lambda a: jnp.where(blown, jnp.zeros_like(a), a))
+    memory, *rest = opt_state
+    counted = {
+        name: zeroed(getattr(memory, name)) for name in ("pairs", "steps", "scale", "length")
+    }
+    return (memory._replace(**counted), *rest)
+
+
+def searches(optimizer: Optimizer) -> bool:
+    """Whether steps are searched along lines, with further evaluations that it counts."""
+    if isinstance(optimizer.method, str):
+        return optimizer.method == "lbfgs-zoom"
+    state = jax.eval_shape(optimizer.method.init, jax.ShapeDtypeStruct((1,), jnp.float32))
+    return optax.tree.get(state, "num_linesearch_steps") is not None
+
+
+def linesearch_evaluations(optimizer: Optimizer, opt_state: Any) -> Int[Array, ""] | int:
+    """Evaluations of the last step's line search, beside its own."""
+    if not searches(optimizer):
+        return 0
+    return optax.tree.get(opt_state, "num_linesearch_steps")
