@@ -1,8 +1,10 @@
 """The README says what is true: its table of options is the settings', its Python runs."""
 
+import ast
 import re
 from pathlib import Path
 
+import make_keywords
 import make_readme
 
 import nst_jax as nst
@@ -28,3 +30,9 @@ def test_links_lead_somewhere():
     assert targets
     for target in targets:
         assert (ROOT / target).exists(), target
+
+
+def test_the_typed_options_are_those_of_the_settings():
+    text = make_keywords.FILE.read_text("utf-8")
+    same = ast.dump(ast.parse(make_keywords.module())) == ast.dump(ast.parse(text))
+    assert same, "run scripts/docs/make_keywords.py"

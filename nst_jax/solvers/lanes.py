@@ -79,7 +79,6 @@ def advance(
         States and traces. Without a line search all lanes count alike, and the counts have no axis
         of lanes: a loop whose end depends on the lane would copy its whole memory at each step.
     """
-
     own = axes.tree()
 
     def one(state, args, learning_rate, until):

@@ -105,6 +105,14 @@ def restart_where(blown: Bool[Array, ""], optimizer: Optimizer, opt_state, x: Ar
     return (memory._replace(**counted), *rest)
 
 
+def keeps_curvature(optimizer: Optimizer) -> bool:
+    """Whether steps depend on differences of gradients, so that points must not be clipped."""
+    if isinstance(optimizer.method, str):
+        return optimizer.is_lbfgs
+    state = jax.eval_shape(optimizer.method.init, jax.ShapeDtypeStruct((1,), jnp.float32))
+    return optax.tree.get(state, "diff_params_memory") is not None
+
+
 def searches(optimizer: Optimizer) -> bool:
     """Whether steps are searched along lines, with further evaluations that it counts."""
     if isinstance(optimizer.method, str):

@@ -5,25 +5,22 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
-from typing import Any
+from typing import Unpack
 
 from tqdm.auto import tqdm
 
-from nst_jax.devices import memory_watched
-from nst_jax.networks import lite
 from nst_jax.networks.base import Network
-from nst_jax.networks.load import load_network
 from nst_jax.pictures.masks import MapSource
 from nst_jax.pictures.reading import PictureSource
 from nst_jax.stylizing import checkpoint, pyramid
-from nst_jax.stylizing.inputs import Sources, read_pictures
+from nst_jax.stylizing.inputs import Sources
+from nst_jax.stylizing.keywords import Keywords
 from nst_jax.stylizing.outputs import Outputs, split
 from nst_jax.stylizing.presets import PRESETS
 from nst_jax.stylizing.recording import Recorder
-from nst_jax.stylizing.request import Request, network_options, resolve_options, without_content
 from nst_jax.stylizing.result import Stylization
+from nst_jax.stylizing.run import draw, requested
 from nst_jax.stylizing.settings import CHOICES, Settings
-from nst_jax.stylizing.terms import layers
 
 
 def stylize(
@@ -38,7 +35,7 @@ def stylize(
     offline: bool | None = None,
     progress: bool = True,
     callback: Callable[[pyramid.Progress], bool | None] | None = None,
-    **options: Any,
+    **options: Unpack[Keywords],
 ) -> Stylization:
     """Draw the content of one picture in the style of another (Gatys et al. 2016).
 
@@ -70,32 +67,25 @@ def stylize(
         InputError: anything that cannot be used, in a sentence that says what to do.
         KeyboardInterrupt: Ctrl-C before there was a picture.
     """
-    outputs, options = split(options)
-    if content is None:
-        options = without_content(preset, options, keep)
-    settings, start = resolve_options(preset, network, options)
-    sources = Sources(content, style, start, content_regions, style_regions, keep)
-    pictures = read_pictures(settings, sources)
-    if isinstance(network, str | os.PathLike):
-        network = load_network(
-            network,
-            network_options(settings),
-            layers=layers(settings),
-            offline=offline,
-            progress=progress,
-        )
-    request = Request(settings, network, pictures, _draft(settings, network))
-    recorder, found = Recorder(outputs, pictures.content), checkpoint.find(outputs, request)
-    asked = checkpoint.identity(request)
-    total = pyramid.total(request)
+    outputs, settings = split(options)
+    request = requested(
+        Sources(content, style, None, content_regions, style_regions, keep),
+        preset=preset,
+        network=network,
+        offline=offline,
+        progress=progress,
+        **settings,
+    )
+    recorder = Recorder(outputs, request.pictures.content)
+    found = checkpoint.find(outputs, request)
+    asked, total = checkpoint.identity(request), pyramid.total(request)
     if found is None:
         request = request.fitted(total)
         recorder.start()
     else:
         request = found.continued(request)
         recorder.start(found.rows, found.more)
-    outlook = request.outlook(total)
-    if progress and outlook:
+    if progress and (outlook := request.outlook(total)):
         print(outlook, file=sys.stderr)
     # With a delay it stays out of sight until there is something to show: refusals come before.
     bar = tqdm(total=total, disable=not progress, unit="eval", desc="stylize", delay=1e-3)
@@ -110,8 +100,8 @@ def stylize(
         if outputs.checkpoint is not None:
             checkpoint.save(outputs.checkpoint, asked, request.settings, position, recorder.kept())
 
-    with bar, memory_watched():
-        drawn = pyramid.run(
+    with bar:
+        result = draw(
             request,
             position=found and found.position,
             report=report,
@@ -119,18 +109,8 @@ def stylize(
             keep=None if outputs.checkpoint is None else save,
             keep_every=outputs.checkpoint_every,
         )
-    result = request.stylization(*drawn)
     recorder.finish(result.image)
     return result
-
-
-def _draft(settings: Settings, network: Network) -> Network | None:
-    """The network that draws first, if that is wanted and it can stand in for the other."""
-    if not settings.draft or isinstance(network, lite.Lite) or settings.pooling != "max":
-        return None
-    if any(lite.WIDTHS.get(k) != network.widths.get(k) for k in layers(settings)):
-        return None
-    return load_network(lite.ARCHITECTURE, network_options(settings))
 
 
 def _show_options(function: Callable) -> None:

@@ -32,7 +32,10 @@ def parse_terms(terms: Any) -> tuple[dict[str, float], dict[Any, float]]:
     if isinstance(terms, str):
         terms = [part for part in terms.replace(" ", "").split(",") if part]
     if not isinstance(terms, Mapping):
-        several = terms if isinstance(terms, Iterable) else [terms]
+        several = list(terms) if isinstance(terms, Iterable) else [terms]
+        for term in several:
+            if not isinstance(term, str):
+                require_term(term)
         terms = dict(_weighed(term) for term in several)
     named, objects = {}, {}
     for term, weight in terms.items():

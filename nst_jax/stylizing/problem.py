@@ -18,8 +18,8 @@ from nst_jax.networks.base import Network, require_layers, require_size
 from nst_jax.options import Color, ColorSpace
 from nst_jax.pictures import color, resizing
 from nst_jax.pictures.masks import resized
-from nst_jax.solvers import solver
 from nst_jax.solvers.chunks import Renewal
+from nst_jax.solvers.optimizer import Optimizer, keeps_curvature
 from nst_jax.solvers.schedules import Ramp
 from nst_jax.stylizing import memory
 from nst_jax.stylizing.settings import INITS, Settings
@@ -81,7 +81,7 @@ class Problem(NamedTuple):
     """
 
     fn: ScaledObjective
-    optimizer: solver.Optimizer
+    optimizer: Optimizer
     x: Float[Array, "h w c"]
     args: Arguments
     learning_rate: float | Ramp
@@ -243,10 +243,10 @@ def size_of(content: AnyArray, styles: Sequence[AnyArray], regions: Regions | No
     return memory.Size(height, width, shapes, 0 if regions is None else len(regions.labels))
 
 
-def optimizer_of(settings: Settings) -> solver.Optimizer:
+def optimizer_of(settings: Settings) -> Optimizer:
     """The static part of the solver that the settings ask for."""
     first_order = not settings.is_lbfgs
-    return solver.Optimizer(
+    found = Optimizer(
         method=settings.optimizer,
         # Nothing that is of no use may make another program of it.
         history=settings.pairs or 1,
@@ -258,6 +258,7 @@ def optimizer_of(settings: Settings) -> solver.Optimizer:
         bounds=(0.0, settings.scale) if first_order else None,
         average=settings.average,
     )
+    return replace(found, bounds=None) if keeps_curvature(found) else found
 
 
 def _factors(settings: Settings, spec: Objective) -> dict[str, Any] | None:

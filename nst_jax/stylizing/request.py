@@ -1,30 +1,25 @@
 """What a stylization starts from, settings, network and pictures; and what it comes to."""
 
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import jax
 import numpy as np
 from jaxtyping import Float
 
-from nst_jax.errors import InputError
 from nst_jax.losses.objective import Targets
 from nst_jax.losses.registry import TERMS
-from nst_jax.networks.base import Network, Options, require_layers, require_network
+from nst_jax.networks.base import Network, require_layers
 from nst_jax.options import WEIGHT
 from nst_jax.pictures import resizing
-from nst_jax.pictures.reading import PictureSource
 from nst_jax.solvers import schedules
 from nst_jax.solvers.outcome import Outcome
 from nst_jax.solvers.stopping import Rows, joined
 from nst_jax.stylizing import memory
 from nst_jax.stylizing.inputs import Pictures
-from nst_jax.stylizing.presets import resolve
 from nst_jax.stylizing.problem import Problem, prepare, size_of
 from nst_jax.stylizing.result import Scale, Stylization
-from nst_jax.stylizing.settings import INITS, PICTURE, Settings
+from nst_jax.stylizing.settings import Settings
 from nst_jax.stylizing.terms import layers
 
 # Times the content's weight while the draft's network draws: it keeps less of the content at the
@@ -36,8 +31,14 @@ _DRAFT_CONTENT = 2.0
 class Request:
     """Everything that determines a result.
 
-    `also` are terms that are part of the program even where they weigh nothing: those of other
-    lanes that share it.
+    Attributes:
+        settings: what is wanted.
+        network: the feature extractor, with its own options.
+        pictures: what was read.
+        draft: the network that draws first, if one does.
+        also: terms that are part of the program even where they weigh nothing: those of other
+            lanes that share it.
+        targets: of the last scale, where they are known already.
     """
 
     settings: Settings
@@ -45,6 +46,7 @@ class Request:
     pictures: Pictures
     draft: Network | None = None
     also: tuple[str, ...] = ()
+    targets: Targets | None = None
 
     def at(self, scale: Scale, evaluations: int) -> "Request":
         """The same at another size, styles in proportion, for a run of so many evaluations.
@@ -59,6 +61,7 @@ class Request:
             settings=replace(self.settings, iterations=evaluations, content_weight=weight),
             network=self.network_at(scale),
             pictures=self.pictures.at(scale.height, scale.width),
+            targets=None if scale.draft or scale[:2] != self.size[:2] else self.targets,
         )
 
     def network_at(self, scale: Scale) -> Network:
@@ -89,8 +92,8 @@ class Request:
         content, styles, _, regions, _ = self.pictures
         return size_of(content.rgb, styles, regions)
 
-    def problem(self, targets: Targets | None = None) -> Problem:
-        """The minimisation, with targets that are known already; see `prepare`."""
+    def problem(self) -> Problem:
+        """The minimisation; see `prepare`."""
         content, styles, start, regions, _ = self.pictures
         return prepare(
             self.settings,
@@ -99,7 +102,7 @@ class Request:
             styles,
             start,
             regions,
-            targets=targets,
+            targets=self.targets,
             also=self.also,
         )
 
@@ -153,61 +156,3 @@ def _evaluated(problem: Problem, outcome: Outcome) -> Rows:
 
 
 _value = jax.jit(lambda fn, x, args: fn(x, args), static_argnums=0)
-
-
-def resolve_options(
-    preset: str, network: Any, options: Mapping[str, Any]
-) -> tuple[Settings, PictureSource | None]:
-    """The settings, and the picture to start from if `init` is one.
-
-    Raises:
-        InputError: unknown options, values out of range; a network that is none.
-    """
-    start = options.get("init")
-    if isinstance(start, os.PathLike):
-        options = {**options, "init": os.fspath(start)}
-    elif start is not None and not isinstance(start, str):
-        options = {**options, "init": PICTURE}
-    settings = _resolve(preset, network, options)
-    return settings, None if settings.init in INITS else start
-
-
-def network_options(settings: Settings) -> Options:
-    """How the settings want a network to be run."""
-    return Options(settings.pooling, settings.padding, settings.precision, settings.remat)
-
-
-def without_content(preset: str, options: Mapping[str, Any], keep: Any) -> dict[str, Any]:
-    """The options of a picture that has no content, but a map of its regions.
-
-    Raises:
-        InputError: options that need a content picture.
-    """
-    needing = [k for k in ("content_weight", "content_layers") if options.get(k)]
-    if isinstance(options.get("init"), str) and options["init"] in ("content", "blend"):
-        needing.append(f"init '{options['init']}'")
-    needing += ["keep"] * (keep is not None)
-    if needing:
-        raise InputError(f"There is no content picture, but {needing[0]} needs one.")
-    return {"init": "noise", **options, "content_layers": ""}
-
-
-def _resolve(preset: str, network: Any, options: Mapping[str, Any]) -> Settings:
-    """The settings; those of a network object are its own."""
-    if isinstance(network, str | os.PathLike):
-        return resolve(preset, network=os.fspath(network), **options)
-    require_network(network)
-    given = [f.name for f in fields(Options) if f.name in options]
-    if given:
-        raise InputError(
-            f"The network object has its own {' and '.join(given)}: give that to load_network(), "
-            "in Options, or name the network here."
-        )
-    how = getattr(network, "options", None)
-    own = asdict(how) if isinstance(how, Options) else {}
-    usual = resolve(preset)
-    for name in ("content_layers", "style_layers"):
-        # A network with other layers than the preset names brings its own.
-        if name not in options and not set(getattr(usual, name)) <= set(network.widths):
-            own[name] = getattr(network, name, None) or dict.fromkeys(network.widths, 1.0)
-    return resolve(preset, network=network.name, **own, **options)

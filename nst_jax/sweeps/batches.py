@@ -17,7 +17,8 @@ from nst_jax.solvers.stopping import Limits
 from nst_jax.stylizing import memory
 from nst_jax.stylizing.problem import Arguments, Problem
 from nst_jax.stylizing.request import Request
-from nst_jax.stylizing.result import Stylization
+from nst_jax.stylizing.result import Scale, Stylization
+from nst_jax.stylizing.run import draw
 from nst_jax.stylizing.terms import terms_of
 from nst_jax.sweeps.lanes import Lane
 
@@ -94,12 +95,11 @@ def run(group: Group, devices: Sequence[Any], report: Report) -> Iterator[tuple[
         known = {lane.pair: known[lane.pair] for lane in batch if lane.pair in known}
         ready = [_prepared(lane, known) for lane in batch]
         try:
-            with memory_watched():
-                outcomes = (
-                    _alone(ready, report)
-                    if width == 1
-                    else _together(ready, width, axes, devices, report)
-                )
+            if width == 1:
+                results = [_alone(ready[0], report)]
+            else:
+                with memory_watched():
+                    results = _together(ready, width, axes, devices, report)
         except OutOfMemoryError:
             if in_flight == 1:
                 raise
@@ -110,9 +110,9 @@ def run(group: Group, devices: Sequence[Any], report: Report) -> Iterator[tuple[
                 stacklevel=2,
             )
             continue
-        for (lane, request, problem), outcome in zip(ready, outcomes, strict=True):
-            yield lane.number, request.stylization(problem, outcome)
-        if any(outcome.status == "interrupted" for outcome in outcomes):
+        for some, result in zip(ready, results, strict=True):
+            yield some.lane.number, result
+        if any(result.status == "interrupted" for result in results):
             raise KeyboardInterrupt
         waiting = waiting[width:]
 
@@ -124,31 +124,21 @@ def _width(count: int, in_flight: int, devices: int) -> int:
 
 
 def _prepared(lane: Lane, known: dict[tuple[str, str], Targets]) -> _Ready:
-    request = lane.request()
-    problem = request.problem(known.get(lane.pair))
+    request = replace(lane.request(), targets=known.get(lane.pair))
+    problem = request.problem()
     known[lane.pair] = problem.args.targets
-    return _Ready(lane, request, problem)
+    return _Ready(lane, replace(request, targets=problem.args.targets), problem)
 
 
-def _alone(ready: Sequence[_Ready], report: Report) -> list[Outcome]:
-    """The very program that `stylize` runs."""
-    ((lane, _, problem),) = ready
-    outcome = loop.run(
-        problem.fn,
-        problem.optimizer,
-        problem.x,
-        problem.args,
-        learning_rate=problem.learning_rate,
-        limits=_limits(lane),
-        renewal=problem.renewal,
-        report=lambda now: report({lane.number: now.evaluations}),
-    )
-    return [outcome]
+def _alone(ready: _Ready, report: Report) -> Stylization:
+    """The very road that `stylize` takes."""
+    number = ready.lane.number
+    return draw(ready.request, report=lambda now: report({number: now.evaluations}))
 
 
 def _together(
     ready: Sequence[_Ready], width: int, axes: Arguments, devices: Sequence[Any], report: Report
-) -> list[Outcome]:
+) -> list[Stylization]:
     # Copies of the last fill the batch, so that one program serves all batches.
     problems = [some.problem for some in (*ready, *[ready[-1]] * (width - len(ready)))]
     mesh = mesh_of(devices)
@@ -159,7 +149,7 @@ def _together(
     def report_all(progress: Sequence[Progress]) -> None:
         report({n: now.evaluations for n, now in zip(numbers, progress, strict=True)})
 
-    return loop.run_lanes(
+    outcomes = loop.run_lanes(
         problems[0].fn,
         problems[0].optimizer,
         jnp.stack([p.x for p in problems]),
@@ -171,6 +161,15 @@ def _together(
         mesh=mesh,
         report=report_all,
     )
+    return [
+        some.request.stylization(some.problem, outcome, [_scale(some, outcome)])
+        for some, outcome in zip(ready, outcomes, strict=True)
+    ]
+
+
+def _scale(ready: _Ready, outcome: Outcome) -> Scale:
+    height, width, *_ = ready.request.size
+    return Scale(height, width, int(outcome.evaluations[-1]))
 
 
 def _limits(lane: Lane) -> Limits:

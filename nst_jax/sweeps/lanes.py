@@ -15,7 +15,8 @@ from nst_jax.networks.load import load_network
 from nst_jax.pictures import reading
 from nst_jax.pictures.reading import PictureSource
 from nst_jax.stylizing.inputs import Sources, read_pictures
-from nst_jax.stylizing.request import Request, network_options, resolve_options
+from nst_jax.stylizing.request import Request
+from nst_jax.stylizing.resolving import network_options, resolve_options
 from nst_jax.stylizing.settings import PICTURE, Settings
 from nst_jax.sweeps.axes import Style, described, require_distinct
 

@@ -28,6 +28,10 @@ from scipy import optimize
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import nst_jax as nst
+from nst_jax.losses import registry
+from nst_jax.losses.content import Content
+from nst_jax.losses.smoothness import TotalVariation
+from nst_jax.losses.style import Style
 from nst_jax.pictures import reading
 from nst_jax.pictures.sheet import contact_sheet
 
@@ -98,17 +102,19 @@ class Problem:
         self.painting = reading.read(nst.samples.path(style), size=self.style_size).rgb
         self.content = reading.read(picture, size=size).rgb
         self.drawn = model(self.content, style if model.styles else self.painting).image
+        layers = [tuple(told[f"{name}_layers"]) for name in ("content", "style")]
+        statistic = registry.statistic(self.statistic)
         self.spec = nst.Objective(
-            tuple(told["content_layers"]), tuple(told["style_layers"]), statistic=self.statistic
+            (Content(layers[0]), Style(layers[1], statistic), TotalVariation())
         )
-        self.targets = nst.Targets(
-            nst.content_targets(self.spec, network, self.content),
-            nst.style_targets(self.spec, network, self.painting),
-        )
+        scene = nst.Scene(network, jnp.asarray(self.content), (jnp.asarray(self.painting),))
+        self.targets = nst.targets_of(self.spec, scene)
 
     def pull(self, image: np.ndarray) -> tuple[tuple[Any, dict[str, Any]], Any]:
         """The objective with its terms, and its gradient."""
-        terms = nst.Weights(*self.weights.values(), **self.layers)
+        weights = {term.name: self.weights[f"{term.name}_weight"] for term in self.spec.terms}
+        layers = {k.removesuffix("_layers"): v for k, v in self.layers.items()}
+        terms = nst.Weights(weights, layers)
         return _pull(self.spec, jnp.asarray(image), self.network, self.targets, terms)
 
     def terms(self, image: np.ndarray) -> dict[str, float]:

@@ -7,43 +7,30 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from make_goldens import pictures, random_weights
+from objectives import STYLE_LAYERS, aims, gatys, weigh
 from oracles import GOLDEN, relative_error, torch_lbfgs
 from scipy.ndimage import gaussian_filter
 
 from nst_jax import (
     VGG,
-    Objective,
     Optimizer,
-    Targets,
-    Weights,
     content_loss,
-    content_targets,
     gram,
     minimize,
     objective,
     style_loss,
-    style_targets,
     total_variation,
 )
 from nst_jax.files.weightfile import CAFFE
-from nst_jax.losses.objective import _tap
-from nst_jax.losses.statistics import Given
+from nst_jax.losses import registry
+from nst_jax.losses.measuring import _tap
+from nst_jax.losses.statistics.base import Given
+from nst_jax.losses.style import Style
 from nst_jax.networks import strips
 from nst_jax.options import Normalization
-from nst_jax.stylizing.problem import Arguments, ScaledObjective
+from nst_jax.stylizing.problem import Arguments
 
 NORMALIZATIONS = get_args(Normalization)
-STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
-
-
-def weights_for(spec, content=1.0, style=1e3, tv=0.0):
-    return Weights(
-        content,
-        style,
-        tv,
-        dict.fromkeys(spec.content_layers, 1.0),
-        dict.fromkeys(spec.style_layers, 1.0),
-    )
 
 
 @pytest.mark.parametrize("size", [(48, 32), (37, 51)])
@@ -55,9 +42,9 @@ def test_value_and_gradient_match_torch(rng, normalization, size):
     content = rng.uniform(size=(*size, 3)).astype(np.float32)
     style = rng.uniform(size=(40, 56, 3)).astype(np.float32)
     image = rng.uniform(size=(*size, 3)).astype(np.float32)
-    spec = Objective(normalization=normalization)
-    targets = Targets(content_targets(spec, network, content), style_targets(spec, network, style))
-    scales = weights_for(spec, 2.0, 300.0, 0.05)
+    spec = gatys(normalization=normalization)
+    targets = aims(spec, network, content, style)
+    scales = weigh(2.0, 300.0, 0.05)
 
     def ours(x):
         return objective(spec, x, network, targets, scales)
@@ -88,14 +75,11 @@ def test_value_and_gradient_match_the_golden_files_of_torch(architecture):
     network = VGG(architecture, random_weights(architecture, 1), CAFFE)
 
     def total(image, spec, targets):
-        return objective(spec, image, network, targets, weights_for(spec, tv=0.01))[0]
+        return objective(spec, image, network, targets, weigh(tv=0.01))[0]
 
     for normalization in NORMALIZATIONS:
-        spec = Objective(normalization=normalization)
-        targets = Targets(
-            content_targets(spec, network, given["content"]),
-            style_targets(spec, network, given["style"]),
-        )
+        spec = gatys(normalization=normalization)
+        targets = aims(spec, network, given["content"], given["style"])
         value, gradient = jax.jit(jax.value_and_grad(total), static_argnums=1)(
             given["image"], spec, targets
         )
@@ -138,9 +122,9 @@ def test_statistics_beside_features_have_the_same_gradient(
         return [v if guided else v[0] for v in found[statistic]]
 
     def ours(f):
-        spec = Objective(content_layers=(), style_layers=("relu1_1",), statistic=statistic)
-        f, found = _tap(spec, {"relu1_1": (None, Given(guides))}, "relu1_1", f)
-        return f, found.style
+        terms = (Style(("relu1_1",), registry.statistic(statistic)),)
+        f, found = _tap(terms, False, {"relu1_1": {"style": Given(guides)}}, "relu1_1", f)
+        return f, found["style"].value
 
     g = [jnp.asarray(rng.normal(size=v.shape), jnp.float32) for v in plain(features)]
     for a, b in zip(jax.tree.leaves(ours(features)[1]), plain(features), strict=True):
@@ -208,23 +192,23 @@ def test_total_variation_of_a_checkerboard_and_of_a_constant():
 def test_a_picture_is_at_its_own_targets(rng):
     network = VGG("vgg19", random_weights("vgg19", 0), CAFFE)
     image = rng.uniform(size=(32, 32, 3)).astype(np.float32)
-    spec = Objective()
-    targets = Targets(content_targets(spec, network, image), style_targets(spec, network, image))
-    total, _ = objective(spec, jnp.asarray(image), network, targets, weights_for(spec))
+    spec = gatys()
+    targets = aims(spec, network, image, image)
+    total, _ = objective(spec, jnp.asarray(image), network, targets, weigh())
     assert float(total) == pytest.approx(0, abs=1e-6)
 
 
 def test_weights_vmap_and_do_not_recompile(rng):
     network = VGG("vgg19", random_weights("vgg19", 0), CAFFE)
     content, style = rng.uniform(size=(2, 32, 32, 3)).astype(np.float32)
-    spec = Objective(style_layers=STYLE_LAYERS[:3])
-    targets = Targets(content_targets(spec, network, content), style_targets(spec, network, style))
+    spec = gatys(style_layers=STYLE_LAYERS[:3])
+    targets = aims(spec, network, content, style)
     traces = []
 
     @jax.jit
     def total(style_weight, image):
         traces.append(None)
-        return objective(spec, image, network, targets, weights_for(spec, style=style_weight))[0]
+        return objective(spec, image, network, targets, weigh(style=style_weight))[0]
 
     image = rng.uniform(size=(32, 32, 3)).astype(np.float32)
     one, two = (float(total(jnp.float32(w), image)) for w in (10.0, 1000.0))
@@ -253,13 +237,11 @@ def test_real_weights_match_torch(vgg19, rng, size):
         assert relative_error(ours[layer], theirs[layer][0].permute(1, 2, 0)) <= 1e-4, layer
 
     def total(image, spec, targets):
-        return objective(spec, image, network, targets, weights_for(spec))[0]
+        return objective(spec, image, network, targets, weigh())[0]
 
     for normalization in NORMALIZATIONS:
-        spec = Objective(normalization=normalization)
-        targets = Targets(
-            content_targets(spec, network, content), style_targets(spec, network, style)
-        )
+        spec = gatys(normalization=normalization)
+        targets = aims(spec, network, content, style)
         value, gradient = jax.jit(jax.value_and_grad(total), static_argnums=1)(image, spec, targets)
         x = peer.picture(image).requires_grad_()
         loss = peer.objective(content, style, normalization=normalization)(x)
@@ -273,12 +255,12 @@ def lbfgs_beside_torch(network, tensors, rng, layers, evaluations):
     torch = pytest.importorskip("torch", reason="parity with torch.optim.LBFGS needs torch")
     torch_peer = pytest.importorskip("torch_peer")
     content, style = smooth(rng, 64, 48), smooth(rng, 64, 48)
-    spec = Objective(style_layers=layers)
-    targets = Targets(content_targets(spec, network, content), style_targets(spec, network, style))
+    spec = gatys(style_layers=layers)
+    targets = aims(spec, network, content, style)
     _, trace = minimize(
-        ScaledObjective(spec, 255.0),
+        Scaledgatys(spec, 255.0),
         jnp.asarray(content) * 255,
-        Arguments(network, targets, weights_for(spec)),
+        Arguments(network, targets, weigh()),
         optimizer=Optimizer("lbfgs", history=100),
         evaluations=evaluations,
     )

@@ -7,13 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
+from objectives import aims, gatys, weigh
 from PIL import Image
 
 import nst_jax as nst
-from nst_jax import Options, Targets, objective, style_targets
+from nst_jax import Options, objective, style_targets
 from nst_jax.cli import main
 from nst_jax.losses.regions import at_layers, match
-from nst_jax.losses.statistics import Given, measure
+from nst_jax.losses.statistics.base import Given, measure
+from nst_jax.losses.statistics.gram import Gram
 from nst_jax.networks.layers import pool2x2
 from nst_jax.pictures import reading, resizing
 
@@ -44,7 +46,7 @@ def refusal(function, *args, **options) -> str:
 def test_guided_grams_by_the_papers_formula(rng):
     features = rng.normal(size=(5, 7, 4)).astype(np.float32)
     channels = rng.uniform(size=(3, 5, 7)).astype(np.float32)  # T^r
-    found = measure("gram", jnp.asarray(features), Given(jnp.square(channels)))
+    found = measure(Gram(), jnp.asarray(features), Given(jnp.square(channels)))
     for channel, gram in zip(channels.astype(np.float64), found, strict=True):
         guided = (channel / np.sqrt(np.sum(channel**2)))[..., None] * features
         flat = guided.reshape(-1, 4)
@@ -101,15 +103,19 @@ def test_one_region_is_no_region():
 def test_equal_halves_of_an_equal_picture_are_no_regions():
     # Two regions that measure the same, drawn to the same: their shares make up the whole.
     image, pixels = np.tile(unit(CONTENT)[:, :20], (1, 2, 1)), tiny.Pixels()
-    spec = nst.Objective((), ("relu1_1",))
+    spec = gatys((), ("relu1_1",))
     halves = np.stack([HALVES == 0, HALVES == 1]).astype(np.float32)
     guides = at_layers(halves, pixels, ["relu1_1"])
-    weights = nst.Weights(0.0, 1.0, 0.0, {}, {"relu1_1": 1.0})
+    weights = weigh(0.0, 1.0)
     target = style_targets(spec, pixels, unit(STYLE))
-    plain = objective(spec, image, pixels, Targets({}, target), weights)
+    plain = objective(spec, image, pixels, aims(spec, pixels, None, target), weights)
     sources, blend = {"relu1_1": target["relu1_1"][None]}, jnp.ones((2, 1))
     split = objective(
-        spec, image, pixels, Targets({}, sources, guides), weights._replace(blend=blend)
+        spec,
+        image,
+        pixels,
+        aims(spec, pixels, None, sources, guides),
+        weights._replace(blend=blend),
     )
     np.testing.assert_allclose(split[0], plain[0], rtol=1e-5)
 
@@ -195,16 +201,15 @@ def test_a_doodle_needs_no_content():
 @pytest.mark.parametrize("remat", [False, True])
 def test_regions_under_jit_vmap_and_both_gradients(rng, remat):
     network = tiny.network(Options(remat=remat))
-    spec = nst.Objective((), ("relu1_1", "relu2_1"))
+    spec = gatys((), ("relu1_1", "relu2_1"))
     masks = rng.uniform(0.1, 1, (2, 2, 8, 12)).astype(np.float32)
     pictures = rng.uniform(size=(2, 8, 12, 3)).astype(np.float32)
     style = jax.tree.map(lambda t: t[None], style_targets(spec, network, unit(STYLE)))
-    layers = dict.fromkeys(spec.style_layers, 1.0)
-    weights = nst.Weights(0.0, 1.0, 0.0, {}, layers, jnp.ones((2, 1)))
+    weights = weigh(0.0, 1.0, blend=jnp.ones((2, 1)))
 
     def total(image, mask):
         guides = at_layers(mask, network, spec.style_layers)
-        return objective(spec, image, network, Targets({}, style, guides), weights)[0]
+        return objective(spec, image, network, aims(spec, network, None, style, guides), weights)[0]
 
     gradient = jax.jit(jax.grad(total))
     each = [gradient(*one) for one in zip(pictures, masks, strict=True)]

@@ -11,9 +11,17 @@ import tiny
 
 import nst_jax as nst
 from nst_jax import linalg
-from nst_jax.losses import losses, statistics
+from nst_jax.losses import (
+    moments,
+    moments_loss,
+    products,
+    quantile_loss,
+    quantiles,
+    wasserstein_loss,
+)
 from nst_jax.losses.regions import match
-from nst_jax.losses.statistics import Given, measure, moments, products, quantiles
+from nst_jax.losses.registry import statistic as named
+from nst_jax.losses.statistics.base import Given, measure
 
 OTHERS = ("moments", "wasserstein", "sliced", "histogram")
 CONTENT, STYLE = (a / np.float32(255) for a in (tiny.picture(), tiny.picture(32, 32, 2)))
@@ -38,8 +46,8 @@ def test_a_head_is_a_product_of_every_position(rng, statistic, guided):
     x, head = normal(rng, 5, 6), rng.normal(size=(4, 4)).astype(np.float32)
     guides = rng.uniform(size=(2, 5, 6)).astype(np.float32) if guided else None
     directions = spd(rng, 4).astype(np.float32) if statistic == "sliced" else None
-    found = measure(statistic, x, Given(guides, directions, head))
-    expected = measure(statistic, x @ head, Given(guides, directions))
+    found = measure(named(statistic), x, Given(guides, directions, head))
+    expected = measure(named(statistic), x @ head, Given(guides, directions))
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-4 * np.abs(b).max())
 
@@ -60,9 +68,9 @@ def test_loss_of_moments_by_hand(rng):
     a, b = normal(rng, 8, 8), normal(rng, 6, 9, scale=7)
     flat, other = a.reshape(-1, 4), b.reshape(-1, 4)
     expected = np.square(flat.mean(0) - other.mean(0)) + np.square(flat.std(0) - other.std(0))
-    found = losses.moments_loss(moments(a), moments(b))
+    found = moments_loss(moments(a), moments(b))
     assert found == pytest.approx(expected.mean(), rel=1e-3)
-    narrow = losses.moments_loss(moments(a), moments(b), width=8)
+    narrow = moments_loss(moments(a), moments(b), width=8)
     assert narrow == pytest.approx(float(found) / 2, rel=1e-5)
 
 
@@ -99,7 +107,7 @@ def test_wasserstein_loss_and_its_gradient_against_scipy(rng):
     a, b = normal(rng, 20, 20, 5), normal(rng, 15, 18, 5, scale=6)
 
     def ours(features):
-        return losses.wasserstein_loss(products(features), products(b))
+        return wasserstein_loss(products(features), products(b))
 
     assert ours(a) == pytest.approx(gaussian_distance(a, b) / 5, rel=5e-3)
     gradient = np.asarray(jax.jit(jax.grad(ours))(jnp.asarray(a)))
@@ -116,9 +124,9 @@ def test_wasserstein_of_independent_maps_is_that_of_each(rng):
     # Diagonal covariances: sum (sigma - tau)^2, as the loss of moments has it.
     signs = np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]], np.float32)[None]
     a, b = signs * np.float32([3, 5]), signs * np.float32([4, 1])
-    found = losses.wasserstein_loss(products(a), products(b))
+    found = wasserstein_loss(products(a), products(b))
     assert found == pytest.approx((1 + 16) / 2, rel=1e-2)
-    assert losses.moments_loss(moments(a), moments(b)) == pytest.approx(8.5, rel=1e-3)
+    assert moments_loss(moments(a), moments(b)) == pytest.approx(8.5, rel=1e-3)
 
 
 @pytest.mark.parametrize("directions", [None, "some"])
@@ -150,7 +158,7 @@ def test_quantiles_are_of_values_however_many_there_are(rng, size):
 def test_the_gradient_of_the_histogram_loss_pulls_values_to_their_partners(rng):
     a, b = normal(rng, 16, 16, 2), normal(rng, 16, 16, 2)
     target = quantiles(b)
-    gradient = jax.grad(lambda f: losses.quantile_loss(quantiles(f), target))(jnp.asarray(a))
+    gradient = jax.grad(lambda f: quantile_loss(quantiles(f), target))(jnp.asarray(a))
     flat, other, found = (np.asarray(x).reshape(-1, 2) for x in (a, b, gradient))
     order = flat.argsort(0)
     partners = np.empty_like(flat)
@@ -163,10 +171,12 @@ def test_distance_of_a_shift_is_its_square(rng, statistic):
     features = normal(rng, 16, 32, 4)
     shift = np.float32([1, -2, 3, 0.5])
     axes = np.linalg.qr(rng.normal(size=(4, 4)))[0].astype(np.float32)
-    of = partial(measure, statistic, given=Given(None, axes if statistic == "sliced" else None))
-    found = losses.statistic_loss(statistic, of(features + shift), of(features), width=10)
+    of = partial(
+        measure, named(statistic), given=Given(None, axes if statistic == "sliced" else None)
+    )
+    found = named(statistic).loss(of(features + shift), of(features), "gatys", 10)
     assert found == pytest.approx(np.square(shift).sum() / 10, rel=2e-2)
-    same = losses.statistic_loss(statistic, of(features), of(features), width=10)
+    same = named(statistic).loss(of(features), of(features), "gatys", 10)
     assert abs(float(same)) < 1e-3
 
 
@@ -228,7 +238,7 @@ def test_directions_follow_the_seed():
         float(value_and_gradient(problem(statistic="sliced", seed=seed))[0]) for seed in (0, 0, 1)
     ]
     assert totals[0] == totals[1] != totals[2]
-    axes = np.asarray(problem(statistic="sliced").args.targets.directions[LAYER])
+    axes = np.asarray(problem(statistic="sliced").args.targets.terms["style"].directions[LAYER])
     np.testing.assert_allclose(axes.T @ axes, np.eye(3), atol=1e-5)
 
 
@@ -280,7 +290,7 @@ def test_a_blend_of_means_is_of_the_mixed_pictures(rng):
     a, b = normal(rng, 8, 8), normal(rng, 8, 8)
     both = np.concatenate([a, b])
     for statistic in ("gram", "moments", "wasserstein"):
-        of = partial(statistics.measure, statistic, given=Given())
+        of = partial(measure, named(statistic), given=Given())
         mixed = jax.tree.map(lambda x, y: (x + y) / 2, of(a), of(b))
         for found, expected in zip(jax.tree.leaves(mixed), jax.tree.leaves(of(both)), strict=True):
             np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-2)

@@ -5,14 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
+from objectives import aims, gatys, weigh
 
 import nst_jax as nst
-from nst_jax import Objective, Options, Targets, Weights, devices, objective
+from nst_jax import Options, devices, objective
 from nst_jax.losses.regions import Kept, at_layers
 from nst_jax.losses.tiling import layout
 from nst_jax.networks.load import load_network
 from nst_jax.stylizing import memory
-from nst_jax.stylizing.problem import _content_targets, _style_targets
 
 SHALLOW = {"content_layers": ("relu2_1",), "style_layers": ("relu1_1", "relu2_1")}
 NETWORK, LITE = tiny.network(), load_network("vgg19-lite", Options(padding="replicate"))
@@ -28,17 +28,14 @@ def pictures(height, width):
 def evaluated(spec, network, pictures, masks=None, kept=None):
     """Value and terms, and gradient, of the objective; with masks, of regions of two styles."""
     content, style, image = pictures
-    guides, blend = None, None
-    found = _style_targets(spec, network, style, None, None)
+    guides, blend, found = None, None, style
     if masks is not None:
-        guides, blend = (
-            at_layers(masks, network, spec.style_layers),
-            np.float32([[1, 0], [0.3, 0.7]]),
-        )
+        layers = spec.term("style").layers
+        guides, blend = at_layers(masks, network, layers), np.float32([[1, 0], [0.3, 0.7]])
+        found = nst.style_targets(spec, network, style)
         found = jax.tree.map(lambda t: jnp.stack([t, t / 2]), found)
-    targets = Targets(_content_targets(spec, network, content), found, guides, kept)
-    each = [dict.fromkeys(layers, 1.0) for layers in (spec.content_layers, spec.style_layers)]
-    weights = Weights(2.0, 300.0, 0.01, *each, blend)
+    targets = aims(spec, network, content, found, guides, kept)
+    weights = weigh(2.0, 300.0, 0.01, blend)
     function = jax.value_and_grad(lambda x, n, t: objective(spec, x, n, t, weights), has_aux=True)
     return jax.jit(function)(image, network, targets)
 
@@ -60,7 +57,7 @@ def tiles(spec, network, height, width):
 @pytest.mark.parametrize("tile", [16, 48, 200])
 @pytest.mark.parametrize("size", [37, 230, 267, 480, 1001])
 def test_every_position_belongs_to_one_tile(size, tile):
-    axis = layout(tile, NETWORK, Objective().layers, size, 999).rows
+    axis = layout(tile, NETWORK, gatys().layers, size, 999).rows
     begins = (0, *axis.ends[:-1])
     assert axis.ends[-1] == size
     assert axis.starts[-1] + axis.length == size
@@ -92,17 +89,17 @@ def test_margins_are_as_far_as_layers_see(network, rng):
 
 
 def test_the_deepest_layers_see_no_tiles():
-    size, spec = (230, 267), Objective(tile=32)
+    size, spec = (230, 267), gatys(tile=32)
     assert tiles(spec, NETWORK, *size) == 6
     given = NETWORK, pictures(*size)
-    require_equal(evaluated(spec, *given), evaluated(Objective(), *given))
+    require_equal(evaluated(spec, *given), evaluated(gatys(), *given))
 
 
 def test_the_embedded_network_sees_no_tiles():
     layers = {"content_layers": ("relu3_1",), "style_layers": ("relu1_1", "relu2_1", "relu3_1")}
-    given, spec = (LITE, pictures(75, 98)), Objective(**layers, tile=32)
+    given, spec = (LITE, pictures(75, 98)), gatys(**layers, tile=32)
     assert tiles(spec, LITE, 75, 98) > 2
-    require_equal(evaluated(spec, *given), evaluated(Objective(**layers), *given))
+    require_equal(evaluated(spec, *given), evaluated(gatys(**layers), *given))
 
 
 MASKS = np.zeros((2, 45, 75), np.float32)
@@ -126,14 +123,14 @@ MASKS[0][HALF], MASKS[1] = 1, np.linspace(0, 1, 75)
 def test_whatever_is_measured(spec, options, more):
     given = tiny.network(options), pictures(45, 75)
     spec = {**SHALLOW, **spec}
-    tiled = Objective(**spec, tile=16)
+    tiled = gatys(**spec, tile=16)
     assert tiles(tiled, given[0], 45, 75) > 5
-    require_equal(evaluated(tiled, *given, **more), evaluated(Objective(**spec), *given, **more))
+    require_equal(evaluated(tiled, *given, **more), evaluated(gatys(**spec), *given, **more))
 
 
 def test_bfloat16_rounds_alike():
     given = tiny.network(Options(precision="bfloat16")), pictures(45, 75)
-    one, other = (evaluated(Objective(**SHALLOW, tile=t), *given) for t in (16, 0))
+    one, other = (evaluated(gatys(**SHALLOW, tile=t), *given) for t in (16, 0))
     require_equal(one, other, within=0.02)
 
 

@@ -4,7 +4,6 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -12,23 +11,16 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from jax.tree_util import Partial
+from objectives import aims, gatys, weigh
 
 from nst_jax.errors import InputError
 from nst_jax.files import weightfile
 from nst_jax.losses import tiling
-from nst_jax.losses.objective import (
-    Objective,
-    Targets,
-    Weights,
-    content_targets,
-    objective,
-    random_directions,
-    style_targets,
-)
+from nst_jax.losses.objective import objective
+from nst_jax.losses.registry import STATISTICS
 from nst_jax.networks.base import Network, Options, keep
 from nst_jax.networks.lite import BLOCKS, WIDTHS, Lite
 from nst_jax.networks.load import load_network
-from nst_jax.options import ADDITIVE, Statistic
 
 FILE = Path(__file__).parents[2] / "weights" / "vgg19-lite.safetensors"
 LAYERS = tuple(WIDTHS)
@@ -146,29 +138,23 @@ SHALLOW = {"content_layers": ("relu2_1",), "style_layers": ("relu1_1", "relu2_1"
 @pytest.mark.parametrize(
     "spec",
     [
-        *(Objective(statistic=statistic) for statistic in get_args(Statistic)),
-        Objective(unit_gradients=True),
-        *(Objective(statistic=statistic, **SHALLOW) for statistic in ADDITIVE),
+        *(gatys(statistic=statistic) for statistic in STATISTICS),
+        gatys(unit_gradients=True),
+        *(gatys(statistic=s, **SHALLOW) for s in ("gram", "moments", "wasserstein")),
     ],
-    ids=repr,
+    ids=lambda spec: f"{spec.term('style').statistic.name}-{spec.unit_gradients}-{spec.tile}",
 )
 def test_objective_is_that_of_the_features(network, picture, spec):
     content, style = picture, picture[::-1, :40] ** 2
-    layers = dict.fromkeys(spec.layers, 1.0)
-    weights = Weights(1.0, 1e3, 0.0, layers, layers)
     tiled = tiling.layout(spec.tile, network, spec.layers, *content.shape[:2])
     assert (tiled is not None) == (spec.tile > 0)
 
     def found(network):
-        directions = random_directions(spec, network, 0)
-        targets = Targets(
-            content_targets(spec, network, content),
-            style_targets(spec, network, style, directions=directions),
-            directions=directions,
-        )
+        directions = spec.term("style").directions(network, 0)
+        targets = aims(spec, network, content, style, directions=directions)
 
         def value(x):
-            return objective(spec, x, network, targets, weights)[0]
+            return objective(spec, x, network, targets, weigh())[0]
 
         return jax.jit(jax.value_and_grad(value))(content * 0.9)
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nst_jax.solvers import loop, stopping
+from nst_jax.solvers import chunks, loop, stopping
 from nst_jax.solvers.solver import Optimizer
 from nst_jax.solvers.stopping import Limits
 
@@ -50,7 +50,7 @@ def test_outcome_of_a_quiet_run():
 @pytest.mark.parametrize("iterations", [1, 2, 65])
 def test_the_length_of_chunks_changes_nothing(monkeypatch, method, iterations):
     long = run(method=method, rate=0.1, iterations=iterations)
-    monkeypatch.setattr(loop, "_CHUNK_SECONDS", 0.0)
+    monkeypatch.setattr(chunks, "_CHUNK_SECONDS", 0.0)
     short = run(method=method, rate=0.1, iterations=iterations)
     np.testing.assert_array_equal(long.x, short.x)
     np.testing.assert_array_equal(long.losses["total"], short.losses["total"])
@@ -139,7 +139,7 @@ def test_a_signal_while_a_state_is_given_up_keeps_the_best(monkeypatch):
         return state, trace
 
     monkeypatch.setattr(loop.solver, "advance_jit", pressed)
-    monkeypatch.setattr(loop, "_CHUNK_SECONDS", 0.0)
+    monkeypatch.setattr(chunks, "_CHUNK_SECONDS", 0.0)
     outcome = run()
     assert outcome.status == "interrupted"
     assert outcome.evaluations[-1] == outcome.state.evaluations == 2
@@ -149,7 +149,7 @@ def test_ctrl_c_before_the_first_evaluation_is_just_that(monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(loop, "_fetch", interrupted)
+    monkeypatch.setattr(chunks, "_fetch", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run()
 
@@ -261,7 +261,7 @@ def test_a_plateau_ends_the_run_at_the_same_evaluation_whatever_the_chunks(monke
     for tolerance, patience in [(0.01, 10), (0.002, 7), (0.5, 400), (1e-9, 50)]:
         lengths = []
         for seconds in (0.0, 0.5):
-            monkeypatch.setattr(loop, "_CHUNK_SECONDS", seconds)
+            monkeypatch.setattr(chunks, "_CHUNK_SECONDS", seconds)
             limits = Limits(500, tolerance=tolerance, patience=patience)
             outcome = run(flattening, jnp.zeros(1), limits=limits, **options)
             lengths.append(outcome.evaluations[-1])
@@ -281,14 +281,14 @@ def test_time_is_up():
 
 
 def test_a_chunk_takes_three_seconds_or_those_that_are_left():
-    assert loop.chunk_after(0.25) == 12
-    assert [loop.chunk_after(s) for s in (4.0, 0.0)] == [1, 64]
-    assert [loop.chunk_after(0.25, left) for left in (9.0, 1.1, 0.1, -2.0)] == [12, 4, 1, 1]
+    assert chunks.chunk_after(0.25) == 12
+    assert [chunks.chunk_after(s) for s in (4.0, 0.0)] == [1, 64]
+    assert [chunks.chunk_after(0.25, left) for left in (9.0, 1.1, 0.1, -2.0)] == [12, 4, 1, 1]
 
 
 def test_chunks_are_told_what_is_left_of_the_time(monkeypatch):
     told = []
-    monkeypatch.setattr(loop, "chunk_after", lambda each, left: told.append(left) or 1)
+    monkeypatch.setattr(chunks, "chunk_after", lambda each, left: told.append(left) or 1)
     run(limits=Limits(6, seconds=100.0))
     assert 100 > told[0] > told[-1] > 0
     assert told == sorted(told, reverse=True)

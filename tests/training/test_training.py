@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 import tiny
 from commands import refusal, run
+from objectives import aims, gatys, weigh
 from PIL import Image
 
 import nst_jax as nst
 from nst_jax.cli import cache
 from nst_jax.files import weightfile
+from nst_jax.losses.registry import TERMS
 from nst_jax.models import modelfile, stages, transformer
 from nst_jax.models.transformer import Architecture
 from nst_jax.networks.base import Options
@@ -98,20 +100,17 @@ def stepped(task):
 def test_the_loss_is_the_objective_of_each_crop(stepped, task):
     _, terms, batch = stepped
     task, styles = task
-    spec = nst.Objective(content_layers=("relu2_1",), style_layers=("relu1_1", "relu2_1"))
+    spec = gatys(("relu2_1",), ("relu1_1", "relu2_1"))
     drawn = jax.jit(transformer.transform, static_argnums=0)(
         ARCHITECTURE, task.parameters, *batch[:2]
     )
-    weights = nst.Weights(1.0, 1e3, 0.0, {"relu2_1": 1.0}, {"relu1_1": 1.0, "relu2_1": 1.0})
     expected = []
     for image, crop, blend in zip(drawn, *batch[:2], strict=True):
         style = styles[int(np.argmax(blend))]
-        targets = nst.Targets(
-            nst.content_targets(spec, NETWORK, crop), nst.style_targets(spec, NETWORK, style)
-        )
-        expected.append(nst.objective(spec, image, NETWORK, targets, weights)[0])
+        targets = aims(spec, NETWORK, crop, style)
+        expected.append(nst.objective(spec, image, NETWORK, targets, weigh())[0])
     np.testing.assert_allclose(terms["total"], np.mean(expected), rtol=1e-4)
-    assert {"total", "content", "style", "tv", "relu1_1", "relu2_1"} == terms.keys()
+    assert {"total", *TERMS, "relu1_1", "relu2_1"} == terms.keys()
 
 
 def test_every_style_comes_equally_often(task):

@@ -1,0 +1,70 @@
+"""Options and network as they were given, brought into settings."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any
+
+from nst_jax.errors import InputError
+from nst_jax.networks.base import Options, require_network
+from nst_jax.pictures.reading import PictureSource
+from nst_jax.stylizing.presets import resolve
+from nst_jax.stylizing.settings import INITS, PICTURE, Settings
+
+
+def resolve_options(
+    preset: str, network: Any, options: Mapping[str, Any]
+) -> tuple[Settings, PictureSource | None]:
+    """The settings, and the picture to start from if `init` is one.
+
+    Raises:
+        InputError: unknown options, values out of range; a network that is none.
+    """
+    start = options.get("init")
+    if isinstance(start, os.PathLike):
+        options = {**options, "init": os.fspath(start)}
+    elif start is not None and not isinstance(start, str):
+        options = {**options, "init": PICTURE}
+    settings = _resolve(preset, network, options)
+    return settings, None if settings.init in INITS else start
+
+
+def network_options(settings: Settings) -> Options:
+    """How the settings want a network to be run."""
+    return Options(settings.pooling, settings.padding, settings.precision, settings.remat)
+
+
+def without_content(preset: str, options: Mapping[str, Any], keep: Any) -> dict[str, Any]:
+    """The options of a picture that has no content, but a map of its regions.
+
+    Raises:
+        InputError: options that need a content picture.
+    """
+    needing = [k for k in ("content_weight", "content_layers") if options.get(k)]
+    if isinstance(options.get("init"), str) and options["init"] in ("content", "blend"):
+        needing.append(f"init '{options['init']}'")
+    needing += ["keep"] * (keep is not None)
+    if needing:
+        raise InputError(f"There is no content picture, but {needing[0]} needs one.")
+    return {"init": "noise", **options, "content_layers": ""}
+
+
+def _resolve(preset: str, network: Any, options: Mapping[str, Any]) -> Settings:
+    """The settings; those of a network object are its own."""
+    if isinstance(network, str | os.PathLike):
+        return resolve(preset, network=os.fspath(network), **options)
+    require_network(network)
+    given = [f.name for f in fields(Options) if f.name in options]
+    if given:
+        raise InputError(
+            f"The network object has its own {' and '.join(given)}: give that to load_network(), "
+            "in Options, or name the network here."
+        )
+    how = getattr(network, "options", None)
+    own = asdict(how) if isinstance(how, Options) else {}
+    usual = resolve(preset)
+    for name in ("content_layers", "style_layers"):
+        # A network with other layers than the preset names brings its own.
+        if name not in options and not set(getattr(usual, name)) <= set(network.widths):
+            own[name] = getattr(network, name, None) or dict.fromkeys(network.widths, 1.0)
+    return resolve(preset, network=network.name, **own, **options)

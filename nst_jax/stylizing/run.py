@@ -1,0 +1,93 @@
+"""A stylization without a terminal: no bar, no words, no files.
+
+`requested` reads and loads, `draw` computes: what `stylize`, sweeps, films and servers share.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from nst_jax.devices import memory_watched
+from nst_jax.networks import lite
+from nst_jax.networks.base import Network
+from nst_jax.networks.load import load_network
+from nst_jax.stylizing import pyramid
+from nst_jax.stylizing.inputs import Sources, read_pictures
+from nst_jax.stylizing.request import Request
+from nst_jax.stylizing.resolving import network_options, resolve_options, without_content
+from nst_jax.stylizing.result import Stylization
+from nst_jax.stylizing.settings import Settings
+from nst_jax.stylizing.terms import layers
+
+
+def requested(
+    sources: Sources,
+    *,
+    preset: str = "default",
+    network: str | os.PathLike | Network = "auto",
+    offline: bool | None = None,
+    progress: bool = False,
+    **options: Any,
+) -> Request:
+    """What is to be drawn: settings resolved, pictures read, networks loaded.
+
+    Args:
+        sources: the pictures and maps, but for `start`, which the option `init` may bring.
+        preset: as for `stylize`.
+        network: likewise.
+        offline: likewise.
+        progress: show a bar while weights are fetched.
+        **options: the fields of `Settings`.
+
+    Raises:
+        InputError: anything that cannot be used, in a sentence that says what to do.
+    """
+    if sources.content is None:
+        options = without_content(preset, options, sources.keep)
+    settings, start = resolve_options(preset, network, options)
+    pictures = read_pictures(settings, sources._replace(start=start))
+    if isinstance(network, str | os.PathLike):
+        network = load_network(
+            network,
+            network_options(settings),
+            layers=layers(settings),
+            offline=offline,
+            progress=progress,
+        )
+    return Request(settings, network, pictures, _draft(settings, network))
+
+
+def draw(
+    request: Request,
+    *,
+    position: pyramid.Position | None = None,
+    report: Callable[[pyramid.Progress], bool | None] | None = None,
+    marks: Sequence[int] = (),
+    keep: Callable[[pyramid.Position], None] | None = None,
+    keep_every: int = 100,
+) -> Stylization:
+    """Draw what is requested, from coarse to fine; see `pyramid.run` for the arguments.
+
+    Raises:
+        InputError: pictures or layers that do not fit, too little memory.
+        KeyboardInterrupt: Ctrl-C before there was a picture.
+    """
+    with memory_watched():
+        drawn = pyramid.run(
+            request,
+            position=position,
+            report=report,
+            marks=marks,
+            keep=keep,
+            keep_every=keep_every,
+        )
+    return request.stylization(*drawn)
+
+
+def _draft(settings: Settings, network: Network) -> Network | None:
+    """The network that draws first, if that is wanted and it can stand in for the other."""
+    if not settings.draft or isinstance(network, lite.Lite) or settings.pooling != "max":
+        return None
+    if any(lite.WIDTHS.get(k) != network.widths.get(k) for k in layers(settings)):
+        return None
+    return load_network(lite.ARCHITECTURE, network_options(settings))
