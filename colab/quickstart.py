@@ -4,8 +4,18 @@
 # Style transfer on whatever this runtime has: CPU, GPU or TPU. In Colab, choose one under
 # *Runtime > Change runtime type* first.
 
+# %% [markdown]
+# The next cell installs the checkout that this notebook lies in, if it lies in one; otherwise the
+# package of the index. It is not published there yet: in a checkout `python -m build --wheel` makes
+# `dist/nst_jax-*.whl`; upload that file beside this notebook, and it is taken.
+
 # %%
-# %pip install --quiet nst-jax
+from pathlib import Path
+
+wheels = sorted(Path().glob("nst_jax-*.whl"))
+in_checkout = Path("../nst_jax/__init__.py").is_file()
+PACKAGE = ".." if in_checkout else str(wheels[-1]) if wheels else "nst-jax"
+# %pip install --quiet "{PACKAGE}"
 
 # %%
 import jax

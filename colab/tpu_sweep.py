@@ -4,8 +4,18 @@
 # Sixteen pictures at once, one program, spread over every device. In Colab choose a TPU under
 # *Runtime > Change runtime type*; the same cells run on a GPU or a CPU.
 
+# %% [markdown]
+# The next cell installs the checkout that this notebook lies in, if it lies in one; otherwise the
+# package of the index. It is not published there yet: in a checkout `python -m build --wheel` makes
+# `dist/nst_jax-*.whl`; upload that file beside this notebook, and it is taken.
+
 # %%
-# %pip install --quiet "nst-jax[tpu]"
+from pathlib import Path
+
+wheels = sorted(Path().glob("nst_jax-*.whl"))
+in_checkout = Path("../nst_jax/__init__.py").is_file()
+PACKAGE = ".." if in_checkout else str(wheels[-1]) if wheels else "nst-jax"
+# %pip install --quiet "{PACKAGE}[tpu]"
 
 # %%
 import time

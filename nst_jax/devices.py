@@ -1,4 +1,4 @@
-"""Devices: meshes of them, and how much of their memory is free."""
+"""Devices: meshes, placement of arrays, and free memory."""
 
 import ctypes
 import os
@@ -16,15 +16,15 @@ LANES = "lanes"
 
 
 class OutOfMemoryError(InputError):
-    """The device had no room for what was asked for."""
+    """The device does not have enough memory for what was asked."""
 
 
 @contextmanager
 def memory_watched() -> Iterator[None]:
-    """Tell of a device that runs out of memory in a sentence.
+    """Turn JAX's out-of-memory error into an error that says what to do.
 
     Raises:
-        OutOfMemoryError: it did.
+        OutOfMemoryError: the device ran out of memory within the block.
     """
     try:
         yield
@@ -38,31 +38,37 @@ def memory_watched() -> Iterator[None]:
 
 
 def mesh_of(devices: Sequence[Any]) -> Mesh | None:
-    """A mesh with one axis, of lanes; None for a single device, which needs none."""
+    """A mesh with the single axis `LANES`; None for one device, which needs no mesh."""
     if len(devices) == 1:
         return None
     return jax.make_mesh((len(devices),), (LANES,), axis_types=(AxisType.Auto,), devices=devices)
 
 
 def place(mesh: Mesh | None, axes: Any, values: Any) -> Any:
-    """`values` on the devices of `mesh`: each its lanes, and a copy of what is shared."""
+    """Put `values` on the devices of `mesh`: lanes are split over them, shared arrays are copied.
+
+    `axes` is a prefix tree of `values`: for each array its axis of lanes, or None if it is shared.
+    """
     if mesh is None:
         return values
     return jax.device_put(values, prefix(lambda axis: NamedSharding(mesh, spec(axis)), axes))
 
 
 def spec(axis: int | None) -> PartitionSpec:
-    """Where an axis of lanes lies: over the mesh, or None for what all share."""
+    """The partitioning of an array: over the mesh if it has an axis of lanes, or none if shared.
+
+    An axis of lanes is always the first.
+    """
     return PartitionSpec() if axis is None else PartitionSpec(LANES)
 
 
 def prefix(fn: Any, axes: Any) -> Any:
-    """`fn` of each axis in a tree of axes, None among them."""
+    """Apply `fn` to each axis in a tree of axes; None counts as a leaf."""
     return jax.tree.map(fn, axes, is_leaf=lambda axis: axis is None)
 
 
 def available() -> int:
-    """Bytes free on the default device; on the CPU, of the machine."""
+    """Free memory of the default device in bytes; on the CPU, free memory of the machine."""
     stats = jax.local_devices()[0].memory_stats()
     if stats and "bytes_limit" in stats:
         return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
@@ -70,9 +76,9 @@ def available() -> int:
 
 
 def release() -> None:
-    """Give what was freed back to the system, where the C library would keep it (glibc).
+    """Return freed memory to the system, where the C library would keep it (glibc).
 
-    Compiling at 512 px leaves 140 MB behind, which would stand beside the loop's own at its peak.
+    Compiling at 512 px leaves 140 MB of freed memory, which would add to the peak of the loop.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
     if trim:

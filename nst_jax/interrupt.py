@@ -1,4 +1,4 @@
-"""Ctrl-C as a question that a loop asks between two steps, when nothing is half done."""
+"""Defer Ctrl-C until a loop asks for it between two steps, when no step is half done."""
 
 import signal
 import threading
@@ -9,15 +9,15 @@ from typing import Any
 
 @contextmanager
 def deferred() -> Iterator[Callable[[], bool]]:
-    """While it lasts, a first Ctrl-C only makes the function that it yields true; a second raises.
+    """Yield a function that tells whether Ctrl-C was pressed; only a second Ctrl-C raises.
 
-    `KeyboardInterrupt` can come between giving a state up to the next step and having that step's
-    state, or in a callback of the garbage collector, which loses it. Where Ctrl-C does not mean
-    `KeyboardInterrupt` (outside the main thread, ignored, or handled by the application), nothing
-    is changed and the function stays false.
+    Without this, `KeyboardInterrupt` can come after a state is donated to the next step and before
+    that step's state is stored, or in a callback of the garbage collector, which swallows it.
+    Where Ctrl-C does not raise `KeyboardInterrupt` anyway (outside the main thread, or where the
+    application ignores or handles it), nothing changes and the function always returns False.
 
     Raises:
-        KeyboardInterrupt: the second Ctrl-C.
+        KeyboardInterrupt: Ctrl-C was pressed a second time.
     """
     pressed = threading.Event()
 

@@ -1,4 +1,4 @@
-"""Products in full float32 on every device, and powers of symmetric positive matrices."""
+"""Matrix products in full float32 on every device, and roots of symmetric positive matrices."""
 
 import jax
 import jax.numpy as jnp
@@ -7,17 +7,18 @@ from jaxtyping import Array, Float
 
 from nst_jax.typing import AnyArray
 
-# Of the norm: square root of the least eigenvalue that is to come out right.
+# Square root of the smallest eigenvalue, as a share of the norm, for which `newton_schulz` is
+# accurate.
 _LEAST = 1e-3
 
 
 def dot(a: AnyArray, b: AnyArray) -> Array:
-    """`jnp.dot` without TF32 or bfloat16 inside, which are JAX's default on GPUs and TPUs."""
+    """`jnp.dot` in full precision; JAX's default is TF32 on GPUs and bfloat16 on TPUs."""
     return jnp.dot(a, b, precision=lax.Precision.HIGHEST)
 
 
 def einsum(indices: str, *arrays: AnyArray) -> Array:
-    """`jnp.einsum` likewise, with sums and result in float32 whatever the arrays' dtype."""
+    """`jnp.einsum` in full precision; sums and result are float32 for arrays of any dtype."""
     return jnp.einsum(
         indices, *arrays, precision=lax.Precision.HIGHEST, preferred_element_type=jnp.float32
     )
@@ -26,12 +27,15 @@ def einsum(indices: str, *arrays: AnyArray) -> Array:
 def roots(
     matrix: Float[AnyArray, "c c"], *, least: float = 0.0, share: float = 0.0
 ) -> tuple[Float[Array, "c c"], Float[Array, "c c"]]:
-    """The square root of a symmetric positive matrix, and the root's inverse where it has one.
+    """The square root of a symmetric positive matrix, and the pseudo-inverse of the root.
 
     Args:
-        matrix: symmetric; rounding may leave eigenvalues below zero, which count as zero.
-        least: eigenvalues whose root is below this have no part in the inverse.
-        share: eigenvalues up to this share of the largest count as zero.
+        matrix: symmetric. Eigenvalues below zero, which come from rounding, count as zero.
+        least: the inverse leaves out eigenvalues whose square root is below this.
+        share: eigenvalues up to this share of the largest one count as zero.
+
+    Returns:
+        The root and its pseudo-inverse, both symmetric.
     """
     values, axes = jnp.linalg.eigh(matrix)
     values = jnp.where(values > share * values[-1], values, 0) if share else values
@@ -42,9 +46,9 @@ def roots(
 
 
 def _scales() -> tuple[float, ...]:
-    """Factors before each step: the small roots grow 2.5-fold a step, and not 1.5-fold.
+    """The scaling factor of each step; with it small roots grow 2.5-fold in a step, not 1.5-fold.
 
-    After Chen & Chow 2014, "A stable scaling of Newton-Schulz", with a bound on the factors.
+    After Chen & Chow 2014, "A stable scaling of Newton-Schulz", with an upper bound on the factors.
     """
     least, found = _LEAST, []
     while least < 1 - 1e-4:
@@ -59,8 +63,9 @@ def newton_schulz(
 ) -> tuple[Float[Array, "c c"], Float[Array, "c c"]]:
     """The square root of a symmetric positive definite matrix, and the root's inverse.
 
-    The coupled Newton-Schulz iteration (Higham 2008, "Functions of Matrices", chapter 6), scaled.
-    Converges for eigenvalues above 1e-6 of the norm; of those below, the root is too small.
+    Uses the coupled Newton-Schulz iteration (Higham 2008, "Functions of Matrices", chapter 6) with
+    scaling. It converges for eigenvalues above 1e-6 of the norm; roots of smaller eigenvalues come
+    out too small.
     """
     norm = jnp.linalg.norm(matrix)
     identity = jnp.eye(matrix.shape[0], dtype=matrix.dtype)
@@ -79,7 +84,7 @@ def newton_schulz(
 def trace_of_root(matrix: Float[AnyArray, "c c"]) -> Float[Array, ""]:
     """The trace of the square root of a symmetric positive definite matrix.
 
-    Its gradient is half the root's inverse, which the iteration brings with it.
+    Its gradient is half the root's inverse, which the iteration computes as well.
     """
     return jnp.trace(newton_schulz(matrix)[0])
 

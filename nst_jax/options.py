@@ -1,4 +1,7 @@
-"""Options as they are written: choices by name, and values brought into one form. No JAX."""
+"""The choices that options have, and parsers that turn option values into one form.
+
+This module does not import JAX.
+"""
 
 import difflib
 from collections.abc import Iterable, Mapping
@@ -28,7 +31,7 @@ Color = Literal[
     "match-sliced",
 ]
 
-# Kind and range of a weight; the upper end is far within float32.
+# Type and range of a weight. The upper end is far below the largest float32.
 WEIGHT = (Real, 0, 1e30)
 _NUMBERS: dict[str, tuple[type, float, float]] = {
     "style_scale": (Real, 0.01, 100),
@@ -37,7 +40,10 @@ _NUMBERS: dict[str, tuple[type, float, float]] = {
 
 
 def is_number(value: Any, kind: type, low: int | float, high: int | float) -> bool:
-    """Whether a number of that kind (numpy's too, no bool), and in the range: NaN is in none."""
+    """Whether `value` is a number of type `kind` from `low` to `high`.
+
+    Numbers of numpy count too. Booleans do not, and NaN is in no range.
+    """
     return isinstance(value, kind) and not isinstance(value, bool) and low <= value <= high
 
 
@@ -50,10 +56,18 @@ def in_range(
     *,
     optional: bool = False,
 ) -> int | float | None:
-    """A number as a plain int or float; where it is optional, None stays.
+    """Check that a value is a number in a range, and return it as a plain int or float.
+
+    Args:
+        value: what was given.
+        what: name of the option, for the error message.
+        kind: `Integral` or `Real`.
+        low: smallest value allowed.
+        high: largest value allowed.
+        optional: whether None is allowed; it is returned as it is.
 
     Raises:
-        InputError: another kind, or out of the range.
+        InputError: the value has another type or is out of the range.
     """
     if value is None and optional:
         return None
@@ -67,10 +81,15 @@ def in_range(
 
 
 def parse_layers(layers: Any, what: str) -> dict[str, float]:
-    """Layer names, `NAME[:WEIGHT],...`, or a mapping, as a dict from name to weight.
+    """Parse layers into a dict from name to weight.
+
+    Args:
+        layers: a text `NAME[:WEIGHT],...`, a sequence of such parts, or a mapping from name to
+            weight. A weight that is not given is 1.
+        what: name of the option, for the error message.
 
     Raises:
-        InputError: no names, or a weight that is not a number, negative or not finite.
+        InputError: `layers` has another form, or a weight is not a number from 0 to 1e30.
     """
     if isinstance(layers, str):
         layers = [part for part in layers.replace(" ", "").split(",") if part]
@@ -89,15 +108,19 @@ def parse_layers(layers: Any, what: str) -> dict[str, float]:
 
 
 def weighted(layers: Mapping[str, float]) -> tuple[str, ...]:
-    """The layers that weigh something."""
+    """The names of the layers whose weight is not zero."""
     return tuple(layer for layer, weight in layers.items() if weight)
 
 
 def parse_numbers(numbers: Any, what: str) -> tuple[float, ...] | None:
-    """A number, `NUMBER,...`, or a sequence of numbers, as a tuple; None stays.
+    """Parse one or several numbers into a tuple; None is returned as it is.
+
+    Args:
+        numbers: a number, a text `NUMBER,...`, or a sequence of numbers.
+        what: name of the option, which sets the range: `"style_scale"` or `"style_blend"`.
 
     Raises:
-        InputError: no number, or one out of its range.
+        InputError: there is no number, or one is out of the range.
     """
     if numbers is None:
         return None
@@ -116,10 +139,13 @@ def parse_numbers(numbers: Any, what: str) -> tuple[float, ...] | None:
 
 
 def parse_choices(choices: Any) -> dict[str, int] | None:
-    """`LABEL:NUMBER,...`, or a mapping, as a dict from label to whole number; None stays.
+    """Parse region styles into a dict from label to whole number; None is returned as it is.
+
+    Args:
+        choices: a text `LABEL:NUMBER,...`, or a mapping from label to number.
 
     Raises:
-        InputError: nothing at all, or what is not of that form.
+        InputError: `choices` is empty or has another form.
     """
     if choices is None:
         return None
@@ -154,7 +180,7 @@ def _name_and_weight(item: Any, what: str) -> tuple[str, float]:
 
 
 def unknown(what: str, given: Any, known: Any) -> str:
-    """A sentence for a name that is none of the known ones, with the nearest of them."""
+    """An error message for an unknown name, with the most similar known name as a hint."""
     known = list(known)
     near = difflib.get_close_matches(str(given), known, n=1)
     hint = f" Did you mean '{near[0]}'?" if near else ""
@@ -171,7 +197,14 @@ _FORM = (
 
 @dataclass(frozen=True)
 class Schedule:
-    """From `start` times to `end` times an option, over the first `part` of the evaluations."""
+    """How an option changes during a run.
+
+    Attributes:
+        course: shape of the change.
+        start: factor on the option at the first evaluation.
+        end: factor on the option once `part` of the evaluations are done.
+        part: share of the evaluations over which the change takes place, in (0, 1].
+    """
 
     course: Course
     start: float
@@ -180,10 +213,15 @@ class Schedule:
 
 
 def parse_schedule(text: str, what: str) -> Schedule | None:
-    """The schedule that a text says, `KIND:START:END[:PART]`; None for `constant`.
+    """Parse a schedule `KIND:START:END[:PART]`; `constant` gives None.
+
+    Args:
+        text: the schedule.
+        what: name of the option, for the error message.
 
     Raises:
-        InputError: another form, a number out of its range, or an exponential course from or to 0.
+        InputError: the text has another form, a number is out of its range, or an exponential
+            course starts or ends at 0.
     """
     if text == CONSTANT:
         return None

@@ -65,6 +65,8 @@ def pictures(seed: int) -> dict[str, np.ndarray]:
 def networks() -> None:
     """Features, objective and gradient of narrow random networks, from PyTorch in float64."""
     import torch
+
+    sys.path.insert(0, str(Path(__file__).with_name("benchmark")))
     from torch_peer import Peer
 
     for architecture in BLOCKS:

@@ -1,4 +1,5 @@
 """The command line: `main`, and one module for each subcommand.
 
-None imports JAX before a handler runs, so that help and bad flags are answered at once.
+These modules import JAX only when a subcommand runs, so that help texts and errors about flags
+appear at once.
 """

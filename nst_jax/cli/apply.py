@@ -1,4 +1,4 @@
-"""`nst-jax apply`: pictures, or a film, through a model that draws in one pass."""
+"""`nst-jax apply`: draw pictures or a film with a trained model, in one pass."""
 
 import argparse
 import sys
@@ -11,7 +11,7 @@ from nst_jax.errors import InputError
 
 
 def add(commands: Any) -> None:
-    """Add `nst-jax apply`."""
+    """Add the subcommand `apply`."""
     parser = commands.add_parser(
         "apply",
         help="draw pictures, folders or a film by a trained model, in one pass",
@@ -88,9 +88,9 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _styles(args: argparse.Namespace, model: Any) -> list[Any]:
-    """What was asked for: names, blends, or names with masks."""
+    """The styles to draw, in the form that the model takes: names, blends, or names with masks."""
     if not args.mask:
-        # With a model for any style these are files, and a blend is a mapping from their names.
+        # A model without styles of its own takes files; a blend maps file names to weights.
         return (
             [_files(s) for s in args.style]
             if args.style and not model.styles
@@ -113,7 +113,16 @@ def _files(text: str) -> Any:
 
 
 def _places(args: argparse.Namespace, styles: Sequence[Any]) -> list[tuple[Path, bool, list[Path]]]:
-    """Each picture, whether it was named itself, and its results, one for each style."""
+    """Find the pictures and check where their results go.
+
+    Returns:
+        For each picture its path, whether it was given itself (not by its folder), and the paths of
+        its results, one for each style.
+
+    Raises:
+        InputError: a folder holds no pictures, two pictures have the same name, or a result cannot
+            be written.
+    """
     from nst_jax.pictures import writing
     from nst_jax.training.crops import SUFFIXES
 
@@ -170,7 +179,7 @@ def _draw(
                 try:
                     model(path, style, **options).save(result, overwrite=args.force)
                 except InputError as error:
-                    # One bad file among a folder's ends nothing.
+                    # A bad picture in a folder is skipped; one that was given itself is an error.
                     if named or "picture" not in str(error):
                         raise
                     tqdm.write(f"nst-jax: {error}", file=sys.stderr)

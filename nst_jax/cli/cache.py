@@ -1,11 +1,14 @@
-"""The compilation cache that commands keep between runs; importing the library sets none."""
+"""The cache of compiled programs, which commands keep between runs.
+
+Importing the library does not switch the cache on.
+"""
 
 import os
 from pathlib import Path
 
 
 def enable() -> None:
-    """Keep compiled programs in a folder of the user's, or where JAX's own variable says."""
+    """Keep compiled programs in the user's cache folder, or in `JAX_COMPILATION_CACHE_DIR`."""
     import jax
     import platformdirs
 

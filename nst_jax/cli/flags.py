@@ -1,4 +1,4 @@
-"""Flags that several subcommands share: the settings."""
+"""Flags made from the fields of dataclasses, shared by several subcommands."""
 
 import argparse
 from collections.abc import Mapping
@@ -12,15 +12,16 @@ from nst_jax.stylizing.settings import CHOICES, LISTS, Settings
 
 
 def add_settings(parser: Any, *, several: bool = False) -> None:
-    """Add one flag for each field of `Settings`; those not given are absent from the result.
+    """Add one flag for each field of `Settings`; flags not given are absent from the result.
 
-    With `several`, flags take values in a list, `A,B,...`, or are given again for each value.
+    With `several`, a flag takes several values: as `A,B,...`, or by repeating the flag if one value
+    is a list itself.
     """
     add_fields(parser.add_argument_group("settings"), PRESETS["default"], several=several)
 
 
 def add_outputs(parser: Any) -> None:
-    """Add one flag for each field of `Outputs`; those not given are absent from the result."""
+    """Add one flag for each field of `Outputs`; flags not given are absent from the result."""
     add_fields(parser.add_argument_group("written while it goes"), Outputs())
 
 
@@ -31,7 +32,14 @@ def add_fields(
     *,
     several: bool = False,
 ) -> None:
-    """Add one flag for each field of a dataclass, with its help; `named` has the choices."""
+    """Add one flag for each field of a dataclass, with the help text of the field.
+
+    Args:
+        group: the argument group to add them to.
+        defaults: an instance of the dataclass, for the defaults that the help shows.
+        named: the choices of fields that have choices, by field name.
+        several: see `add_settings`.
+    """
     hints = get_type_hints(type(defaults))
     for f in fields(defaults):
         default, choices = getattr(defaults, f.name), named.get(f.name)
@@ -56,18 +64,18 @@ def add_fields(
 
 
 def given_settings(args: argparse.Namespace) -> dict[str, Any]:
-    """The settings that stand on the command line."""
+    """The settings given on the command line."""
     names = {f.name for f in fields(Settings)}
     return {k: v for k, v in vars(args).items() if k in names}
 
 
 def given_outputs(args: argparse.Namespace) -> dict[str, Any]:
-    """The outputs that stand on the command line."""
+    """The outputs given on the command line."""
     return {k: v for k, v in vars(args).items() if k in OUTPUTS}
 
 
 def given_axes(args: argparse.Namespace) -> dict[str, Any]:
-    """`given_settings` where flags take several values: a single one is no axis."""
+    """`given_settings` for flags with `several` values; a setting with one value is no axis."""
     given = given_settings(args)
     for name, values in given.items():
         if isinstance(values, list):
@@ -84,7 +92,7 @@ def _listed(name: str, value: Any) -> Any:
 
 
 def _values(kind: Any) -> Any:
-    """Parser of several values with commas between them."""
+    """A parser of values separated by commas."""
 
     def parse_values(text: str) -> list[Any]:
         return [kind(part) for part in text.split(",") if part] or [kind(text)]
@@ -94,7 +102,7 @@ def _values(kind: Any) -> Any:
 
 
 def _number(hint: Any) -> Any:
-    """Parser of an option's text by its annotated type; 'none' where None is allowed."""
+    """A parser of a value by the type of its field; 'none' gives None where that is allowed."""
     kind = next((k for k in (int, float) if k is hint or k in getattr(hint, "__args__", ())), str)
     optional = type(None) in getattr(hint, "__args__", ())
 

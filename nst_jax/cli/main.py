@@ -1,4 +1,4 @@
-"""The command line: parses, runs a subcommand of `nst_jax.cli`, tells failures in a line."""
+"""The command line: parse flags, run a subcommand, and report errors in one line."""
 
 import argparse
 import atexit
@@ -17,7 +17,7 @@ from nst_jax.errors import InputError
 
 
 class _Parser(argparse_flags.ArgumentParser):
-    """Tells bad flags in one line, with exit code 2, and takes no abbreviations."""
+    """Reports bad flags in one line with exit code 2, and accepts no abbreviated flags."""
 
     def __init__(self, **kwargs: Any):
         super().__init__(allow_abbrev=False, **kwargs)
@@ -27,18 +27,18 @@ class _Parser(argparse_flags.ArgumentParser):
 
 
 def run() -> None:
-    """Entry point of `nst-jax`."""
-    # Importing and tracing make many objects and little garbage: looking for it as often as Python
-    # does took half a second of a start, and once more 0.4 s at the end.
+    """The entry point of `nst-jax`."""
+    # Importing and tracing make many objects and little garbage. With Python's usual threshold, the
+    # garbage collector took half a second at the start, and another 0.4 s at the end.
     gc.set_threshold(20_000)
     atexit.register(gc.freeze)
-    # Else absl would turn on the log of what JAX tries at its start.
+    # Otherwise absl sets the log level to INFO, and JAX logs what it tries at its start.
     flags.FLAGS["verbosity"].using_default_value = False
     app.run(main, flags_parser=parse)
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """The parsed command line; bad flags exit with code 2."""
+    """Parse the command line; bad flags exit with code 2."""
     parser = _Parser(prog="nst-jax", description="Neural style transfer in JAX.")
     parser.add_argument("--version", action="version", version=f"nst-jax {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -48,7 +48,11 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Run one subcommand; one sentence and code 2 for bad input, 130 after Ctrl-C."""
+    """Run a subcommand and return its exit code.
+
+    Bad input is reported in one sentence and gives code 2; Ctrl-C before there is a result gives
+    130.
+    """
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_, **__: _say(message)
         try:
@@ -62,7 +66,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _say(message: object) -> None:
-    """One line on stderr, above the progress bar where there is one."""
+    """Print one line to stderr, above the progress bar if there is one."""
     from tqdm import tqdm
 
     tqdm.write(f"nst-jax: {' '.join(str(message).split())}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""`nst-jax show`: what a picture says about itself."""
+"""`nst-jax show`: print the settings that are embedded in a picture."""
 
 import argparse
 import json
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def add(commands: Any) -> None:
-    """Add `nst-jax show`."""
+    """Add the subcommand `show`."""
     parser = commands.add_parser("show", help="print the settings that made a picture")
     parser.add_argument("picture", metavar="OUT")
     parser.set_defaults(handler=_run)

@@ -1,4 +1,4 @@
-"""`nst-jax stylize`: one picture, or with `--steps` a series."""
+"""`nst-jax stylize`: draw one picture, or a series with `--steps`."""
 
 import argparse
 import tempfile
@@ -11,7 +11,7 @@ from nst_jax.stylizing.presets import PRESETS
 
 
 def add(commands: Any) -> None:
-    """Add `nst-jax stylize`."""
+    """Add the subcommand `stylize`."""
     parser = commands.add_parser(
         "stylize",
         help="draw the content of one picture in the style of another",
@@ -60,14 +60,14 @@ def add(commands: Any) -> None:
 
 
 class _From(argparse.Action):
-    """A result to repeat: then the pictures need not be given."""
+    """The action of `--from`: it stores the result to repeat, and makes the pictures optional."""
 
     def __init__(self, *args: Any, pictures: list[argparse.Action], **kwargs: Any):
         super().__init__(*args, **kwargs)
         self._pictures = pictures
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None):
-        """Take the result's name."""
+        """Store the name of the result."""
         setattr(namespace, self.dest, values)
         for picture in self._pictures:
             picture.required = False
@@ -127,13 +127,13 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _files(text: str | None) -> Any:
-    """One file name, or several between commas, or none."""
+    """Parse one file name, or several separated by commas; 'none' gives None."""
     names = [None if name.lower() == "none" else name for name in (text or "none").split(",")]
     return names if len(names) > 1 else names[0]
 
 
 def _numbered(output: Path, steps: int) -> list[Path]:
-    """OUT-1.png, OUT-2.png, ..., with as many digits as the last number has."""
+    """The paths OUT-1.png, OUT-2.png, ..., all with as many digits as the last number."""
     if not 2 <= steps <= 10_000:
         raise InputError(f"steps is {steps}, but must be a whole number from 2 to 10000.")
     digits = len(str(steps))
@@ -141,7 +141,17 @@ def _numbered(output: Path, steps: int) -> list[Path]:
 
 
 def _save(result: Any, output: Path, force: bool) -> Path:
-    """Save, and never lose a result to what has happened to the folder since it was checked."""
+    """Save a result, even if the folder has changed since it was checked.
+
+    If the file exists by now, a number is added to its name. If the folder cannot be written to
+    any more, the result is saved in a temporary folder.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        InputError: the result had to be saved in a temporary folder; the message names the file.
+    """
     path, n = output, 0
     while path.exists() and not force:
         n += 1

@@ -1,4 +1,4 @@
-"""`nst-jax sweep`: a grid of pictures."""
+"""`nst-jax sweep`: stylize over a grid of options."""
 
 import argparse
 import atexit
@@ -11,7 +11,7 @@ from nst_jax.errors import InputError
 
 
 def add(commands: Any) -> None:
-    """Add `nst-jax sweep`."""
+    """Add the subcommand `sweep`."""
     parser = commands.add_parser(
         "sweep",
         help="stylize over a grid of weights, seeds, contents and styles",
@@ -89,12 +89,12 @@ def _sweep(
     )
     if not args.quiet:
         print(f"{found!r}\n{args.output}")
-    # Of several processes each has its own lanes.
+    # With several processes, this one lacks the lanes of the others.
     return 130 if found.unfinished and not joined else 0
 
 
 def _leave(code: int) -> None:
-    """Exit without JAX's good-bye, which waits for every process, and aborts where one has died."""
+    """Exit without JAX's shutdown, which waits for all processes and aborts if one has died."""
     sys.stdout.flush()
     os._exit(code)
 
@@ -104,7 +104,7 @@ def _one_or_several(what: str, pictures: list[str]) -> dict[str, Any]:
 
 
 def _join(args: argparse.Namespace) -> bool:
-    """Find the other processes, if there are any to find."""
+    """Connect to the other processes if there are any, and return whether there are."""
     given = [args.coordinator, args.processes, args.process]
     if not args.distributed and given == [None] * 3:
         return False
@@ -112,7 +112,7 @@ def _join(args: argparse.Namespace) -> bool:
         raise InputError("Give all of --coordinator, --processes and --process, or --distributed.")
     import jax
 
-    # Lanes need nobody else's: a process that dies is not to take the others with it.
+    # No lane needs another: if a process dies, the others should go on.
     jax.config.update("jax_enable_recoverability", True)
     try:
         jax.distributed.initialize(*given)

@@ -1,4 +1,4 @@
-"""`nst-jax train`: a model that draws in one pass, from a folder of pictures and some styles."""
+"""`nst-jax train`: train a model that draws in one pass, from pictures and styles."""
 
 import argparse
 from dataclasses import fields
@@ -9,7 +9,7 @@ from nst_jax.training.recipe import CHOICES, Recipe
 
 
 def add(commands: Any) -> None:
-    """Add `nst-jax train`."""
+    """Add the subcommand `train`."""
     parser = commands.add_parser(
         "train",
         help="train a model that draws a style in one pass",

@@ -1,11 +1,11 @@
-"""`nst-jax weights`: list, fetch, convert, verify."""
+"""`nst-jax weights`: list, fetch, convert or verify the weights of networks."""
 
 import argparse
 from typing import Any
 
 
 def add(commands: Any) -> None:
-    """Add `nst-jax weights` and its actions."""
+    """Add the subcommand `weights` and its actions."""
     parser = commands.add_parser("weights", help="list, fetch, convert or verify network weights")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="known weights, and where they are")

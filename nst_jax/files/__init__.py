@@ -1,1 +1,1 @@
-"""Files besides pictures: weights, checkpoints; how they are written, converted and fetched."""
+"""Files other than pictures: how weights and checkpoints are written, converted and downloaded."""

@@ -1,8 +1,9 @@
-"""Files that appear only when they are complete."""
+"""Write files so that they appear only when they are complete."""
 
 import contextlib
 import hashlib
 import os
+import platform
 import secrets
 import tempfile
 from collections.abc import Iterator
@@ -15,15 +16,19 @@ from nst_jax.errors import InputError
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Where to write a file that then takes the place of `path` in one move, or never does.
+    """Yield a temporary path; on leaving, move the file written there to `path` in one step.
 
-    The unfinished file lies beside it; what an earlier process left there when it was killed goes.
+    If the block raises, `path` stays as it was and the temporary file is deleted. The temporary
+    file lies in the folder of `path`. Files that a killed process left there for the same `path`
+    are deleted first.
 
     Raises:
-        OSError: of whatever is done within, and of the move.
+        OSError: raised by the block, or by the move.
     """
-    # Of one length, since the file's own name may be as long as names can be.
-    mark = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]
+    # A hash has a fixed length; the file's own name may already be as long as names can be. Other
+    # machines may share the folder, and their processes are not known here.
+    of = os.fsencode(path.name) + platform.node().encode()
+    mark = hashlib.sha256(of).hexdigest()[:12]
     for left in path.parent.glob(f".nst-jax-{mark}-*.part"):
         process = left.name.split("-")[3]
         if process.isdecimal() and not psutil.pid_exists(int(process)):
@@ -39,10 +44,10 @@ def atomic(path: Path) -> Iterator[Path]:
 
 
 def write(path: Path, data: bytes) -> None:
-    """Write a file that appears only when it is complete.
+    """Write `data` to a file that appears only when it is complete.
 
     Raises:
-        InputError: a folder that cannot be written, a full disk.
+        InputError: the folder cannot be written to, or the disk is full.
     """
     try:
         with atomic(path) as part:
@@ -52,12 +57,11 @@ def write(path: Path, data: bytes) -> None:
 
 
 def check_place(path: str | os.PathLike, *, overwrite: bool = False) -> Path:
-    """The path where a file could be written now; ask before a long run.
+    """Check that a file can be written at `path`, and return the path. Call it before a long run.
 
     Raises:
-        InputError: a folder that is missing or cannot be written, or a file that is there already
-            and `overwrite` is false.
-
+        InputError: the folder is missing or cannot be written to, `path` is a folder, or the file
+            exists and `overwrite` is false.
     """
     path = Path(path)
     if not os.path.isdir(path.parent):
@@ -73,7 +77,7 @@ def check_place(path: str | os.PathLike, *, overwrite: bool = False) -> Path:
                 "with --force (in Python overwrite=True)."
             )
         with contextlib.suppress(FileNotFoundError):
-            os.lstat(path)  # a name too long, for example
+            os.lstat(path)  # fails where the name is too long, for example
         tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:
         raise InputError(_cannot_write(path, error)) from error

@@ -1,14 +1,14 @@
-"""VGG weights from the files that the world keeps them in, to one canonical weight file.
+"""Convert published VGG weights (Keras, PyTorch, MatConvNet, npz) to one weight file format.
 
-Every reader gives `conv1_1.kernel` (HWIO), `conv1_1.bias`, ... in float32, with the preprocessing
-that belongs to the file. The channel order of the kernels stays as it is in the source.
+Every reader returns `conv1_1.kernel` (HWIO), `conv1_1.bias`, ... in float32, and the preprocessing
+that the file's network expects. The channel order of the kernels stays as it is in the source.
 
-MatConvNet's spatial axes are NOT to be swapped. Its importer (utils/import-caffe.py) takes Caffe's
-row-major N x C x H x W blob, reverses it to W x H x C x N and then swaps the first two axes:
-H x W x C x N is what stands in the file, and `scipy.io.loadmat` keeps MATLAB's index order. (The
-manual's "FW x FH" for the filters is a slip, from which anishathalye/neural-style and its
-descendants took their transpose; cysmith/neural-style-tf reads the file as it stands.)
-`orientation` tells the two apart by the weights themselves.
+Do NOT swap MatConvNet's spatial axes. Its importer (utils/import-caffe.py) reverses Caffe's
+row-major N x C x H x W blob to W x H x C x N and then swaps the first two axes. The file therefore
+holds H x W x C x N, and `scipy.io.loadmat` keeps MATLAB's index order. The manual says "FW x FH"
+for the filters, which is an error. anishathalye/neural-style and its descendants follow the manual
+and transpose; cysmith/neural-style-tf reads the file as it is. The function `orientation` detects
+swapped axes from the weights themselves.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ from nst_jax.files.weightfile import ARCHITECTURES, CAFFE, TORCHVISION, Preproce
 
 MATCONVNET = Preprocessing("RGB", 255.0, (123.68, 116.779, 103.939))
 _NAMED = {"caffe": CAFFE, "torchvision": TORCHVISION}
-# First digits of the sha256 of files whose names do not tell which network they hold.
+# By the first digits of a file's sha256: these files' layer names do not tell the preprocessing.
 _KNOWN_FEATURES = {
     "dcbb9e9d": TORCHVISION,  # vgg19-dcbb9e9d.pth
     "397923af": TORCHVISION,  # vgg16-397923af.pth
@@ -43,7 +43,14 @@ _LAYER = r"conv[1-5]_[1-4]"
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """What a reader found: tensors of any width, their kind and preprocessing (None: unsaid)."""
+    """What a reader found in a source file.
+
+    Attributes:
+        kind: the file format, such as `"keras"`.
+        tensors: kernels and biases by name, in float32; their shapes are not yet checked.
+        preprocessing: the input that the network expects; None if the file does not tell.
+        licence: name of the weights' licence.
+    """
 
     kind: str
     tensors: Tensors
@@ -54,10 +61,10 @@ class Source:
 def read(path: str | os.PathLike) -> Source:
     """Read the convolutions of a VGG from a Keras, PyTorch, MatConvNet or npz file.
 
-    The kind is told by the content. Layers are named; shapes are not checked here.
+    The content tells the format, not the file's name. Shapes are not checked here.
 
     Raises:
-        InputError: the file is missing, damaged, of another kind, or holds no such layer.
+        InputError: the file is missing, damaged, of another format, or holds no such layer.
     """
     path = Path(path)
     reader = _reader(path)
@@ -85,24 +92,24 @@ def convert(
     licence: str | None = None,
     origin: str | None = None,
 ) -> Path:
-    """Convert `source` to the weight file `target`, whole or not at all.
+    """Convert `source` to the weight file `target`, which appears only when it is complete.
 
     Args:
-        source: Keras `.h5`, PyTorch `.pth`, MatConvNet `.mat` or `.npz`, told by content.
-        target: the `.safetensors` to write.
-        architecture: `"vgg19"` or `"vgg16"`; told by the layers if not given.
+        source: Keras `.h5`, PyTorch `.pth`, MatConvNet `.mat` or `.npz`; the content decides.
+        target: the `.safetensors` file to write.
+        architecture: `"vgg19"` or `"vgg16"`; None finds it from the layers.
         preprocessing: `"caffe"` (BGR 0..255 minus mean), `"torchvision"` (RGB, mean and standard
-            deviation) or a `Preprocessing`; as usual for the kind of file if not given.
-        transpose: swap the two spatial axes of every kernel, for files written sideways.
-        licence: name of the weights' licence, if the kind of file does not tell.
-        origin: where the file came from, a URL; its name if not given.
+            deviation) or a `Preprocessing`; None takes the usual one for the file's format.
+        transpose: swap the two spatial axes of every kernel, for files that have them swapped.
+        licence: name of the weights' licence; None takes the usual one for the file's format.
+        origin: URL from which the file came; None records the file's name.
 
     Returns:
         `target` as a path.
 
     Raises:
-        InputError: unreadable file; missing or misshapen layers (all listed); weights whose
-            preprocessing cannot be told.
+        InputError: the file cannot be read; layers are missing or have wrong shapes (all are
+            listed); the preprocessing cannot be determined.
     """
     source, target = Path(source), Path(target)
     found = read(source)
@@ -137,12 +144,12 @@ def convert(
 
 
 def orientation(tensors: Tensors) -> Literal["upright", "sideways", "unclear"]:
-    """Whether kernels stand upright (H, W), by their symmetry.
+    """Tell from the kernels' symmetry whether their axes are (H, W), which is upright, or (W, H).
 
-    Networks learn from photographs and their mirror images, left for right but never upside down:
-    their deep kernels are far more alike to their own mirror image than to themselves upside down.
-    Measured on Oxford's VGG19: the mean difference of the two correlations is 0.13, and 0.4 in the
-    last block.
+    Networks learn from photographs and their left-right mirror images, but never from pictures
+    upside down. Deep kernels therefore resemble their left-right mirror image far more than their
+    upside-down image. On Oxford's VGG19 the two correlations differ by 0.13 on average, and by 0.4
+    in the last block.
     """
     differences = []
     for x in tensors.values():
@@ -155,7 +162,7 @@ def orientation(tensors: Tensors) -> Literal["upright", "sideways", "unclear"]:
 
 
 def file_digest(path: Path, kind: str = "sha256") -> str:
-    """`"sha256:..."` (or another kind, as `hashlib` names it) of a file."""
+    """The digest of a file, as `"sha256:..."`; `kind` is any algorithm name of `hashlib`."""
     with path.open("rb") as file:
         return f"{kind}:{hashlib.file_digest(file, kind).hexdigest()}"
 
@@ -254,9 +261,10 @@ def _read_torch(path: Path) -> Source:
 
 
 def _sequential(indices: set[int]) -> dict[int, str]:
-    """Names of the convolutions in torchvision's `features`: conv, relu, ..., pool in a row.
+    """Map indices in torchvision's `features` (conv, relu, ..., pool) to names of convolutions.
 
-    Both architectures begin alike; the third block's fourth convolution (index 16) decides.
+    VGG16 and VGG19 begin alike. Index 16 tells them apart: it is a convolution only in VGG19, the
+    fourth of the third block.
     """
     architecture = "vgg19" if 16 in indices else "vgg16"
     names, position = {}, 0
@@ -278,9 +286,8 @@ def _read_matconvnet(path: Path) -> Source:
         name = str(layer.get("name", ""))
         if re.fullmatch(_LAYER, name):
             kernel, bias = layer["weights"]
-            tensors[f"{name}.kernel"] = _float32(
-                kernel
-            )  # H x W x C x N: see the module's docstring
+            # H x W x C x N already: see the module's docstring.
+            tensors[f"{name}.kernel"] = _float32(kernel)
             tensors[f"{name}.bias"] = _float32(bias).reshape(-1)
     normalization = data.get("meta", data).get("normalization", {})
     mean = np.asarray(normalization.get("averageImage", ()), float)

@@ -1,7 +1,7 @@
-"""Downloads that nothing later need distrust: resumed, checked by digest, put in place in one move.
+"""Download files: resume broken transfers, check the digest, then move the file into place.
 
-Until the digest fits, everything stands in `TARGET.part`, with `TARGET.part.json` saying what it is
-a part of; a kill at any moment leaves no more than these two.
+Until the digest is checked, the data is in `TARGET.part`, and `TARGET.part.json` records the URL
+and version that it is part of. A process killed at any moment leaves at most these two files.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ _DIGEST = re.compile(r"(md5|sha1|sha256):([0-9a-f]+)|(sha256)-prefix:([0-9a-f]{8
 
 
 class DownloadError(InputError):
-    """No URL gave the file. `unreachable` is true where no server could even be connected to."""
+    """No URL delivered the file. `unreachable` is true if no server could be connected to."""
 
     def __init__(self, sentence: str, unreachable: bool = False):
         super().__init__(sentence)
@@ -40,11 +40,19 @@ class _FailedError(Exception):
 
 
 class _InterruptedError(_FailedError):
-    """The transfer broke off; what has come may be continued."""
+    """The transfer broke off; it can be resumed from what has arrived."""
 
 
 def digest_matches(path: Path, digest: str) -> bool:
-    """Whether a file has `digest`: "sha256:...", "sha1:...", "md5:..." or "sha256-prefix:..."."""
+    """Whether a file has this digest.
+
+    Args:
+        path: the file.
+        digest: "sha256:...", "sha1:...", "md5:..." or "sha256-prefix:...".
+
+    Raises:
+        InputError: `digest` has another form.
+    """
     match = _DIGEST.fullmatch(digest)
     if not match:
         raise InputError(f"'{digest}' is not a digest: give sha256:HEX, sha1:HEX or md5:HEX.")
@@ -65,27 +73,27 @@ def download(
     progress: bool = True,
     advice: str = "Check the connection and try again.",
 ) -> Path:
-    """Fetch `target` from the first of `urls` that gives the right bytes.
+    """Download `target` from the first of `urls` that delivers a file with the right digest.
+
+    Only one process at a time may do this in a folder: see `exclusive`.
 
     Args:
-        urls: tried in order; each may break off and be resumed a few times.
-        target: where the file goes, once it is whole and its digest fits.
+        urls: tried in this order; a transfer that breaks off is resumed a few times.
+        target: where the file goes once it is complete and its digest is right.
         digest: "sha256:...", "sha1:...", "md5:..." or "sha256-prefix:...".
-        size: bytes, if known; an answer of another size is refused before it is read.
-        timeout: seconds without a byte after which a transfer counts as stalled.
-        connect_timeout: seconds for names and connections of all URLs together. Servers found
-            unreachable are remembered for the process, and the next call fails at once.
-        retry_unreachable: forget that memory.
+        size: bytes, if known; a reply of another size is refused before it is read.
+        timeout: seconds without data after which a transfer counts as stalled.
+        connect_timeout: seconds to resolve and connect to the servers of all URLs together. The
+            process remembers servers that it could not reach, and the next call fails at once.
+        retry_unreachable: forget which servers could not be reached, and try them again.
         progress: show a bar.
-        advice: a last sentence for the error: what else can be done.
-
-    One process at a time: see `exclusive`.
+        advice: the last sentence of the error message: what else the user can do.
 
     Returns:
-        `target`. A file already there with this digest is kept as it is.
+        `target`. A file that is already there and has this digest is kept.
 
     Raises:
-        DownloadError: no URL worked; lists each with its reason.
+        DownloadError: no URL worked; the message lists each with its reason.
         InputError: the folder cannot be written to.
     """
     try:
@@ -134,7 +142,7 @@ def _fetch(
 
 
 def _transfer(url: str, target: Path, size: int | None, timeout: float, progress: bool) -> bool:
-    """Bring `.part` to the end of the body; true if it was continued and not begun anew."""
+    """Download until `.part` is complete; return whether it continued an earlier transfer."""
     part, note = _part(target), _note(target)
     have, known = 0, {}
     with contextlib.suppress(OSError, ValueError, KeyError):
@@ -248,7 +256,7 @@ def _discard(target: Path) -> None:
 
 @contextlib.contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Let one process at a time work in `folder`, where the system has locks for that."""
+    """Let only one process at a time work in `folder`; without file locks this does nothing."""
     try:
         import fcntl
 
@@ -258,7 +266,7 @@ def exclusive(folder: Path) -> Iterator[None]:
         yield
         return
     try:
-        with contextlib.suppress(OSError):  # some network file systems refuse
+        with contextlib.suppress(OSError):  # some network file systems have no locks
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:

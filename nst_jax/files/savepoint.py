@@ -1,6 +1,8 @@
-"""Files to go on from after a kill: a tree of arrays, whole or not at all, and what it belongs to.
+"""Checkpoints: files from which an interrupted run or training can be resumed.
 
-safetensors, leaf by leaf; as metadata what was asked for, so that nobody goes on with another's.
+A checkpoint is a safetensors file with one tensor for each leaf of a tree of arrays. Its metadata
+holds the settings of the run. They are compared on loading, so that no run resumes from the
+checkpoint of another.
 """
 
 import json
@@ -23,22 +25,27 @@ _Tree = TypeVar("_Tree")
 
 
 class Savepoint(NamedTuple):
-    """What a file holds: the leaves by name, and plain values that were kept with them."""
+    """The content of a checkpoint: leaves by name, and the plain values saved with them."""
 
     leaves: dict[str, np.ndarray]
     more: dict[str, Any]
 
 
 def find(path: str | os.PathLike | None, *, resume: bool, what: str) -> Path | None:
-    """The file to go on from, if that is wanted and there is one.
+    """Find the checkpoint to resume from, if there is one and resuming is wanted.
+
+    Warns if resuming is wanted but there is no checkpoint yet.
 
     Args:
-        path: where the checkpoint is or will be, if there is to be one.
-        resume: whether to go on from it.
-        what: "run" or "training".
+        path: where the checkpoint is or will be written; None for no checkpoint.
+        resume: whether to resume from it.
+        what: "run" or "training", for messages.
+
+    Returns:
+        The path of the checkpoint; None to start from the beginning.
 
     Raises:
-        InputError: one that is not wanted; a place that cannot be written.
+        InputError: a checkpoint exists but `resume` is false, or the place cannot be written to.
     """
     if path is None:
         return None
@@ -60,14 +67,14 @@ def find(path: str | os.PathLike | None, *, resume: bool, what: str) -> Path | N
 def save(
     path: str | os.PathLike, what: str, asked: Mapping[str, Any], tree: Any, **more: Any
 ) -> None:
-    """Write in place of the file before; where that fails, warn, and keep that one.
+    """Write a checkpoint over the previous one; on failure, warn and keep the previous one.
 
     Args:
         path: the file.
-        what: as for `find`.
-        asked: plain values that must be the same when it goes on.
-        tree: arrays.
-        **more: other plain values to keep.
+        what: "run" or "training".
+        asked: the settings of the run as plain values; they must be the same on resuming.
+        tree: a pytree of arrays.
+        **more: other plain values to save.
     """
     path = Path(path)
     tensors = {
@@ -90,16 +97,16 @@ def save(
 def load(
     path: str | os.PathLike, what: str, asked: Mapping[str, Any], usual: Mapping[str, Any]
 ) -> Savepoint:
-    """Read what `save` has written.
+    """Read a checkpoint that `save` wrote.
 
     Args:
         path: the file.
-        what: as for `find`.
-        asked: as for `save`.
-        usual: what a file of an earlier version means where it says nothing.
+        what: "run" or "training".
+        asked: the settings of the run, as for `save`.
+        usual: values of settings that files of earlier versions do not record.
 
     Raises:
-        InputError: no checkpoint, a damaged one, or one for which something else was asked.
+        InputError: the file is no such checkpoint, is damaged, or has other settings.
     """
     try:
         with safe_open(path, framework="np") as file:
@@ -112,7 +119,9 @@ def load(
             there = {**usual, **header["asked"]}
             _require_same(path, what, there, json.loads(json.dumps({**usual, **asked})))
             leaves = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(
             f"The checkpoint {str(path)!r} is damaged or cannot be read ({error}): delete it to "
             "start from the beginning."
@@ -121,14 +130,14 @@ def load(
 
 
 def restored(like: _Tree, leaves: Mapping[str, np.ndarray]) -> _Tree:
-    """The part of a saved tree that has the structure of `like`, on the device."""
+    """Rebuild a tree with the structure of `like` from saved leaves, as arrays on the device."""
     return jax.tree_util.tree_map_with_path(
         lambda place, _: jnp.asarray(leaves[_name(place)]), like
     )
 
 
 def under(prefix: str, leaves: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The leaves whose names begin so, by the rest of their names."""
+    """The leaves whose names start with `prefix`, named without it."""
     return {k.removeprefix(prefix): v for k, v in leaves.items() if k.startswith(prefix)}
 
 

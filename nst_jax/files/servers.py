@@ -1,4 +1,4 @@
-"""Which servers can be reached: told in seconds, whatever name servers and firewalls do."""
+"""Find out within seconds which servers can be reached, however name servers and firewalls act."""
 
 import queue
 import socket
@@ -15,13 +15,15 @@ _unreachable: dict[str, str] = {}
 def probe(urls: Sequence[str], limit: float, retry: bool) -> dict[str, str]:
     """Find the URLs whose servers cannot be connected to.
 
+    The process remembers the servers that it could not reach.
+
     Args:
-        urls: all are tried at once.
-        limit: seconds for all of them together, names included.
-        retry: try those again that are remembered as unreachable.
+        urls: their servers are tried at the same time.
+        limit: seconds for all servers together, including name resolution.
+        retry: also try the servers again that earlier calls could not reach.
 
     Returns:
-        From URL to reason. What is unreachable is remembered for the process.
+        A dict from each URL that cannot be reached to the reason.
     """
     places = {url: _place(url) for url in urls}
     if retry:
@@ -41,7 +43,7 @@ def probe(urls: Sequence[str], limit: float, retry: bool) -> dict[str, str]:
 
 
 def _place(url: str) -> tuple[str, int]:
-    """Host and port to connect to for `url`: its proxy's where one is set."""
+    """Host and port to connect to for `url`; those of its proxy if one is set."""
     parts = urllib.parse.urlsplit(url)
     proxy = urllib.request.getproxies().get(parts.scheme)
     if proxy and not urllib.request.proxy_bypass(parts.hostname or ""):
@@ -54,9 +56,9 @@ def _connect(place: tuple[str, int], limit: float) -> None:
 
 
 def _start(action: Callable[[], Any]) -> Callable[[float], Any]:
-    """Run `action` in a thread; the returned function waits for its result, so long and no longer.
+    """Run `action` in a thread; return a function that waits for its result for some seconds.
 
-    Resolving a name knows no timeout: only a thread that may be left behind gives one.
+    Name resolution has no timeout of its own. A thread can be abandoned when the time is over.
     """
     results: queue.SimpleQueue = queue.SimpleQueue()
 
@@ -81,5 +83,5 @@ def _start(action: Callable[[], Any]) -> Callable[[float], Any]:
 
 
 def in_time(action: Callable[[], Any], seconds: float) -> Any:
-    """Do `action`, which may hang, or raise `TimeoutError` after so many seconds."""
+    """Run `action`, which may hang; raise `TimeoutError` if it takes longer than `seconds`."""
     return _start(action)(seconds)

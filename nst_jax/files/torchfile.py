@@ -1,8 +1,9 @@
-"""Tensors out of PyTorch files, without PyTorch and without trusting them.
+"""Read tensors from PyTorch files, without PyTorch and without running code from the file.
 
-A `.pth` is a pickle, and a pickle may run any code. Here its names resolve to five harmless things
-and everything else is refused. Both layouts of `torch.save` are read: the zip archive (since 1.6)
-and the older row of pickles that is followed by the raw storages.
+A `.pth` file is a pickle, and a pickle can run any code. This reader accepts ordered dicts,
+tensors, parameters and storage types, and refuses every other name. It reads both layouts of
+`torch.save`: the zip archive (since PyTorch 1.6), and the older sequence of pickles followed by
+the raw storages.
 """
 
 import collections
@@ -79,7 +80,7 @@ _ALLOWED = {
 
 
 class _Unpickler(pickle.Unpickler):
-    """An unpickler that knows tensors and containers, and nothing else."""
+    """An unpickler that builds tensors and containers, and nothing else."""
 
     def find_class(self, module: str, name: str) -> Any:
         try:
@@ -104,16 +105,16 @@ class _ForbiddenError(Exception):
 def read(
     path: Path, wanted: Callable[[str], bool] = lambda name: True
 ) -> dict[str, Shaped[np.ndarray, "..."]]:
-    """The tensors of a state dict, by name; bfloat16 comes as float32.
+    """Read the tensors of a state dict by name. bfloat16 becomes float32.
 
     Args:
-        path: a file of `torch.save` holding a dict of tensors, or one that holds it as
-            `state_dict`.
-        wanted: which names to read; the others' data is never touched.
+        path: a file written by `torch.save` that holds a dict of tensors, either directly or
+            under the key `state_dict`.
+        wanted: which names to read; the data of the others is not read.
 
     Raises:
         InputError: the file is truncated, of another kind, or holds anything but tensors and
-            containers (it is refused before any of that is made).
+            containers. It is refused before any other object is built.
     """
     try:
         with path.open("rb") as file:
@@ -183,7 +184,7 @@ def _read_legacy(file: BinaryIO) -> tuple[Any, Callable]:
 
 
 class _LegacyUnpickler(_Unpickler):
-    """Remembers each storage's dtype: the raw data states element counts alone."""
+    """An unpickler that remembers each storage's dtype; the raw data only has element counts."""
 
     def __init__(self, file: BinaryIO):
         super().__init__(file)

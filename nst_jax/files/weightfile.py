@@ -1,4 +1,4 @@
-"""One weight file: tensors, preprocessing and provenance in a `.safetensors`, checked by digest."""
+"""Weight files: tensors, preprocessing and origin in one `.safetensors`, checked by a digest."""
 
 import hashlib
 import json
@@ -27,7 +27,7 @@ Tensors = Mapping[str, Shaped[np.ndarray, "..."]]
 class Preprocessing:
     """How RGB in [0, 1] becomes a network's input: `(scale * rgb[order] - mean) / std`.
 
-    `mean` and `std` stand in the order of the channels that `order` names.
+    `mean` and `std` list their channels in the order that `order` names.
     """
 
     order: Literal["RGB", "BGR"]
@@ -37,10 +37,10 @@ class Preprocessing:
 
     @classmethod
     def from_dict(cls, values: Mapping) -> "Preprocessing":
-        """The preprocessing that a JSON object states.
+        """Build a preprocessing from the values of a JSON object.
 
         Raises:
-            ValueError, KeyError, TypeError: it states none.
+            ValueError, KeyError, TypeError: the values are no preprocessing.
         """
         mean, std = (tuple(float(v) for v in values[key]) for key in ("mean", "std"))
         order, scale = values["order"], float(values["scale"])
@@ -60,10 +60,16 @@ TORCHVISION = Preprocessing("RGB", 1.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.
 
 @dataclass(frozen=True, eq=False)
 class WeightFile:
-    """A weight file as read and checked.
+    """A weight file that was read and checked.
 
-    `tensors` maps `conv1_1.kernel` (3, 3, in, out) and `conv1_1.bias` (out,) to float32 arrays for
-    the VGG architectures; `digest` ("sha256:...") is over them; `metadata` is the file's own.
+    Attributes:
+        path: the file.
+        architecture: name of the network, such as `"vgg19"`.
+        preprocessing: the input that the network expects.
+        digest: "sha256:..." of the tensors.
+        metadata: the metadata of the file.
+        tensors: arrays by name. For the VGG networks: `conv1_1.kernel` (3, 3, in, out),
+            `conv1_1.bias` (out,), ..., in float32.
     """
 
     path: Path
@@ -75,13 +81,13 @@ class WeightFile:
 
 
 def layer_names(architecture: str) -> list[str]:
-    """Names of the convolutions of `architecture`, in order of depth: `conv1_1`, ..."""
+    """Names of the convolutions of `architecture` in order of depth: `conv1_1`, ..."""
     blocks = enumerate(ARCHITECTURES[architecture], 1)
     return [f"conv{b}_{i}" for b, count in blocks for i in range(1, count + 1)]
 
 
 def expected_shapes(architecture: str) -> dict[str, tuple[int, ...]]:
-    """The shape of every tensor of `architecture`, by name."""
+    """The shapes of all tensors of `architecture`, by name."""
     shapes, depth = {}, 3
     for layer in layer_names(architecture):
         width = WIDTHS[int(layer[4]) - 1]
@@ -92,7 +98,7 @@ def expected_shapes(architecture: str) -> dict[str, tuple[int, ...]]:
 
 
 def require_shapes(tensors: Tensors, architecture: str, what: str) -> None:
-    """Raise one `InputError` that lists every missing, misshapen or non-finite tensor of `what`."""
+    """Raise one `InputError` that lists all missing, misshapen and non-finite tensors of `what`."""
     if problems := misfits(tensors, expected_shapes(architecture)):
         raise InputError(
             f"{what} does not hold the convolutions of {architecture}: {'; '.join(problems)}."
@@ -100,7 +106,7 @@ def require_shapes(tensors: Tensors, architecture: str, what: str) -> None:
 
 
 def misfits(tensors: Tensors, shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
-    """What is missing of the tensors of these shapes, has another shape, or is not finite."""
+    """List the tensors that are missing, have another shape than in `shapes`, or are not finite."""
     problems = []
     for name, shape in shapes.items():
         if name not in tensors:
@@ -113,7 +119,10 @@ def misfits(tensors: Tensors, shapes: Mapping[str, tuple[int, ...]]) -> list[str
 
 
 def digest(tensors: Tensors) -> str:
-    """`"sha256:..."` over the tensors, sorted by name: name, dtype, shape, little-endian bytes."""
+    """The digest of all tensors, as `"sha256:..."`.
+
+    It covers each tensor's name, dtype, shape and little-endian bytes, in the order of the names.
+    """
     total = hashlib.sha256()
     for name in sorted(tensors):
         x = np.ascontiguousarray(tensors[name])
@@ -135,15 +144,15 @@ def save(
     licence: str,
     extra: Mapping[str, str] | None = None,
 ) -> str:
-    """Write a weight file, whole or not at all; return the digest of its tensors.
+    """Write a weight file, which appears only when it is complete; return its tensors' digest.
 
     Args:
-        path: the `.safetensors` to write; replaced if it is there.
-        tensors: arrays by name; kernels HWIO.
-        architecture: the module that understands these tensors, such as `"vgg19"`.
-        preprocessing: what these weights were trained on.
-        source: file name or URL they come from.
-        source_digest: that file's digest, `"sha256:..."`.
+        path: the `.safetensors` file to write; an existing file is replaced.
+        tensors: arrays by name; kernels are HWIO.
+        architecture: the network that these tensors belong to, such as `"vgg19"`.
+        preprocessing: the input with which the weights were trained.
+        source: file name or URL from which the weights come.
+        source_digest: digest of that file, `"sha256:..."`.
         licence: name of the weights' licence.
         extra: further metadata.
 
@@ -176,10 +185,10 @@ def save(
 
 
 def load(path: str | os.PathLike) -> WeightFile:
-    """Read a weight file and check it against its own digest.
+    """Read a weight file and check its tensors against the digest that it states.
 
     Raises:
-        InputError: missing, truncated, altered, of another kind, or of another version.
+        InputError: the file is missing, truncated, altered, of another kind or another version.
     """
     path = Path(path)
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""Where weights live: the manifest of known ones, the folders they are in, how they get there."""
+"""Find, download and convert weights: the manifest of known weights and the folders for them."""
 
 import difflib
 import functools
@@ -23,11 +23,11 @@ OFFLINE_VARIABLE = "NST_JAX_OFFLINE"
 
 @dataclass(frozen=True)
 class Entry:
-    """What the manifest says of one set of weights.
+    """The manifest's entry for one set of weights.
 
-    `file` is the name of the source file at `urls` (in order of preference), of `size` bytes and
-    with `digest`, each None where nobody has published it. Without `urls` the weights are part of
-    the package, and `file` is the weight file itself.
+    `file` is the name of the source file at `urls`, which are in order of preference. `size` (in
+    bytes) and `digest` are None where nobody has published them. Without `urls` the weights are
+    part of the package, and `file` is the weight file itself.
     """
 
     name: str
@@ -45,13 +45,13 @@ class Entry:
 
     @property
     def embedded(self) -> bool:
-        """Whether the weights come with the package."""
+        """Whether the weights are part of the package."""
         return not self.urls
 
 
 @functools.cache
 def manifest() -> Mapping[str, Entry]:
-    """Known weights by name, in the order of the data file `weights/manifest.json`."""
+    """The known weights by name, in the order of `weights/manifest.json`."""
     text = (_package_folder() / "manifest.json").read_text(encoding="utf-8")
     entries = {}
     for fields in json.loads(text)["weights"]:
@@ -62,16 +62,16 @@ def manifest() -> Mapping[str, Entry]:
 
 
 def search_path() -> list[Path]:
-    """Folders in which weight files are looked for, in order.
+    """The folders in which weight files are searched, in this order.
 
-    The one of the environment (`NST_JAX_WEIGHTS_DIR`) if set, the user's cache, and the `weights/`
-    of the checkout or of the installed package.
+    They are the folder of the environment variable `NST_JAX_WEIGHTS_DIR` if set, the user's cache,
+    and the `weights` folder of the installed package or of the checkout.
     """
     return [*dict.fromkeys([store(), _cache_folder(), _package_folder()])]
 
 
 def store() -> Path:
-    """The folder that fetched and converted weights go to: the environment's, else the cache."""
+    """The folder for downloaded and converted weights: `NST_JAX_WEIGHTS_DIR`, or else the cache."""
     folder = os.environ.get(FOLDER_VARIABLE)
     return Path(folder).expanduser() if folder else _cache_folder()
 
@@ -80,10 +80,10 @@ def locate(name: str | os.PathLike) -> Path | None:
     """Find a weight file by name (`"vgg19"`) or path.
 
     Returns:
-        The file, or None for known weights that are not on this machine.
+        The file, or None if the name is known but the weights are not on this machine.
 
     Raises:
-        InputError: an unknown name, or a path where there is no file.
+        InputError: the name is unknown, or there is no file at the path.
     """
     given = Path(name).expanduser()
     if given.suffix or len(given.parts) > 1:
@@ -99,7 +99,10 @@ def locate(name: str | os.PathLike) -> Path | None:
 
 
 def find_model(name: str | os.PathLike) -> Path:
-    """The file of a model, by path, or by the name of one in the `search_path`."""
+    """The path of a model file, given as a path or as the name of a model in `search_path`.
+
+    A name that is not found there is returned as a path.
+    """
     given = Path(name)
     if given.name != os.fspath(name) or given.suffix or given.is_file():
         return given
@@ -108,10 +111,10 @@ def find_model(name: str | os.PathLike) -> Path:
 
 
 def entry(name: str) -> Entry:
-    """The manifest's entry of that name.
+    """The manifest's entry with this name.
 
     Raises:
-        InputError: an unknown name; says which are near it and which are known.
+        InputError: the name is unknown; the message gives the nearest and all known names.
     """
     known = manifest()
     if name not in known:
@@ -128,7 +131,8 @@ def verify(name: str | os.PathLike) -> WeightFile:
     """Read a weight file by name or path and check it against its digest.
 
     Raises:
-        InputError: unknown, absent, damaged, altered, of another kind or version.
+        InputError: the name is unknown, or the file is missing, damaged, altered, of another kind
+            or another version.
     """
     path = locate(name)
     if path is None:
@@ -147,18 +151,19 @@ def convert_file(
     preprocessing: str | Preprocessing | None = None,
     transpose: bool = False,
 ) -> Path:
-    """Convert a Keras, PyTorch, MatConvNet or npz file by hand; see `convert.convert`.
+    """Convert a Keras, PyTorch, MatConvNet or npz file that the user has; see `convert.convert`.
 
     Args:
         source: the file.
-        target: the `.safetensors` to write. If not given, the file goes to `store()`, under the
-            manifest's name of `source` where its file name is known there, else under its own.
-        architecture: `"vgg19"` or `"vgg16"`; told by the layers if not given.
-        preprocessing: `"caffe"`, `"torchvision"` or a `Preprocessing`, if not the file's usual one.
-        transpose: swap the two spatial axes of every kernel, for files written sideways.
+        target: the `.safetensors` file to write. None writes to `store()`: under the manifest's
+            name if the manifest knows the file name of `source`, otherwise under that name itself.
+        architecture: `"vgg19"` or `"vgg16"`; None finds it from the layers.
+        preprocessing: `"caffe"`, `"torchvision"` or a `Preprocessing`; None takes the usual one
+            for the file's format.
+        transpose: swap the two spatial axes of every kernel, for files that have them swapped.
 
     Raises:
-        InputError: the file cannot be read, lacks layers, or is ambiguous.
+        InputError: the file cannot be read, lacks layers, or its preprocessing is ambiguous.
     """
     source = Path(source)
     known = next((e for e in manifest().values() if e.file == source.name), None)
@@ -183,21 +188,24 @@ def fetch(
     progress: bool = True,
     digest: str | None = None,
 ) -> Path:
-    """Download known weights, check, convert and keep them; at once if they are here already.
+    """Download known weights, check them, convert them and store them.
+
+    Weights that are already on this machine are not downloaded again.
 
     Args:
-        name: a name of the manifest.
-        offline: True never tries; False tries even what was found unreachable before; None leaves
-            it to `NST_JAX_OFFLINE` and does not try again what was found unreachable.
-        progress: say what is fetched, and show a bar.
-        digest: the source file's digest, where the manifest has none.
+        name: a name in the manifest.
+        offline: True never downloads. False also tries servers that earlier calls could not
+            reach. None follows `NST_JAX_OFFLINE` and does not try those servers again.
+        progress: print what is downloaded, and show a bar.
+        digest: digest of the source file, if the manifest has none.
 
     Returns:
-        The weight file.
+        The path of the weight file.
 
     Raises:
-        InputError: unknown name, offline, no digest, or nowhere to write to.
-        DownloadError: (an `InputError`) no source could be reached or gave the right file.
+        InputError: the name is unknown, downloads are switched off, there is no digest, or the
+            folder cannot be written to.
+        DownloadError: (an `InputError`) no server could be reached, or none had the right file.
     """
     wanted = entry(name)
     found = locate(name)
@@ -265,7 +273,7 @@ def _cache_folder() -> Path:
 
 
 def _package_folder() -> Path:
-    """`nst_jax/weights` of an installed package, `weights` beside `nst_jax` in a checkout."""
+    """`nst_jax/weights` in an installed package; `weights` beside `nst_jax` in a checkout."""
     package = Path(__file__).resolve().parents[1]
     installed = package / "weights"
     return installed if installed.is_dir() else package.parent / "weights"

@@ -93,17 +93,20 @@ class Style(Term):
         return jax.tree.map(lambda *each: jnp.concatenate(each), *found)
 
     def directions(self, network: Network, seed: int) -> dict[str, Float[Array, "c d"]] | None:
-        """What the statistic needs at each layer of the network, if it needs any."""
+        """Along which the features of each layer are projected, if the statistic needs that."""
+        if not self.statistic.projects:
+            return None
         side = max((network.strides[layer] for layer in self.layers), default=1)
         image = jax.ShapeDtypeStruct((side, side, 3), jnp.float32)
         shapes = jax.eval_shape(lambda x: network(x, self.layers), image)
         key = jax.random.key(seed)
-        found = {
-            layer: self.statistic.directions(shapes[layer].shape[-1], jax.random.fold_in(key, n))
+        return {
+            layer: cast(
+                Array,
+                self.statistic.directions(shapes[layer].shape[-1], jax.random.fold_in(key, n)),
+            )
             for n, layer in enumerate(self.layers)
         }
-        there = {layer: array for layer, array in found.items() if array is not None}
-        return there or None
 
     def given(self, layer: str, target: StyleTarget) -> Given:
         """Guides and directions of the layer."""

@@ -1,1 +1,1 @@
-"""Networks that draw in one pass: layers, architectures, files, and how they are run."""
+"""Networks that draw a picture in one pass: layers, architectures, files, and how to run them."""

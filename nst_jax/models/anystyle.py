@@ -1,4 +1,4 @@
-"""Models for any style: AdaIN and WCT, an encoder and the decoders that belong to it."""
+"""Models for any style, AdaIN and WCT: an encoder and the decoders trained with it."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -18,22 +18,22 @@ from nst_jax.options import WEIGHT, in_range
 from nst_jax.pictures import reading, resizing
 from nst_jax.pictures.reading import PictureSource
 
-_DEEPEST = 8  # pixels to a position of relu4_1
-_HALO = 48  # pixels that a position of relu4_1 looks to each side, at most
-_WIDEST = 64.0  # activations to a pixel in VGG19's first layers
+_DEEPEST = 8  # stride of relu4_1 in pixels
+_HALO = 48  # pixels that a position of relu4_1 sees to each side, at most
+_WIDEST = 64.0  # activations per pixel in VGG19's first layers
 _STRENGTH = (*WEIGHT[:2], 1)
 
 
 class AnyStyle(Model):
-    """AdaIN or WCT: draws in the style of any picture; see `transfer`.
+    """A model that draws in the style of any picture, by AdaIN or WCT; see `transfer`.
 
     Args:
-        file: what the file holds.
-        name: of the file.
-        network: the encoder that its decoders were trained with.
+        file: the content of the model file.
+        name: name of the file.
+        network: the encoder with which its decoders were trained.
 
     Raises:
-        InputError: another encoder, or tensors that do not fit.
+        InputError: the encoder is another one, or tensors do not fit.
     """
 
     def __init__(self, file: ModelFile, name: str, network: Network):
@@ -57,10 +57,11 @@ class AnyStyle(Model):
         keep_colors: bool = False,
         tile: int | None = None,
     ) -> Painter:
-        """See `Model.painter`; the style's features are measured once.
+        """See `Model.painter`; the statistics of the style pictures are computed here, once.
 
         Raises:
-            InputError: no style, a picture that cannot be used, a strength outside of [0, 1].
+            InputError: there is no style, a picture cannot be used, or `strength` is outside
+                [0, 1].
         """
         in_range(strength, "strength", *_STRENGTH)
         sources, weights_ = _pictures(style)
@@ -132,14 +133,14 @@ def _measured(method, network, image, level):
 
 
 def _at(blend: Float[np.ndarray, "*hw k"], rows: int, columns: int) -> np.ndarray:
-    """Shares at the size of features."""
+    """Resize shares of styles to the size of features; shares for the whole picture are kept."""
     if blend.ndim == 1:
         return blend
     return np.moveaxis(resizing.resize_masks(np.moveaxis(blend, -1, 0), (rows, columns)), 0, -1)
 
 
 def _pictures(style: Any) -> tuple[list[PictureSource], dict[str, Any]]:
-    """Style pictures, and their weights or masks by name."""
+    """The style pictures, and their weights or masks by name, in the same order."""
     if isinstance(style, Mapping):
         return list(style), {str(name): weight for name, weight in style.items()}
     several = list(style) if isinstance(style, list | tuple) else [style]

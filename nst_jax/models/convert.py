@@ -1,4 +1,4 @@
-"""Models of others: transformers of PyTorch's `fast_neural_style`, from its `.pth` files."""
+"""Convert models of other projects: the `.pth` files of PyTorch's `fast_neural_style` example."""
 
 import os
 import re
@@ -14,9 +14,9 @@ from nst_jax.models import modelfile
 from nst_jax.models.modelfile import ModelFile
 from nst_jax.models.transformer import Architecture
 
-# It sees and gives pictures in 0..255, and its results are clipped.
+# This network takes and returns pictures in 0..255, and its results are clipped.
 _ARCHITECTURE = Architecture("johnson", styles=1, output="linear", units=255.0)
-# Their names of convolutions and of the normalisations that follow, and ours.
+# For each of our stages, their names of the convolution and of the normalisation after it.
 _NAMES = {
     **{f"conv{i}": (f"conv{i}", f"in{i}") for i in (1, 2, 3)},
     **{
@@ -32,7 +32,7 @@ _PATTERN = re.compile(r"(?:res\d\.)?(?:(?:de)?conv\d\.conv2d|in\d)\.(?:weight|bi
 
 
 def holds(path: str | os.PathLike) -> bool:
-    """Whether a file of `torch.save` has tensors of such a transformer; False for any other."""
+    """Whether a file was written by `torch.save` and holds such a transformer."""
     path = Path(path)
     if not path.is_file():
         return False
@@ -42,7 +42,7 @@ def holds(path: str | os.PathLike) -> bool:
     try:
         return "conv1.conv2d.weight" in torchfile.read(path, lambda n: n == "conv1.conv2d.weight")
     except InputError:
-        return False  # whoever reads it next says why
+        return False  # the next reader of the file says why
 
 
 def _is_legacy(path: Path) -> bool:
@@ -51,16 +51,21 @@ def _is_legacy(path: Path) -> bool:
 
 
 def convert(source: str | os.PathLike, target: str | os.PathLike | None = None) -> Path:
-    """Convert a transformer's `.pth` to a model file with one style, named after the file.
+    """Convert a transformer's `.pth` file to a model file with one style, named after the file.
 
-    Biases of convolutions before an instance normalisation are left out: it takes them away.
+    Biases of convolutions before an instance normalisation are left out, since the normalisation
+    cancels them.
 
     Args:
-        source: the state dict, as `torch.save` wrote it.
-        target: the `.safetensors` to write; in `weights.store()`, under its name, if not given.
+        source: a state dict that `torch.save` wrote.
+        target: the `.safetensors` file to write; None takes the name of `source` in
+            `weights.store()`.
+
+    Returns:
+        `target` as a path.
 
     Raises:
-        InputError: a file that cannot be read; tensors that are missing or of other shapes.
+        InputError: the file cannot be read, or tensors are missing or have other shapes.
     """
     source = Path(source)
     target = Path(target) if target else weights.store() / f"{source.stem}.safetensors"

@@ -1,8 +1,8 @@
 """The layers of feed-forward networks: trainable convolutions, upsampling, instance normalisation.
 
-Arrays are activations of several pictures, `(b, h, w, c)`, not of one under `vmap`: the gradient of
-a kernel is then one product over all of them. Convolutions are "valid": whoever calls them pads
-first, by reflection (`padded`).
+Arrays are activations of several pictures, `(b, h, w, c)`, rather than of one picture under
+`vmap`, so that the gradient of a kernel is one product over all of them. Convolutions do not pad:
+the caller pads first, by reflection (`padded`).
 """
 
 from typing import Any, NamedTuple
@@ -16,19 +16,19 @@ from jaxtyping import Array, Float
 from nst_jax.linalg import dot, einsum
 from nst_jax.typing import AnyArray
 
-_EPSILON = 1e-5  # PyTorch's, under the root of the variance
+_EPSILON = 1e-5  # added to the variance, as in PyTorch
 
 
 def padded(x: Float[AnyArray, "b h w c"], rim: int) -> Float[Array, "b h2 w2 c"]:
-    """With `rim` reflected rows and columns on every side; the edge itself is not repeated."""
+    """Pad by `rim` reflected rows and columns on each side; the edge itself is not repeated."""
     return jnp.pad(x, _rims(rim), mode="reflect")
 
 
 def convolve(
     x: Float[AnyArray, "b h w i"], kernel: Float[AnyArray, "k k i o"], stride: int = 1
 ) -> Float[Array, "b h2 w2 o"]:
-    """Convolution without padding, differentiable in both."""
-    if jax.default_backend() != "cpu":  # what follows makes up for what XLA lacks on CPUs
+    """Convolution without padding, differentiable in `x` and `kernel`."""
+    if jax.default_backend() != "cpu":  # on CPUs the ways below are faster
         return _convolution(x, kernel, stride, "VALID")
     return _convolve(x, kernel) if stride == 1 else _cropped(x, kernel, stride)
 
@@ -45,7 +45,7 @@ def _convolution(x: Any, kernel: Any, stride: int, padding: Any) -> Array:
 
 
 def _cropped(x: Any, kernel: Any, stride: int) -> Array:
-    """The middle of a "same" convolution: XLA's CPU backend has no fast path for "valid" ones."""
+    """A "valid" convolution as a crop of a padded one, which XLA's CPU backend runs faster."""
     side = kernel.shape[0]
     same = [(side // 2, side // 2)] * 2 if stride == 1 else [(0, stride - 1)] * 2
     y = _convolution(x, kernel, stride, same)
@@ -64,7 +64,7 @@ def _convolve_forward(x, kernel):
 
 
 def _convolve_backward(kept, g):
-    # A product for each row of taps: on CPUs several times as fast as XLA's gradient of a kernel.
+    # One product for each row of taps is several times faster on CPUs than XLA's kernel gradient.
     x, kernel = kept
     side, _, inputs, outputs = kernel.shape
     h, rim = g.shape[1], side - 1
@@ -88,7 +88,10 @@ def _rims(rim: int) -> tuple[tuple[int, int], ...]:
 def depthwise(
     x: Float[AnyArray, "b h w c"], kernel: Float[AnyArray, "k k c"]
 ) -> Float[Array, "b h2 w2 c"]:
-    """Convolution of each channel by itself, as shifted products: XLA's own is slow on CPUs."""
+    """Convolve each channel separately, without padding, as a sum of shifted products.
+
+    XLA's own depthwise convolution is slow on CPUs.
+    """
     side, _, channels = kernel.shape
     taps = kernel.reshape(-1, 1, 1, 1, channels)
     products = [shift * tap for shift, tap in zip(_shifts(x, side), taps, strict=True)]
@@ -111,7 +114,7 @@ depthwise.defvjp(_depthwise_forward, _depthwise_backward)
 
 
 def _shifts(x: Any, side: int) -> list[Any]:
-    """The pictures under each tap of a kernel, in the order of its axes."""
+    """The part of the pictures under each tap of a kernel, in row order."""
     h, w = (n - side + 1 for n in x.shape[1:3])
     return [x[:, i : i + h, j : j + w] for i in range(side) for j in range(side)]
 
@@ -119,19 +122,19 @@ def _shifts(x: Any, side: int) -> list[Any]:
 def pointwise(
     x: Float[AnyArray, "b h w i"], kernel: Float[AnyArray, "i o"]
 ) -> Float[Array, "b h w o"]:
-    """Convolution of one pixel: a matrix product."""
+    """1x1 convolution, which is a matrix product."""
     return dot(x, kernel)
 
 
 def doubled(x: Float[AnyArray, "b h w c"]) -> Float[Array, "b h2 w2 c"]:
-    """Nearest-neighbour upsampling by two, after which convolutions leave no checkerboard."""
+    """Nearest-neighbour upsampling by two; a convolution after it leaves no checkerboard."""
     b, h, w, c = x.shape
     wide = jnp.broadcast_to(x[:, :, None, :, None], (b, h, 2, w, 2, c))
     return wide.reshape(b, 2 * h, 2 * w, c)
 
 
 def space_to_depth(x: Float[AnyArray, "b h w c"]) -> Float[Array, "b h2 w2 c2"]:
-    """Four neighbouring pixels as one, with four times the channels."""
+    """Turn each 2x2 block of pixels into one pixel with four times the channels."""
     b, h, w, c = x.shape
     x = x.reshape(b, h // 2, 2, w // 2, 2, c).transpose(0, 1, 3, 2, 4, 5)
     return jnp.asarray(x.reshape(b, h // 2, w // 2, 4 * c))
@@ -147,21 +150,22 @@ def depth_to_space(x: Float[AnyArray, "b h w c"]) -> Float[Array, "b h2 w2 c2"]:
 def convolve_doubled(
     x: Float[AnyArray, "b h w i"], kernel: Float[AnyArray, "k k i o"]
 ) -> Float[Array, "b h2 w2 o"]:
-    """`convolve(doubled(x), kernel)` at a quarter of the work.
+    """`convolve(doubled(x), kernel)` with a quarter of the work.
 
-    The four pixels that come of one see the same neighbours, so the kernel's taps on equal ones are
-    added up first: four kernels of about half the side, at the smaller size.
+    The four output pixels that come from one input pixel see the same neighbours. Taps of the
+    kernel that meet equal pixels are therefore summed first. This gives four kernels of about half
+    the side, which are applied at the smaller size.
 
     Args:
-        x: with `k // 4` rows and columns more on each side than come back, doubled.
-        kernel: its side is one more than a multiple of four.
+        x: activations padded by `k // 4` on each side; the output has twice the unpadded size.
+        kernel: its side k is one more than a multiple of four.
     """
     side, _, inputs, outputs = kernel.shape
     reach = side // 4
     taps = [[(p + d - 2 * reach) // 2 + reach for d in range(side)] for p in range(2)]
     fold = [np.eye(2 * reach + 1, dtype=np.float32)[:, t] for t in taps]
     flat = kernel.reshape(side * side, inputs * outputs)
-    # One product for each phase, joined: the layout in which XLA's CPU backend is fast.
+    # One product for each of the four kernels: this layout is fast in XLA's CPU backend.
     small = [
         dot(np.kron(p, q).astype(flat.dtype), flat).reshape(
             2 * reach + 1, 2 * reach + 1, inputs, outputs
@@ -180,7 +184,7 @@ class Moments(NamedTuple):
 
 
 def instance_moments(x: Float[AnyArray, "b h w c"]) -> Moments:
-    """Over all positions; the variance is the mean square, as in PyTorch's instance norm."""
+    """Mean and variance over all positions; the variance divides by their number, as in PyTorch."""
     x = jnp.asarray(x, jnp.float32)
     mean = x.mean((1, 2))
     return Moments(mean, jnp.square(x - mean[:, None, None]).mean((1, 2)))
@@ -192,16 +196,16 @@ def normalize(
     scale: Float[AnyArray, "b *hw c"],
     shift: Float[AnyArray, "b *hw c"],
 ) -> Float[Array, "b h w c"]:
-    """Instance normalisation (Ulyanov et al. 2016): to mean zero and deviation one, then affine.
+    """Instance normalisation (Ulyanov et al. 2016): mean 0 and deviation 1, then scale and shift.
 
-    With a style's own scale and shift it is conditional (Dumoulin et al. 2017, eq. 5), with another
-    picture's deviation and mean adaptive (Huang & Belongie 2017, eq. 8).
+    With scale and shift of a style it is conditional (Dumoulin et al. 2017, eq. 5). With deviation
+    and mean of another picture it is adaptive (Huang & Belongie 2017, eq. 8).
 
     Args:
         x: activations.
-        moments: theirs, or those of the picture that they are a part of.
-        scale: of each picture, (b, c), or of each position, (b, h, w, c).
-        shift: likewise.
+        moments: moments of `x`, or of the whole picture if `x` is a part of it.
+        scale: for each picture, (b, c), or for each position, (b, h, w, c).
+        shift: of the same shape as `scale`.
     """
     x = jnp.asarray(x)
     mean, variance = (m[:, None, None] for m in moments)

@@ -1,4 +1,4 @@
-"""load(): from a model file to a model that is ready to draw."""
+"""load(): read a model file and return a model that is ready to draw."""
 
 import os
 from pathlib import Path
@@ -13,17 +13,20 @@ from nst_jax.networks.load import load_network
 
 
 def load(path: str | os.PathLike, *, offline: bool | None = None) -> Model:
-    """A model by the name of one that comes with the package, or from a file, ready to draw.
+    """Load a model that draws in one pass, by name or from a file.
 
         model = nst.load("styles.safetensors")
         model("photo.jpg", "night").save("out.png")
 
     Args:
-        path: a file that `nst-jax train` or `nst-jax weights convert` wrote.
-        offline: never fetch the weights of its encoder.
+        path: a file that `nst-jax train` or `nst-jax weights convert` wrote, or the name of a model
+            in the package or in a folder of weights.
+        offline: True never downloads the weights of the model's encoder; None follows the
+            environment (`NST_JAX_OFFLINE`).
 
     Raises:
-        InputError: no such file, no model, a damaged one, one of another version or kind.
+        InputError: there is no such file, or it is no model, damaged, or of another version or
+            kind.
     """
     path = weights.find_model(path)
     file, name = modelfile.load(path), Path(path).name

@@ -1,4 +1,4 @@
-"""What a model is, what it draws, and what models share: shares of styles, tiles, colours."""
+"""The base class of models, the picture that they draw, and helpers that all models use."""
 
 import os
 import time
@@ -20,8 +20,8 @@ from nst_jax.pictures import color, masks, reading, resizing, writing
 from nst_jax.pictures.reading import Picture, PictureSource
 
 _SMALLEST = 16
-_SHARE = 0.5  # of the free memory, for a picture's activations
-# Draws pictures (b, h, w, 3) of one size; with tiles, one by one.
+_SHARE = 0.5  # share of the free memory that a picture's activations may take
+# Draws pictures (b, h, w, 3) of one size; in tiles, it draws them one by one.
 Painter = Callable[[Float[np.ndarray, "b h w 3"]], Float[np.ndarray, "b h w 3"]]
 
 
@@ -33,7 +33,7 @@ class Drawn:
         image: RGB float32 in [0, 1], (h, w, 3).
         alpha: the content's transparency, (h, w) in [0, 1], or None.
         icc: the content's colour profile, or None for sRGB; `save` converts back to it.
-        about: what made it, in plain values; `save` embeds it.
+        about: model, style and settings that made it, in plain values; `save` embeds them.
     """
 
     image: Float[np.ndarray, "h w 3"]
@@ -42,7 +42,7 @@ class Drawn:
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def save(self, path: str | os.PathLike, *, overwrite: bool = True) -> Path:
-        """Write PNG, JPEG, WebP or TIFF by suffix; as `Stylization.save`."""
+        """Write PNG, JPEG, WebP or TIFF by the path's suffix, like `Stylization.save`."""
         return writing.save(
             path,
             self.image,
@@ -61,7 +61,14 @@ class Drawn:
 
 
 class Model(ABC):
-    """What all models have: a name, a digest, styles, and the way from a picture to a picture."""
+    """A network that draws pictures in one pass.
+
+    Attributes:
+        name: name of the model's file.
+        digest: digest of its parameters.
+        training: settings and sources of its training, in plain values.
+        styles: names of the styles that it has learned; empty for a model for any style.
+    """
 
     name: str
     digest: str
@@ -79,7 +86,16 @@ class Model(ABC):
         keep_colors: bool = False,
         tile: int | None = None,
     ) -> Painter:
-        """A function that draws pictures of this size in a style: batches, frames of a film."""
+        """Return a function that draws batches of pictures, such as frames of a film, in a style.
+
+        Args:
+            style: as in `__call__`, and so are the options below.
+            height: height of the pictures in pixels.
+            width: width of the pictures in pixels.
+            strength: how much of the style to use.
+            keep_colors: whether to keep the chroma of the pictures.
+            tile: side of the tiles in pixels.
+        """
 
     def __call__(
         self,
@@ -95,17 +111,18 @@ class Model(ABC):
 
         Args:
             picture: path, bytes, PIL picture, numpy or JAX array.
-            style: of a model with `styles` one of them, several (`"night:2,ink"`), or a mapping
-                from name to a number or a mask (a grey picture, white where the style holds); None
-                where it has a single one. Of a model for any style a picture, several, or a mapping
-                from file name to number or mask. Weights are brought to a sum of 1.
-            size: long side of the result in pixels; None keeps the picture's own.
-            strength: of a model for any style: 0 draws the content.
-            keep_colors: take the picture's own chroma, and lightness alone from what is drawn.
-            tile: side of the tiles in pixels; None takes tiles where memory is short.
+            style: for a model with `styles`: one of their names, several with weights
+                (`"night:2,ink"`), or a mapping from name to a number or a mask (a grey picture,
+                white where the style applies). None if the model has only one style. For a model
+                for any style: a picture, a list of pictures, or a mapping from file name to a
+                number or a mask. Weights are normalised to a sum of 1.
+            size: long side of the result in pixels; None keeps the picture's size.
+            strength: for a model for any style, from 0 (the content unchanged) to 1.
+            keep_colors: keep the picture's own chroma, and use only the lightness of the drawing.
+            tile: side of the tiles in pixels; None uses tiles only if memory is short.
 
         Raises:
-            InputError: a picture that cannot be used, an unknown style, weights of no sum.
+            InputError: a picture cannot be used, a style is unknown, or all weights are zero.
         """
         found = read(picture, size)
         height, width, _ = found.rgb.shape
@@ -125,10 +142,10 @@ class Model(ABC):
 
 
 def read(picture: PictureSource, size: int | None) -> Picture:
-    """A picture to draw.
+    """Read the picture to draw.
 
     Raises:
-        InputError: one that cannot be used, or is too small.
+        InputError: the picture cannot be used, or is too small.
     """
     found = reading.read(picture, size=size)
     height, width, _ = found.rgb.shape
@@ -141,15 +158,19 @@ def read(picture: PictureSource, size: int | None) -> Picture:
 
 
 def shares(weights: Mapping[str, Any], height: int, width: int) -> Float[np.ndarray, "*hw n"]:
-    """Weights of styles brought to a sum of 1: for the picture, (n,), or each pixel, (h, w, n).
+    """Normalise weights of styles to a sum of 1.
 
     Args:
-        weights: by the name of the style: a number, or a mask, a grey picture, white where it is.
-        height: of the picture.
-        width: of the picture.
+        weights: for each style by name, a number or a mask (a grey picture, white where the style
+            applies).
+        height: height of the picture.
+        width: width of the picture.
+
+    Returns:
+        Weights for the whole picture, (n,), or with masks for each pixel, (h, w, n).
 
     Raises:
-        InputError: a mask that cannot be used, weights of no sum.
+        InputError: a mask cannot be used, or all weights are zero somewhere.
     """
     planes = [
         np.float32(w)
@@ -170,21 +191,24 @@ def shares(weights: Mapping[str, Any], height: int, width: int) -> Float[np.ndar
 def to_multiple(
     values: Float[np.ndarray, "*b h w c"], stride: int
 ) -> Float[np.ndarray, "*b h2 w2 c"]:
-    """With reflected rows and columns, below and right, up to multiples of `stride`."""
+    """Pad below and on the right by reflection, up to multiples of `stride`."""
     h, w = values.shape[-3:-1]
     rims = ((0, 0),) * (values.ndim - 3) + ((0, -h % stride), (0, -w % stride), (0, 0))
     return np.pad(values, rims, mode="reflect")
 
 
 def tile_for(widest: float, height: int, width: int) -> int | None:
-    """The side of tiles where memory is short, else None."""
+    """The side of the tiles if memory is too short for the whole picture, else None.
+
+    `widest` is the largest number of activations per pixel.
+    """
     return tiling.tile_side(widest, height, width, int(_SHARE * devices.available()))
 
 
 def finished(
     frames: Float[np.ndarray, "b h w 3"], found: Float[np.ndarray, "b h2 w2 3"], keep_colors: bool
 ) -> Float[np.ndarray, "b h w 3"]:
-    """Pictures as large as the frames, in [0, 1]; with the frames' chroma if that is kept."""
+    """Crop drawings to the size of the frames, clip them to [0, 1], and restore chroma if asked."""
     found = np.clip(found[:, : frames.shape[1], : frames.shape[2]], 0, 1)
     if not keep_colors:
         return found
@@ -193,7 +217,7 @@ def finished(
 
 
 def _told(style: Any) -> Any:
-    """What a picture keeps of the style that was asked for; folders are nobody's business."""
+    """The style as a picture's metadata records it; folders are left out for privacy."""
     if isinstance(style, str | os.PathLike):
         return os.path.basename(style)
     if isinstance(style, Mapping):

@@ -1,7 +1,7 @@
 """Model files: a trained network with its architecture, styles and training in one `.safetensors`.
 
-A weight file (`networks.weightfile`) like any other, with its digest and version, whose metadata
-has one entry more, `model`, in JSON.
+A model file is a weight file (`files.weightfile`), with digest and version. Its metadata has one
+more entry, `model`, in JSON.
 """
 
 import dataclasses
@@ -26,15 +26,15 @@ TRANSFORMER, ANY_STYLE = "feedforward-transformer", "feedforward-any-style"
 
 @dataclass(frozen=True, eq=False)
 class ModelFile:
-    """A model as it is kept.
+    """The content of a model file.
 
     Attributes:
-        kind: `TRANSFORMER`, for styles that it has learned, or `ANY_STYLE`.
-        architecture: its static description, in plain values.
-        tensors: float16 or float32, by name.
-        styles: names, in the order of the parameters.
-        training: settings and sources of its training, in plain values.
-        digest: over the tensors.
+        kind: `TRANSFORMER` for a network that has learned its styles, or `ANY_STYLE`.
+        architecture: static description of the network, in plain values.
+        tensors: parameters by name, float16 or float32.
+        styles: names of the styles, in their order in the parameters.
+        training: settings and sources of the training, in plain values.
+        digest: digest of the tensors.
     """
 
     kind: str
@@ -48,16 +48,16 @@ class ModelFile:
 def save(
     path: str | os.PathLike, model: ModelFile, *, licence: str = "unknown", half: bool = True
 ) -> str:
-    """Write a model file, whole or not at all; return the digest of its tensors.
+    """Write a model file, which appears only when it is complete; return its tensors' digest.
 
     Args:
-        path: the `.safetensors` to write; replaced if it is there.
-        model: what to keep.
-        licence: name of its licence.
-        half: in float16, which pictures do not show; otherwise in float32.
+        path: the `.safetensors` file to write; an existing file is replaced.
+        model: the content to write.
+        licence: name of the model's licence.
+        half: write float16, which makes no visible difference, rather than float32.
 
     Raises:
-        InputError: it cannot be written.
+        InputError: the file cannot be written.
     """
     named = {
         "architecture": dict(model.architecture),
@@ -80,10 +80,12 @@ def save(
 
 
 def load(path: str | os.PathLike) -> ModelFile:
-    """Read a model file and check it against its own digest; tensors come as float32.
+    """Read a model file and check its tensors against the digest that it states.
+
+    Tensors are converted to float32.
 
     Raises:
-        InputError: missing, truncated, altered, of another kind, or of another version.
+        InputError: the file is missing, truncated, altered, of another kind or another version.
     """
     file = weightfile.load(path)
     if "model" not in file.metadata:
@@ -102,10 +104,10 @@ def load(path: str | os.PathLike) -> ModelFile:
 
 
 def architecture_of(model: ModelFile, path: str | os.PathLike) -> Architecture:
-    """The architecture of a transformer.
+    """The architecture of the transformer in a model file.
 
     Raises:
-        InputError: one that is not known here, or does not fit the tensors or the styles.
+        InputError: the architecture is unknown, or does not fit the tensors or the styles.
     """
     try:
         found = Architecture(**model.architecture)
@@ -125,7 +127,7 @@ def decoders_of(model: ModelFile, path: str | os.PathLike) -> dict[str, tuple[St
     """The decoders of a model for any style, by level, the deepest first.
 
     Raises:
-        InputError: levels that are not known here, or tensors that do not fit.
+        InputError: method or levels are unknown, or tensors do not fit.
     """
     try:
         method, levels = model.architecture["method"], dict(model.architecture["levels"])
@@ -148,7 +150,7 @@ def decoders_of(model: ModelFile, path: str | os.PathLike) -> dict[str, tuple[St
 def require_shapes(
     shapes: Mapping[str, tuple[int, ...]], tensors: Tensors, path: str | os.PathLike
 ) -> None:
-    """Raise one `InputError` that lists every missing, misshapen or non-finite tensor."""
+    """Raise one `InputError` that lists all missing, misshapen and non-finite tensors."""
     if problems := weightfile.misfits(tensors, shapes):
         raise InputError(
             f"The model file {str(path)!r} does not hold what it says: {'; '.join(problems)}."

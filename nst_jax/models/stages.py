@@ -1,6 +1,7 @@
-"""Stages: a convolution with what is around it; feed-forward networks are rows of them.
+"""Stages, the parts of feed-forward networks: each is a convolution with what is around it.
 
-Parameters are arrays by name, the stage's own before the dot: `conv1.kernel`, `conv1.scale`.
+Parameters are arrays by name, with the name of the stage before the dot: `conv1.kernel`,
+`conv1.scale`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,20 +34,21 @@ Kind = Literal["plain", "packed", "separable", "unpacked"]
 
 @dataclass(frozen=True)
 class Stage:
-    """One convolution, and what is around it.
+    """One convolution, with its upsampling, normalisation and nonlinearity.
 
     Attributes:
-        name: prefix of its parameters.
-        kind: `plain`, `separable`, after `space_to_depth` (`packed`), or at twice the size
-            (`unpacked`, see `convolve_doubled`).
-        side: of the kernel.
-        inputs: channels.
-        outputs: channels.
-        stride: of the convolution.
-        doubles: upsampled before.
-        normalized: instance normalisation follows, otherwise a bias is added.
-        linear: no ReLU follows.
-        adds: the input of the stage before is added, and no ReLU: the end of a residual block.
+        name: prefix of its parameters' names.
+        kind: `plain`; `separable` (depthwise, then pointwise); `packed` (after `space_to_depth`);
+            or `unpacked` (on the upsampled input, by `convolve_doubled`).
+        side: side of the kernel.
+        inputs: number of input channels.
+        outputs: number of output channels.
+        stride: stride of the convolution.
+        doubles: whether the input is upsampled by two first.
+        normalized: whether instance normalisation follows; otherwise a bias is added.
+        linear: whether no ReLU follows; only for stages with a bias.
+        adds: whether this stage ends a residual block: the input of the stage before is added, and
+            there is no ReLU.
     """
 
     name: str
@@ -62,18 +64,18 @@ class Stage:
 
     @property
     def scale(self) -> float:
-        """Size of the output relative to the input's."""
+        """Size of the output relative to the input."""
         return {"packed": 0.5, "unpacked": 2.0}.get(self.kind, (1 + self.doubles) / self.stride)
 
     @property
     def reach(self) -> float:
-        """How far the output looks, in pixels of the input, rounding included."""
+        """How far an output pixel sees to each side, in input pixels, with one for rounding."""
         rim = {"packed": self.side - 1, "unpacked": self.side // 4}.get(self.kind, self.side // 2)
         return rim / (1 + self.doubles) + 1
 
 
 def shapes(stages: Iterable[Stage], styles: int = 1) -> dict[str, tuple[int, ...]]:
-    """The shape of every parameter, by name."""
+    """The shapes of all parameters, by name."""
     found: dict[str, tuple[int, ...]] = {}
     for s in stages:
         if s.kind == "separable":
@@ -90,14 +92,17 @@ def shapes(stages: Iterable[Stage], styles: int = 1) -> dict[str, tuple[int, ...
 
 
 def is_conditional(name: str) -> bool:
-    """Whether a parameter is the styles' own: the first axis is theirs."""
+    """Whether a parameter has values for each style, along its first axis."""
     return name.endswith((".scale", ".shift"))
 
 
 def initial(
     shapes: Mapping[str, tuple[int, ...]], seed: int = 0
 ) -> dict[str, Float[np.ndarray, "..."]]:
-    """Parameters to train from, float32: He's normal distribution; the result is near mid grey."""
+    """Random initial parameters in float32, by He's normal distribution.
+
+    A network with them draws pictures near mid grey.
+    """
     found = {}
     for number, (name, shape) in enumerate(shapes.items()):
         if name.endswith(".scale"):
@@ -119,9 +124,18 @@ def run(
     blend: Float[AnyArray, "b *hw n"],
     moments: Sequence[Moments | None],
 ) -> tuple[Float[Array, "b h2 w2 c2"], Float[Array, "b h2 w2 c2"]]:
-    """Some stages; the result, and what the last of them convolved, before its normalisation.
+    """Run stages on activations.
 
-    Where `moments` has some, these are taken in place of those of `x`, which is part of a picture.
+    Args:
+        stages: the stages, in order.
+        parameters: arrays by name.
+        x: activations of pictures, or of a part of one picture.
+        blend: weights of the styles, (b, n) or (b, h, w, n).
+        moments: for each stage None, or the moments of the whole picture for its normalisation,
+            where `x` is only a part.
+
+    Returns:
+        The result, and the last stage's convolution before its normalisation.
     """
     before = raw = x = jnp.asarray(x)
     for stage, given in zip(stages, moments, strict=True):
@@ -157,7 +171,7 @@ def _of(stage: Stage, parameters: Parameters, part: str) -> Array:
 
 
 def _mixed(blend: AnyArray, own: AnyArray, rows: int) -> Array:
-    """The styles' scales or shifts as mixed for each picture, (b, c), or for each position."""
+    """Mix the styles' scales or shifts, for each picture, (b, c), or for each position."""
     own = jnp.asarray(own, jnp.float32)
     if blend.ndim == 2:
         return dot(jnp.asarray(blend), own)

@@ -1,4 +1,4 @@
-"""Models of styles that they have learned: a transformer and its styles."""
+"""Models that have learned their styles: a transformer with one or more styles."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -18,14 +18,14 @@ from nst_jax.options import parse_layers, unknown
 
 
 class Stylizer(Model):
-    """A transformer with its styles.
+    """A transformer with the styles that it has learned.
 
     Args:
-        file: what the file holds.
-        name: of the file.
+        file: the content of the model file.
+        name: name of the file.
 
     Raises:
-        InputError: tensors that do not fit the architecture.
+        InputError: the tensors do not fit the architecture.
     """
 
     def __init__(self, file: ModelFile, name: str):
@@ -47,7 +47,7 @@ class Stylizer(Model):
         """See `Model.painter`.
 
         Raises:
-            InputError: an unknown style, weights of no sum; a strength.
+            InputError: a style is unknown, all weights are zero, or `strength` is not 1.
         """
         if strength != 1:
             raise InputError(
@@ -72,10 +72,10 @@ class Stylizer(Model):
         return paint
 
     def blend(self, style: Any, height: int, width: int) -> Float[np.ndarray, "*hw n"]:
-        """The weights of all styles, summing to 1: for the picture, (n,), or pixels, (h, w, n).
+        """Weights of all styles, summing to 1: for the picture, (n,), or each pixel, (h, w, n).
 
         Raises:
-            InputError: an unknown style, weights of no sum.
+            InputError: a style is unknown, or all weights are zero.
         """
         if style is None and len(self.styles) > 1:
             raise InputError(

@@ -1,9 +1,10 @@
-"""Pictures larger than memory: a transformer over tiles, without seams.
+"""Run a transformer over tiles without seams, for pictures larger than memory.
 
-Instance normalisation sees the whole picture, so tiles cannot go through the network one by one.
-Each group of stages (the way down, a residual block, the way up) goes over all tiles once for each
-of its normalisations, collecting their moments, and once more to give its result; only what stands
-between groups is kept whole. Tiles overlap by as far as a group looks.
+Instance normalisation uses moments of the whole picture, so a tile cannot go through the whole
+network by itself. Each group of stages (downsampling, one residual block, or upsampling) goes over
+all tiles once for each of its normalisations, to collect the moments, and then once more for its
+result. Only the activations between groups are complete in memory. Tiles overlap by as far as a
+group sees.
 """
 
 import math
@@ -22,7 +23,7 @@ from nst_jax.models.transformer import STRIDE, Architecture
 
 
 class _Piece(NamedTuple):
-    """A tile along one axis: where its block lies in the input, and its own part in the block."""
+    """A tile along one axis: its block in the input, and the part of the block that is its own."""
 
     start: int
     stop: int
@@ -36,9 +37,9 @@ def transform_tiled(
     blend: Float[np.ndarray, "1 *hw n"],
     tile: int,
 ) -> Float[np.ndarray, "1 h w 3"]:
-    """`transformer.transform` of one picture in tiles of `tile` pixels a side.
+    """Run `transformer.transform` on one picture, in tiles of `tile` pixels a side.
 
-    Equal to it up to the rounding of sums.
+    The result is the same, up to the rounding of sums.
     """
     x = np.asarray(transformer.entry(architecture, parameters, image))
     for group in architecture.groups:
@@ -57,7 +58,7 @@ def _group(
     scale = math.prod(stage.scale for stage in stages)
     align = max(1, round(1 / scale))
     halo = align * math.ceil(reach(stages) / align)
-    per = rows // x.shape[1]  # pixels of the picture to one position here
+    per = rows // x.shape[1]  # picture pixels per position
     side = align * max(1, tile // per // align)
     known: list[Moments | None] = [None] * len(stages)
     names = {name: parameters[name] for name in parameters if _belongs(name, stages)}
@@ -102,7 +103,7 @@ def _run(stages, raw, parameters, block, blend, moments):
 
 
 def _pieces(length: int, side: int, halo: int) -> list[_Piece]:
-    """Tiles along an axis; their blocks are all as long, so that one program serves all."""
+    """Tiles along an axis. All blocks have the same length, so that one program serves all."""
     block = min(length, side + 2 * halo)
     found = []
     for first in range(0, length, side):
@@ -117,7 +118,7 @@ def _scaled(part: slice, scale: float) -> slice:
 
 
 def _gathered(parts: Iterator[np.ndarray]) -> Moments:
-    """Mean and variance over all parts, (1, h, w, c) each (Chan et al. 1979)."""
+    """Mean and variance over all parts, each (1, h, w, c), by the method of Chan et al. 1979."""
     count, mean, squares = 0, np.zeros(1), np.zeros(1)
     for part in parts:
         values = part.astype(np.float64)
@@ -136,7 +137,7 @@ def _belongs(name: str, stages: Sequence[Stage]) -> bool:
 
 
 def reach(stages: Sequence[Stage]) -> int:
-    """How far the output of some stages looks, in pixels of their input."""
+    """How far an output pixel of some stages sees to each side, in pixels of their input."""
     total, size = 0.0, 1.0
     for stage in stages:
         total += stage.reach / size
@@ -147,14 +148,14 @@ def reach(stages: Sequence[Stage]) -> int:
 def over_tiles(
     function: Callable[[np.ndarray], Any], x: np.ndarray, side: int, halo: int, scale: float
 ) -> np.ndarray:
-    """A function without global statistics over a whole picture, tile by tile.
+    """Apply a function to pictures tile by tile; it must not use statistics of the whole picture.
 
     Args:
-        function: of a block (b, h, w, c), to one of another size, in proportion.
-        x: the whole, (b, h, w, c).
-        side: of the tiles; it, `halo` and the size of `x` are multiples of 1 / `scale`.
-        halo: how far the function looks.
-        scale: size of its output relative to its input's.
+        function: maps a block (b, h, w, c) to a block whose sides are `scale` times as long.
+        x: the pictures or activations, (b, h, w, c).
+        side: side of the tiles. `side`, `halo` and the sides of `x` are multiples of 1 / `scale`.
+        halo: how far the function sees to each side, in pixels of `x`.
+        scale: size of the output relative to the input.
     """
     rows = []
     for down in _pieces(x.shape[1], side, halo):
@@ -168,11 +169,11 @@ def over_tiles(
 
 
 def tile_side(widest: float, height: int, width: int, free: int) -> int | None:
-    """The side of tiles that go into `free` bytes of memory; None if the whole picture does.
+    """The side of tiles that fit into `free` bytes of memory; None if the whole picture fits.
 
-    `widest` is the largest number of activations to a pixel, of any layer.
+    `widest` is the largest number of activations per picture pixel in any layer.
     """
-    each = 4 * (3 * widest + 9)  # three copies of it, beside the picture's
+    each = 4 * (3 * widest + 9)  # bytes per pixel: three copies of the widest layer, and pictures
     if height * width * each < free:
         return None
     return max(256, int(math.sqrt(free / each / 2)) // STRIDE * STRIDE)

@@ -1,7 +1,8 @@
-"""Any style at once: features of a content picture given the statistics of a style's.
+"""Style transfer for any style: give the content's features the statistics of the style's features.
 
-AdaIN (Huang & Belongie 2017) gives them its means and deviations, WCT (Li et al. 2017) its means
-and covariances. `levels` are the layers where that is done; a decoder leads back from each.
+AdaIN (Huang & Belongie 2017) transfers means and deviations; WCT (Li et al. 2017) transfers means
+and covariances. `LEVELS` are the layers where this is done. A decoder for each level turns its
+features back into a picture.
 """
 
 from collections.abc import Sequence
@@ -25,21 +26,26 @@ LEVELS: dict[str, tuple[str, ...]] = {
     "adain": ("relu4_1",),
     "wct": ("relu4_1", "relu3_1", "relu2_1", "relu1_1"),
 }
-# Of features, before a decoder: near unit deviation, VGG19's and the embedded network's.
+# Factors that give features about unit deviation before a decoder, for VGG19 and vgg19-lite.
 SCALES = {"relu4_1": 0.0015, "relu3_1": 0.006, "relu2_1": 0.007, "relu1_1": 0.03}
-# Of the largest eigenvalue: directions of less variance are noise, and are left out.
+# Share of the largest eigenvalue; directions with less variance are noise and are left out.
 _LEAST = 1e-5
 
 
 class Statistics(NamedTuple):
-    """What a style gives: means of the feature maps (c,), variances (c,) or covariances (c, c)."""
+    """Statistics of a style's feature maps.
+
+    Attributes:
+        mean: means, (c,).
+        spread: variances (c,) for AdaIN, or the covariance matrix (c, c) for WCT.
+    """
 
     mean: Float[AnyArray, " c"]
     spread: Float[AnyArray, " c"] | Float[AnyArray, "c c"]
 
 
 def measure(method: Method, features: Float[AnyArray, "h w c"]) -> Statistics:
-    """The statistics of a style picture's features at one level, float32."""
+    """Compute the statistics of a style picture's features at one level, in float32."""
     features = jnp.asarray(features, jnp.float32)
     if method == "adain":
         mean, variance = instance_moments(features[None])
@@ -55,14 +61,15 @@ def transfer(
     shares: Float[AnyArray, "*hw k"],
     strength: Float[AnyArray, ""] | float = 1.0,
 ) -> Float[Array, "h w c"]:
-    """Features with the statistics of several styles, mixed by shares.
+    """Give features the statistics of one or several styles.
 
     Args:
         method: `adain` or `wct`.
-        features: of the content picture.
-        styles: from `measure`.
-        shares: of the styles, summing to 1: for the picture (k,), or each position (h, w, k).
-        strength: 1 is all of it, 0 leaves the content's features (alpha in both papers).
+        features: features of the content picture.
+        styles: statistics of each style, from `measure`.
+        shares: weights of the styles, summing to 1: for the picture, (k,), or for each position,
+            (h, w, k).
+        strength: from 0 (the content's features) to 1 (alpha in both papers).
     """
     features = jnp.asarray(features, jnp.float32)
     function = adain if method == "adain" else whiten_and_color
@@ -85,7 +92,7 @@ def adain(features: Float[AnyArray, "h w c"], style: Statistics) -> Float[Array,
 def whiten_and_color(
     features: Float[AnyArray, "h w c"], style: Statistics
 ) -> Float[Array, "h w c"]:
-    """Whitening and colouring (Li et al. 2017, eqs. 1 and 2), both symmetric (ZCA)."""
+    """Whitening and colouring transform (Li et al. 2017, eqs. 1 and 2), both symmetric (ZCA)."""
     features = jnp.asarray(features, jnp.float32)
     mean = features.mean((0, 1))[None, None]
     centred = features - mean
@@ -97,18 +104,18 @@ def whiten_and_color(
 def encode(
     network: Network, images: Float[AnyArray, "b h w 3"], level: str
 ) -> Float[Array, "b h2 w2 c"]:
-    """Features of several pictures at one level."""
+    """Compute the features of several pictures at one level."""
     return jax.vmap(lambda image: network(image, (level,))[level])(jnp.asarray(images))
 
 
 def decoder(level: str, channels: int, full: bool) -> tuple[Stage, ...]:
-    """The way back from a level's features of so many channels to a picture.
+    """The stages of a decoder from a level's features, with `channels` channels, to a picture.
 
-    With `full` the mirror image of VGG19, as Huang and Belongie have it; otherwise narrow, for the
-    embedded network, and like the small transformer: the last convolution is taken at half the
-    size, with nearest-neighbour upsampling.
+    If `full`, the decoder mirrors VGG19, as that of Huang and Belongie. Otherwise it is narrow, for
+    the embedded network, and ends like the small transformer: its last convolution runs at half the
+    size and includes the nearest-neighbour upsampling.
     """
-    # At each size: widths of the convolutions there, the first after upsampling.
+    # For each size the widths of its convolutions; the first of them comes after upsampling.
     widths = {4: (256,), 3: (256, 256, 256, 128), 2: (128, 64), 1: (64,)}
     if not full:
         widths = {4: (128,), 3: (64, 64), 2: (32, 32), 1: (16,)}
@@ -131,10 +138,10 @@ def decoder(level: str, channels: int, full: bool) -> tuple[Stage, ...]:
 def decode(
     decoder: tuple[Stage, ...], parameters: Parameters, features: Float[AnyArray, "b h w c"]
 ) -> Float[Array, "b h2 w2 3"]:
-    """Pictures in (0, 1), float32, from features of a level."""
+    """Decode features of a level to pictures, float32 in (0, 1)."""
     dtype = parameters[f"{decoder[0].name}.kernel"].dtype
     level, _, _ = decoder[0].name.partition(".")
     x = (jnp.asarray(features, jnp.float32) * SCALES[level]).astype(dtype)
-    nothing = jnp.zeros((len(x), 1))  # there are no styles to blend: the features have them
+    nothing = jnp.zeros((len(x), 1))  # no styles to blend: the style is in the features
     x, _ = stages.run(decoder, parameters, x, nothing, [None] * len(decoder))
     return jax.nn.sigmoid(x.astype(jnp.float32))

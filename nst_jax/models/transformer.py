@@ -1,15 +1,17 @@
-"""The networks that transform a picture: Johnson's layout, for one style or for many.
+"""Networks that transform a picture, in the layout of Johnson et al., for one style or several.
 
-`johnson` (Johnson et al. 2016, as its authors later gave it: instance normalisation, nearest-
-neighbour upsampling, reflected borders): c9s1-32, d64, d128, residual blocks, u64, u32, c9s1-3.
-`small` and `medium` are for CPUs and live use, half as wide. They take 2x2 pixels as one of twelve
-channels, so that nothing wide is as large as the picture; their upsampling is a depthwise and a
-pointwise convolution, and so are `small`'s residual blocks; their last convolution is taken after
-nearest-neighbour upsampling too.
+`johnson` is the network of Johnson et al. 2016 with its authors' later changes (instance
+normalisation, nearest-neighbour upsampling, reflected borders): c9s1-32, d64, d128, residual
+blocks, u64, u32, c9s1-3.
 
-Each style has scales and shifts of its own after every normalisation, and shares all else (Dumoulin
-et al. 2017). A `blend` says how much of each style there is: `(b, n)` for each picture, or
-`(b, h, w, n)` for each pixel, summing to 1.
+`small` and `medium` are half as wide, for CPUs and live use. They start by packing 2x2 pixels into
+one pixel of twelve channels, so that no wide layer has the full resolution. Their last convolution
+includes the upsampling to full resolution. Their upsampling stage is a depthwise and a pointwise
+convolution, and so are the residual blocks of `small`.
+
+Each style has its own scales and shifts after every normalisation; the styles share all other
+parameters (Dumoulin et al. 2017). A `blend` holds weights of the styles that sum to 1: `(b, n)` for
+each picture, or `(b, h, w, n)` for each pixel.
 """
 
 from dataclasses import dataclass
@@ -29,14 +31,14 @@ VARIANTS: tuple[str, ...] = get_args(Variant)
 
 @dataclass(frozen=True)
 class Architecture:
-    """Which network: static and hashable.
+    """The static description of a transformer; hashable.
 
     Attributes:
         variant: `johnson`, `medium` or `small`.
-        styles: how many.
-        output: `sigmoid`, or `linear` for networks of others, whose results are clipped.
-        units: the network sees pictures in 0..units; what it gives is in these units if linear.
-        blocks: how many residual blocks.
+        styles: number of styles.
+        output: `sigmoid`, or `linear` for networks of other projects, whose results are clipped.
+        units: pictures enter the network in [0, units]; a `linear` output has the same range.
+        blocks: number of residual blocks.
     """
 
     variant: Variant = "small"
@@ -47,7 +49,7 @@ class Architecture:
 
     @property
     def groups(self) -> tuple[tuple[Stage, ...], ...]:
-        """The stages in order: down, each residual block, up."""
+        """The stages in order, in groups: downsampling, each residual block, upsampling."""
         half = self.variant != "johnson"
         width = 64 if half else 128
         deep: Kind = "separable" if self.variant == "small" else "plain"
@@ -82,12 +84,12 @@ class Architecture:
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """All of them."""
+        """All stages, in order."""
         return tuple(stage for group in self.groups for stage in group)
 
     @property
     def widest(self) -> float:
-        """The largest number of activations to a pixel of the picture, of any stage."""
+        """The largest number of activations per picture pixel in any stage."""
         size, found = 1.0, 0.0
         for stage in self.stages:
             size *= stage.scale
@@ -96,11 +98,11 @@ class Architecture:
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of every parameter, by name."""
+        """The shapes of all parameters, by name."""
         return stages.shapes(self.stages, self.styles)
 
 
-_FLAT = 0.02  # slopes, of a logistic function's 0.25 in the middle, below which nothing is learnt
+_FLAT = 0.02  # below this slope of the logistic function (0.25 in the middle) nothing is learnt
 STRIDE = 4  # both sides of a picture are multiples of it
 
 
@@ -110,12 +112,12 @@ def transform(
     image: Float[AnyArray, "b h w 3"],
     blend: Float[AnyArray, "b *hw n"],
 ) -> Float[Array, "b h w 3"]:
-    """The picture in the styles of `blend`.
+    """Draw pictures in the styles of `blend`.
 
     Args:
-        architecture: static.
-        parameters: of `architecture.shapes`.
-        image: RGB in [0, 1]; both sides multiples of 4.
+        architecture: the network; static.
+        parameters: arrays with the names and shapes of `architecture.shapes`.
+        image: RGB in [0, 1]; both sides are multiples of 4.
         blend: weights of the styles, (b, n) or (b, h, w, n), summing to 1.
     """
     x = entry(architecture, parameters, image)
@@ -127,23 +129,23 @@ def transform(
 def entry(
     architecture: Architecture, parameters: Parameters, image: Float[AnyArray, "b h w 3"]
 ) -> Float[Array, "b h w 3"]:
-    """What the first stage sees, in the dtype of the parameters."""
+    """The input of the first stage, in the dtype of the parameters."""
     dtype = parameters["conv1.kernel"].dtype
     return (jnp.asarray(image) * architecture.units).astype(dtype)
 
 
 def exit_(architecture: Architecture, x: Float[AnyArray, "b h w 3"]) -> Float[Array, "b h w 3"]:
-    """What the last stage gave as a picture, float32."""
+    """Convert the output of the last stage to a picture, float32."""
     x = jnp.asarray(x, jnp.float32)
     return _sigmoid(x) if architecture.output == "sigmoid" else x / architecture.units
 
 
 @jax.custom_vjp
 def _sigmoid(x):
-    """The logistic function; what is black or white has a gradient back to the middle.
+    """The logistic function, with a larger gradient from black or white back to the middle.
 
-    Early in a training the last convolution's steps are large, and by the function's own slope what
-    they have made black or white would stay so for thousands of steps.
+    Early in training the steps of the last convolution are large. Pixels that they make black or
+    white would stay so for thousands of steps, because the function's own slope is tiny there.
     """
     return jax.nn.sigmoid(x)
 

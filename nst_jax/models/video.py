@@ -1,4 +1,4 @@
-"""Films through a model, frame by frame, by ffmpeg: decoded, drawn and encoded as a stream."""
+"""Draw films with a model: ffmpeg decodes and encodes, and frames are streamed between."""
 
 import os
 import shutil
@@ -25,22 +25,25 @@ def draw_video(
     progress: bool = True,
     **options: Any,
 ) -> Path:
-    """Draw every frame of a film in a style; its sound is kept.
+    """Draw every frame of a film in a style, and keep its sound.
 
-    Each frame is drawn for itself: where the camera's noise moves strokes, films flicker.
+    Each frame is drawn independently, so films flicker where the camera's noise moves strokes.
 
     Args:
-        model: from `load`.
-        source: any film that ffmpeg reads.
-        target: `.mp4`, `.mov` or `.mkv`; it appears when it is complete.
-        style: as for the model.
-        size: long side of the frames in pixels; None keeps the film's own.
-        overwrite: replace a file that is there.
+        model: a model from `load`.
+        source: any film that ffmpeg can read.
+        target: `.mp4`, `.mov` or `.mkv`; the file appears only when it is complete.
+        style: the style, as the model takes it.
+        size: long side of the frames in pixels; None keeps the film's size.
+        overwrite: replace an existing file.
         progress: show a bar.
-        **options: as for the model's `painter`.
+        **options: options of the model's `painter`.
+
+    Returns:
+        `target` as a path.
 
     Raises:
-        InputError: no ffmpeg; a film that cannot be read; a place that cannot be written.
+        InputError: ffmpeg is missing, the film cannot be read, or the target cannot be written.
     """
     target = check_place(target, overwrite=overwrite)
     if target.suffix.lower() not in film.CONTAINERS:

@@ -1,1 +1,1 @@
-"""Feature extractors: the protocol, the VGG networks, the small one of the package."""
+"""Feature extractors: the protocol, the VGG networks, and the small network in the package."""

@@ -1,4 +1,4 @@
-"""What a feature extractor is, whatever its layers: the protocol, and `features`."""
+"""The protocol of feature extractors, and `features`, which runs one."""
 
 import difflib
 from collections.abc import Iterable, Mapping
@@ -18,35 +18,46 @@ from nst_jax.typing import AnyArray
 
 @runtime_checkable
 class Tap(Protocol):
-    """Of a layer's name and activations: those to go on with, and what to give back for the layer.
+    """A function that a network calls at each requested layer.
 
-    Where the layer's features are not the activations themselves but these times a matrix, that is
-    the `head`: statistics may be cheaper to make of the activations first.
+    It decides what the network returns for the layer, and may change the activations with which the
+    network goes on.
     """
 
     def __call__(
         self, layer: str, x: Array, head: Float[Array, "i o"] | None = None, /
     ) -> tuple[Array, Any]:
-        """What to go on with, and what to give back."""
+        """Handle the activations of one layer.
+
+        Args:
+            layer: name of the layer.
+            x: its activations, (h, w, i).
+            head: None if the activations are the layer's features. Otherwise the features are the
+                product of `x` with this matrix; statistics may be cheaper to compute from `x`.
+
+        Returns:
+            The activations with which the network goes on, and what it returns for the layer.
+        """
         ...
 
 
 def keep(layer: str, x: Array, head: Float[Array, "i o"] | None = None) -> tuple[Array, Array]:
-    """The tap that gives back the features themselves."""
+    """The tap that returns the features of a layer themselves."""
     del layer
     return x, projected(x, head)
 
 
 @runtime_checkable
 class Network(Protocol):
-    """What objectives need of a feature extractor; any pytree of this shape will do.
+    """What objectives need of a feature extractor. Any pytree with these members will do.
 
-    `widths` maps each available layer, in order of depth, to N_l, its number of feature maps in
-    the normalisations of the losses. `strides` maps it to the picture's pixels per position,
-    `margins` to how many pixels a position sees beyond its own block of these, on every side.
+    A network may also have `content_layers` and `style_layers`, dicts from layer name to weight.
+    They are the default layers if the preset names layers that the network does not have. Without
+    them, the default is all layers with weight 1.
 
-    `content_layers` and `style_layers`, from name to weight, are taken where a preset names layers
-    that the network lacks and nothing else is said; without these two it is all layers.
+    Attributes:
+        name: name of the network, stored with results.
+        digest: digest of its weights, stored with results.
     """
 
     name: str
@@ -54,31 +65,45 @@ class Network(Protocol):
 
     @property
     def widths(self) -> Mapping[str, int]:
-        """N_l of each layer."""
+        """Number of feature maps N_l of each layer, in order of depth, as the losses use it."""
         ...
 
     @property
     def strides(self) -> Mapping[str, int]:
-        """Picture pixels per position of each layer."""
+        """Stride of each layer: picture pixels from one position to the next."""
         ...
 
     @property
     def margins(self) -> Mapping[str, int]:
-        """Picture pixels that a position of each layer sees beyond its own."""
+        """For each layer, the pixels that a position sees beyond its own stride x stride block.
+
+        They are counted on each side of the block.
+        """
         ...
 
     def __call__(
         self, image: Float[AnyArray, "h w 3"], layers: tuple[str, ...], tap: Tap = keep
     ) -> dict[str, Any]:
-        """What `tap` makes of the activations of `layers`, for an RGB picture in [0, 1]."""
+        """Run the network on a picture; return what `tap` gives for each layer, by layer name.
+
+        Args:
+            image: RGB in [0, 1].
+            layers: the requested layers.
+            tap: called with the activations of each of them.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class Options:
-    """How a network is run: pooling, the first convolution's border, precision, rematerialisation.
+    """How a network is run.
 
-    `remat` recomputes each block's activations in the backward pass instead of keeping them.
+    Attributes:
+        pooling: `max`, `average`, or `average-rescaled` (see `pool2x2`).
+        padding: border of the first convolution; the others always pad with zeros.
+        precision: of the convolutions; activations are bfloat16 for `bfloat16`, else float32.
+        remat: recompute each block's activations in the backward pass instead of keeping them,
+            which takes less memory and more time.
     """
 
     pooling: Pooling = "max"
@@ -88,14 +113,14 @@ class Options:
 
 
 def preprocess(image: Float[AnyArray, "h w 3"], how: Preprocessing) -> Float[Array, "h w 3"]:
-    """RGB in [0, 1] to the network's own input: channel order, scale, mean, standard deviation."""
+    """Convert RGB in [0, 1] to a network's input: channel order, scale, mean and deviation."""
     x = jnp.asarray(image)[..., :: -1 if how.order == "BGR" else 1]
     mean, std = (jnp.asarray(v, x.dtype)[None, None] for v in (how.mean, how.std))
     return (x * how.scale - mean) / std
 
 
 def require_network(given: Any) -> None:
-    """Raise `InputError` for an object that is no network, or no pytree."""
+    """Raise `InputError` if an object is not a `Network`, or not a pytree of arrays."""
     parts = ("name", "digest", "widths", "strides", "margins", "__call__")
     missing = [part for part in parts if getattr(given, part, None) is None]
     if missing:
@@ -115,7 +140,7 @@ def require_network(given: Any) -> None:
 
 
 def require_layers(network: Network, layers: Iterable[str]) -> None:
-    """Raise `InputError`, with near misses, for layers that `network` does not have."""
+    """Raise `InputError`, with the nearest name, for a layer that `network` does not have."""
     known = list(network.widths)
     for layer in layers:
         if layer not in known:
@@ -128,7 +153,7 @@ def require_layers(network: Network, layers: Iterable[str]) -> None:
 
 
 def require_size(network: Network, image: AnyArray, layers: Iterable[str], what: str) -> None:
-    """Raise `InputError` for a picture too small to leave one position at the deepest layer."""
+    """Raise `InputError` if a picture is too small for one position at the deepest of `layers`."""
     height, width, _ = image.shape
     stride = max((network.strides[layer] for layer in layers), default=1)
     if min(height, width) < stride:
@@ -141,15 +166,18 @@ def require_size(network: Network, image: AnyArray, layers: Iterable[str], what:
 def features(
     network: Network, image: Float[AnyArray, "h w 3"], layers: Iterable[str]
 ) -> dict[str, Float[Array, "h2 w2 c"]]:
-    """Activations of named layers: `features(network, image, ["relu4_2"])`.
+    """Compute the features of named layers: `features(network, image, ["relu4_2"])`.
 
     Args:
         network: VGG or another `Network`.
         image: (h, w, 3), RGB in [0, 1].
         layers: layer names.
 
+    Returns:
+        A dict from layer name to features (h', w', c).
+
     Raises:
-        InputError: a layer that the network does not have, or a picture too small for it.
+        InputError: the network does not have a layer, or the picture is too small for it.
     """
     layers = tuple(layers)
     require_layers(network, layers)

@@ -1,4 +1,4 @@
-"""What blocks are made of: convolutions with their border, ReLU and pooling; blocks run again."""
+"""The parts of a block: convolutions with a border, ReLU, pooling, and rematerialisation."""
 
 from collections.abc import Callable
 from functools import partial
@@ -17,30 +17,33 @@ _PAD_MODE = {"zero": "constant", "reflect": "reflect", "replicate": "edge"}
 
 
 def with_padding(conv: FrozenConv, x: Array, padding: Padding) -> Array:
-    """`conv` with another border than zeros: pad by one, convolve, drop the zero-padded rim."""
+    """Apply `conv` with a given border: pad by one, convolve, and drop the rim it zero-padded."""
     if padding == "zero":
         return conv(x)
     return conv(jnp.pad(x, RIM, mode=_PAD_MODE[padding]))[1:-1, 1:-1]
 
 
 def with_relu(conv: FrozenConv, x: Array, padding: Padding, *, measured: bool) -> Array:
-    """`relu(with_padding(conv, x, padding))`, of large arrays in less memory.
+    """`relu(with_padding(conv, x, padding))`, with less memory for large arrays.
 
-    `measured` says that statistics are made of the result, which then is kept in any case.
+    `measured` says that a tap uses the result, which is then kept in memory in any case.
     """
     if is_large((*x.shape[:2], conv.width)):
         bias = conv.bias[...]
         if x.shape[-1] == 3:
             padded = jnp.pad(x, RIM, mode=_PAD_MODE[padding])
             return cast(Array, conv3x3_of_few_relu(padded, conv.kernel[...], bias, conv.precision))
-        # What follows Winograd's last transform is computed with it: no loop may part them.
+        # XLA fuses Winograd's last transform with what follows; a loop would separate them.
         if measured and padding == "zero" and not conv.winograd:
             return cast(Array, relu_once(conv.product(x), bias))
     return relu(with_padding(conv, x, padding))
 
 
 def with_pool(conv: FrozenConv, x: Array) -> Array:
-    """`pool2x2(relu(conv(x)), "max")`: pooled first, the same numbers at a quarter of the work."""
+    """`pool2x2(relu(conv(x)), "max")`, but pooled before ReLU: same result, a quarter of the work.
+
+    With large arrays it also takes less memory.
+    """
     if is_large((*x.shape[:2], conv.width)) and not conv.winograd:
         return cast(Array, max_pool_relu(conv.product(x), conv.bias[...]))
     return relu(pool2x2(conv(x), "max"))
@@ -49,11 +52,11 @@ def with_pool(conv: FrozenConv, x: Array) -> Array:
 def rematerialized(
     function: Callable[[Any, Array], Any],
 ) -> Callable[[Any, Array], Any]:
-    """`function(weights, x)` that keeps only its input for the backward pass and runs again there.
+    """Wrap `function(weights, x)` to keep only its inputs, and run it again in the backward pass.
 
-    Like `jax.checkpoint`, whose barriers XLA's CPU backend drops, merging the second run with the
-    first. Here the second run's input depends on the cotangent, so it cannot start before. Weights
-    are frozen: their gradient is zero.
+    This replaces `jax.checkpoint`: XLA's CPU backend drops its barriers and merges the second run
+    with the first. Here the input of the second run depends on the cotangent, so that it cannot
+    start earlier. Weights are frozen: their gradient is zero.
     """
 
     @jax.custom_vjp

@@ -1,7 +1,7 @@
-"""Large layers in less memory: convolution, ReLU and pooling in strips of rows.
+"""Large layers with less memory: convolution, ReLU and pooling in strips of rows.
 
-XLA's CPU backend computes cheap things again wherever they are needed, and so keeps what goes into
-ReLU and pooling beside what comes out. It does not compute across a loop.
+XLA's CPU backend recomputes cheap operations wherever their result is needed. It therefore keeps
+the input of ReLU and pooling in memory beside the output. Across a loop it does not recompute.
 """
 
 from functools import partial, reduce
@@ -14,7 +14,7 @@ from nst_jax.networks.layers import biased, conv3x3_of_few, corners_of
 from nst_jax.networks.strips import added, over_strips, rows_of, with_rows, zeros_after
 from nst_jax.options import Precision
 
-_DEAD = 4  # no corner: the largest is not above zero
+_DEAD = 4  # instead of a corner's number, where ReLU gives zero and no corner has a gradient
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3,))
@@ -24,11 +24,11 @@ def conv3x3_of_few_relu(
     bias: Float[Array, " o"],
     precision: Precision = "float32",
 ) -> Float[Array, "h w o"]:
-    """`conv3x3_of_few`, its bias and ReLU, keeping the picture alone for the backward pass.
+    """`conv3x3_of_few` with bias and ReLU, keeping only the picture for the backward pass.
 
-    Where the result is above zero is found again there: no layer has larger activations, and a
-    second array of them would be the peak of memory. Differentiable in `padded` alone: kernel and
-    bias are frozen, their gradient is zero.
+    The backward pass computes the convolution again to find where the result is above zero. No
+    layer has larger activations, and a second array of them would set the peak of memory. The
+    function is differentiable in `padded` only: kernel and bias are frozen, their gradient is zero.
     """
     h, w, c = padded.shape[0] - 2, padded.shape[1] - 2, kernel.shape[-1]
 
@@ -64,9 +64,10 @@ conv3x3_of_few_relu.defvjp(_few_forward, _few_backward)
 
 @jax.custom_vjp
 def relu_once(x: Float[Array, "h w c"], bias: Float[Array, " c"]) -> Float[Array, "h w c"]:
-    """`relu(x + bias)`, in place and in strips, so that XLA keeps the result and not `x` as well.
+    """`relu(x + bias)` in place and in strips, so that XLA keeps only the result, not `x` as well.
 
-    For features that are measured and go further. `bias` is frozen: its gradient is zero.
+    It is for features that a tap uses and that also go to the next layer. `bias` is frozen: its
+    gradient is zero.
     """
 
     def step(found: Array, top: Array, fresh: Array) -> Array:
@@ -93,10 +94,10 @@ relu_once.defvjp(_relu_once_forward, _relu_once_backward)
 
 @jax.custom_vjp
 def max_pool_relu(x: Float[Array, "h w c"], bias: Float[Array, " c"]) -> Float[Array, "h2 w2 c"]:
-    """`relu(pool2x2(x + bias, "max"))`, keeping a byte for each value for the backward pass.
+    """`relu(pool2x2(x + bias, "max"))`, keeping one byte per output value for the backward pass.
 
-    Among equals the first of a block's corners has the gradient, row by row, as in PyTorch. `bias`
-    is frozen: its gradient is zero.
+    If several values of a 2x2 block are the largest, the first in row order gets the gradient, as
+    in PyTorch. `bias` is frozen: its gradient is zero.
     """
     return _max_pool_relu_forward(x, bias)[0]
 

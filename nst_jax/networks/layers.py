@@ -1,6 +1,6 @@
-"""The building blocks of the networks: a 3x3 convolution with frozen weights, pooling, padding.
+"""The layers of the networks: 3x3 convolution with frozen weights, ReLU and pooling.
 
-Arrays are one picture's activations, `(h, w, c)`; batches come from `vmap`.
+Arrays are the activations of one picture, `(h, w, c)`; use `vmap` for batches.
 """
 
 from functools import partial, reduce
@@ -19,7 +19,7 @@ from nst_jax.options import Pooling, Precision
 from nst_jax.typing import AnyArray
 
 RIM = ((1, 1), (1, 1), (0, 0))
-# JAX's default is TF32 on GPU and bfloat16 on TPU: too coarse for L-BFGS's curvature pairs.
+# JAX's default is TF32 on GPUs and bfloat16 on TPUs: too coarse for L-BFGS's curvature pairs.
 LAX_PRECISION = {
     "float32": lax.Precision.HIGHEST,
     "tf32": lax.Precision.HIGH,
@@ -33,8 +33,11 @@ def activation_dtype(precision: Precision) -> jnp.dtype:
 
 
 def adjoint(kernel: Float[AnyArray, "kh kw i o"]) -> Float[np.ndarray, "kh kw o i"]:
-    """The kernel whose "same" convolution is the transpose of `kernel`'s: flipped, transposed."""
-    # In numpy: JAX would compile a program for each shape.
+    """The kernel whose "same" convolution is the transpose of the "same" convolution of `kernel`.
+
+    It is flipped in both spatial axes, and its channel axes are swapped.
+    """
+    # In numpy, because JAX would compile a program for each shape.
     return np.ascontiguousarray(np.asarray(kernel)[::-1, ::-1].transpose(0, 1, 3, 2))
 
 
@@ -56,11 +59,12 @@ def conv3x3(
     kernel_adjoint: Float[Array, "3 3 o i"],
     precision: Precision = "float32",
 ) -> Float[Array, "h w o"]:
-    """3x3 convolution, stride 1, zero padding, differentiable in `x` alone.
+    """3x3 convolution with stride 1 and zero padding, differentiable in `x` only.
 
-    The backward pass is an ordinary convolution with `adjoint(kernel)`, made ahead of time: in a
-    loop body XLA's CPU backend would otherwise keep a transposed kernel layout and miss its fast
-    path (jax-ml/jax issue 12868; five times slower). Kernels are frozen: their gradient is zero.
+    The backward pass is an ordinary convolution with `adjoint(kernel)`, which is computed ahead of
+    time. Otherwise XLA's CPU backend keeps a transposed kernel layout in loop bodies and misses its
+    fast path, which is five times slower (jax-ml/jax issue 12868). Kernels are frozen: their
+    gradient is zero.
     """
     del kernel_adjoint
     return _same(x, kernel, precision)
@@ -84,10 +88,10 @@ def conv3x3_of_few(
     kernel: Float[Array, "3 3 i o"],
     precision: Precision = "float32",
 ) -> Float[Array, "h w o"]:
-    """3x3 convolution of a padded picture as one matrix product with each pixel's neighbourhood.
+    """3x3 convolution of a padded picture as one product of pixel neighbourhoods and the kernel.
 
-    For a picture's three channels, where XLA's CPU backend makes a far larger matrix of the
-    backward pass.
+    It is for the three channels of a picture: there XLA's CPU backend would build a far larger
+    matrix in the backward pass.
     """
     return jnp.dot(
         _neighbourhoods(padded),
@@ -103,18 +107,18 @@ def _neighbourhoods(padded: Array) -> Array:
 
 
 def biased(x: Array, bias: Array) -> Array:
-    """Activations and a bias for each channel, in their own dtype."""
+    """Add a bias for each channel to activations, in the dtype of the activations."""
     return x + bias.astype(x.dtype)[None, None]
 
 
 class FrozenConv(nnx.Module):
-    """A 3x3 convolution with frozen weights, in the form that is best for its size here.
+    """A 3x3 convolution with frozen weights, by the algorithm that is fastest for its size here.
 
     Args:
-        kernel: HWIO; kept as it is with its adjoint beside it, or as Winograd's transform.
-        bias: one for each output.
-        precision: of the activations; below float32 Winograd's transforms are too coarse.
-        stride: the picture's pixels per position.
+        kernel: HWIO; stored together with its adjoint, or as its Winograd transform.
+        bias: one value for each output channel.
+        precision: of the convolution; Winograd's transforms are too coarse for bfloat16.
+        stride: picture pixels from one position of the layer to the next.
     """
 
     def __init__(
@@ -135,16 +139,16 @@ class FrozenConv(nnx.Module):
             self.kernel_adjoint = nnx.Variable(jnp.asarray(adjoint(kernel), jnp.float32))
 
     def __call__(self, x: Float[Array, "h w i"]) -> Float[Array, "h w o"]:
-        """Convolution and bias, before any nonlinearity."""
+        """Convolve and add the bias; no nonlinearity is applied."""
         return biased(self.product(x), self.bias[...])
 
     @property
     def width(self) -> int:
-        """Outputs."""
+        """Number of output channels."""
         return self.bias[...].shape[-1]
 
     def product(self, x: Float[Array, "h w i"]) -> Float[Array, "h w o"]:
-        """Convolution without the bias."""
+        """Convolve without adding the bias."""
         kernel = self.kernel[...]
         if self.winograd:
             return cast(Array, winograd.conv3x3_winograd(x, kernel))
@@ -156,7 +160,7 @@ class FrozenConv(nnx.Module):
 def projected(
     x: Float[AnyArray, "*positions i"], head: Float[AnyArray, "i o"] | None
 ) -> Float[Array, "*positions o"]:
-    """Activations times a linear head, in their own dtype; as they are without one."""
+    """Activations times a linear head, in the activations' dtype; unchanged if `head` is None."""
     if head is None:
         return jnp.asarray(x)
     return dot(x, head.astype(x.dtype))
@@ -164,7 +168,7 @@ def projected(
 
 @jax.custom_vjp
 def relu(x: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
-    """max(x, 0), keeping its output for the backward pass: others keep that one too."""
+    """max(x, 0), keeping its output for the backward pass, which other operations keep anyway."""
     return jnp.maximum(x, 0)
 
 
@@ -183,8 +187,8 @@ relu.defvjp(_relu_forward, _relu_backward)
 def pool2x2(x: Float[Array, "h w c"], pooling: Pooling) -> Float[Array, "h2 w2 c"]:
     """2x2 pooling with stride 2; an odd last row or column is dropped, as in PyTorch and Keras.
 
-    `"average-rescaled"` doubles the average: mean activations then stay near those of max pooling,
-    for which the network was trained (crowsonkb/style-transfer-pytorch).
+    `"average-rescaled"` doubles the average, so that mean activations stay near those of max
+    pooling, with which the network was trained (crowsonkb/style-transfer-pytorch).
     """
     corners = corners_of(x)
     if pooling == "max":
@@ -194,8 +198,8 @@ def pool2x2(x: Float[Array, "h w c"], pooling: Pooling) -> Float[Array, "h2 w2 c
 
 
 def corners_of(x: Array) -> tuple[Array, ...]:
-    """The four positions of every whole 2x2 block, row by row."""
+    """The four corners of all whole 2x2 blocks, in row order, each as an array (h/2, w/2, c)."""
     h, w, _ = x.shape
     x = x[: h // 2 * 2, : w // 2 * 2]
-    # Strided slices: faster here, forward and backward, than reduce_window or a reshape.
+    # Strided slices are faster here, forward and backward, than reduce_window or a reshape.
     return x[::2, ::2], x[::2, 1::2], x[1::2, ::2], x[1::2, 1::2]

@@ -1,14 +1,15 @@
 """The embedded network `vgg19-lite`: VGG19 distilled to a ninth of its convolutions' arithmetic.
 
-VGG19 narrower, with nine 3x3 convolutions where VGG19 has thirteen: `conv1_1`, `conv1_2`,
-pooling, `conv2_1`, `conv2_2`, pooling, `conv3_1`, `conv3_2`, pooling, `conv4_1`, `conv4_2`,
-pooling, `conv5_1`.
+It is narrower than VGG19 and has nine 3x3 convolutions where VGG19 has thirteen: `conv1_1`,
+`conv1_2`, pooling, `conv2_1`, `conv2_2`, pooling, `conv3_1`, `conv3_2`, pooling, `conv4_1`,
+`conv4_2`, pooling, `conv5_1`.
 
-Each layer's features h go through a linear head, trained to predict all of VGG19's feature maps
-as A h. Kept is not A but the triangular R of A = QR: Q's columns are orthonormal, so squared
-distances and Gram matrices' distances of R h are those of A h, with as many channels as h has.
-`widths` states VGG19's N for the losses' normalisations, so loss weights mean the same for both.
-`scripts/distill.py` trains it; `docs/vgg19-lite.md` is its model card.
+The activations h of a layer go through a linear head A, trained so that A h predicts all feature
+maps of VGG19. The file holds only the triangular factor R of A = QR. The columns of Q are
+orthonormal, so squared distances between features, and between their Gram matrices, are the same
+for R h as for A h, but R h has only as many channels as h. `widths` gives VGG19's N, which the
+losses use to normalise, so that loss weights mean the same for both networks.
+`scripts/distill/distill.py` trains the network; `docs/vgg19-lite.md` is its model card.
 """
 
 import itertools
@@ -29,7 +30,7 @@ from nst_jax.networks.layers import FrozenConv, activation_dtype, pool2x2
 from nst_jax.typing import AnyArray
 
 ARCHITECTURE = "vgg19-lite"
-# VGG19's number of feature maps, and the picture's pixels per position.
+# VGG19's number of feature maps. STRIDES: picture pixels from one position to the next.
 WIDTHS = {
     "relu1_1": 64,
     "relu2_1": 128,
@@ -49,19 +50,19 @@ BLOCKS = (
 
 
 class Lite(nnx.Module):
-    """The embedded network; a pytree, its options are static.
+    """The embedded network `vgg19-lite`: a pytree of its weights, with static options.
 
     Args:
         weights: `conv1_1.kernel` (3, 3, in, out), `conv1_1.bias` (out,), ..., and `relu1_1.head`
-            (w, w), `relu2_1.head`, ...: the heads' R, transposed.
-        preprocessing: how RGB in [0, 1] becomes what these weights were trained on.
-        options: border, precision, rematerialisation; the pooling is always `"max"`.
-        layers: as for `VGG`; not used here, the deepest layers are small.
-        name: the name of the weights, kept with results.
-        digest: digest of the weights, kept with results.
+            (w, w), `relu2_1.head`, ...: the factor R of each head, transposed.
+        preprocessing: how RGB in [0, 1] becomes the input with which the weights were trained.
+        options: border, precision and rematerialisation; pooling must be `"max"`.
+        layers: as for `VGG`, but ignored, since the deepest layers are small.
+        name: name of the weights, stored with results.
+        digest: digest of the weights, stored with results.
 
     Raises:
-        InputError: weights that are missing or do not fit together, or another pooling.
+        InputError: weights are missing or do not fit together, or pooling is not `"max"`.
     """
 
     def __init__(
@@ -106,17 +107,17 @@ class Lite(nnx.Module):
 
     @property
     def widths(self) -> dict[str, int]:
-        """VGG19's feature maps of every available layer, in order of depth."""
+        """VGG19's number of feature maps for each available layer, in order of depth."""
         return dict(WIDTHS)
 
     @property
     def strides(self) -> dict[str, int]:
-        """Picture pixels from one position to the next, per layer."""
+        """Stride of each layer: picture pixels from one position to the next."""
         return dict(STRIDES)
 
     @property
     def margins(self) -> dict[str, int]:
-        """Picture pixels that a position sees beyond its own, on every side, per layer."""
+        """For each layer, the pixels that a position sees beyond its own block, on each side."""
         strides = [2**number for number, block in enumerate(BLOCKS) for _ in block]
         convs = itertools.chain(*BLOCKS)
         found = dict(zip(map(_relu, convs), itertools.accumulate(strides), strict=True))
@@ -125,20 +126,20 @@ class Lite(nnx.Module):
     def __call__(
         self, image: Float[AnyArray, "h w 3"], layers: tuple[str, ...], tap: Tap = keep
     ) -> dict[str, Any]:
-        """Activations of `layers`; nothing past the deepest of them is computed.
+        """Compute features of `layers`. Nothing past the deepest of them is computed.
 
         Args:
-            image: RGB in [0, 1] (values outside are allowed: an optimiser passes through them).
-            layers: of `relu1_1`, `relu2_1`, `relu3_1`, `relu4_1`, `relu4_2`, `relu5_1`.
-            tap: what to give back for a layer, of its activations and its head; its features, if
-                nothing else is said.
+            image: RGB in [0, 1]; values outside are allowed, since optimisers pass through them.
+            layers: any of `relu1_1`, `relu2_1`, `relu3_1`, `relu4_1`, `relu4_2`, `relu5_1`.
+            tap: decides what to return for a layer from its activations and its head; by default
+                the features.
 
         Returns:
-            A dict from layer name to (h', w', c), float32, or bfloat16 at that precision; VGG19's
-            sizes, its channels rotated and fewer.
+            A dict from layer name to features (h', w', c), float32, or bfloat16 at that precision.
+            Height and width are those of VGG19. The channels are fewer, and rotated.
 
         Raises:
-            InputError: a layer that the network has no head for.
+            InputError: the network has no head for a layer.
         """
         require_layers(self, layers)
         tap = tap if isinstance(tap, Partial) else Partial(tap)
@@ -170,7 +171,7 @@ def _run_block(
     options: Options,
     wanted: frozenset[str],
 ) -> tuple[Array, dict[str, Any]]:
-    """One block and the pooling after it, or up to the last convolution needed for `wanted`."""
+    """Run one block and the pooling after it; stop after the last layer in `wanted`."""
     (convs, heads, tap), found = parts, {}
     *_, last = convs
     for name, conv in convs.items():
@@ -187,7 +188,7 @@ def _run_block(
 
 
 def _require_shapes(weights: Mapping[str, AnyArray], name: str) -> None:
-    """Raise one `InputError` that lists every tensor that is missing or does not fit."""
+    """Raise one `InputError` that lists all tensors that are missing or do not fit."""
     shapes = {key: tuple(value.shape) for key, value in weights.items()}
     problems, depth = [], 3
 
@@ -196,7 +197,7 @@ def _require_shapes(weights: Mapping[str, AnyArray], name: str) -> None:
             problems.append(f"{key} is {shapes.get(key, 'missing')}, expected {expected}")
 
     for conv in itertools.chain(*BLOCKS):
-        # The file says how wide a convolution is; everything else must fit to that.
+        # The kernel in the file sets the width of a convolution; everything else must fit it.
         width = (shapes.get(f"{conv}.kernel") or (0,))[-1]
         check(f"{conv}.kernel", (3, 3, depth, width))
         check(f"{conv}.bias", (width,))

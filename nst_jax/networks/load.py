@@ -1,4 +1,4 @@
-"""From a name or a file to a network that is ready to run."""
+"""Load a network by name or from a file."""
 
 import os
 import warnings
@@ -21,19 +21,19 @@ def load_network(
     offline: bool | None = None,
     progress: bool = True,
 ) -> Network:
-    """A network by name (`nst-jax weights list`) or from a converted `.safetensors` file.
+    """Load a network by name (see `nst-jax weights list`) or from a `.safetensors` weight file.
 
     Args:
-        name: `"vgg19"`, `"vgg16"`, ..., a path, or `"auto"`: VGG19 where its converted weights
-            are present, else fetched, else the embedded small network.
-        options: pooling, border, precision, rematerialisation.
-        layers: those that will be asked for; what lies deeper is left out. None: all of them.
-        offline: never try to fetch; None leaves it to the environment (`NST_JAX_OFFLINE`).
-        progress: show a bar while fetching.
+        name: `"vgg19"`, `"vgg16"`, ..., a path, or `"auto"`. `"auto"` takes VGG19 if its weights
+            are on this machine or can be downloaded, and otherwise the small embedded network.
+        options: pooling, border, precision and rematerialisation.
+        layers: the layers that will be requested; deeper ones are left out. None keeps all.
+        offline: True never downloads weights; None follows the environment (`NST_JAX_OFFLINE`).
+        progress: show a bar while downloading.
 
     Raises:
-        InputError: an unknown name, weights that are absent and cannot be fetched, a file that is
-            not such a file, is damaged, or holds other shapes.
+        InputError: the name is unknown, the weights are not here and cannot be downloaded, or the
+            file is damaged, of another kind, or has wrong shapes.
     """
     if name == "auto":
         path = _automatic(offline, progress)
@@ -62,7 +62,7 @@ def _automatic(offline: bool | None, progress: bool) -> Path:
         return embedded
 
 
-# One entry per file content and options: notebooks call stylize() again and again.
+# The cache is for notebooks, which call stylize() again and again. A changed file is read again.
 @lru_cache(maxsize=4)
 def _load(path: Path, modified: int, options: Options, layers: tuple[str, ...] | None) -> Network:
     del modified
@@ -74,10 +74,10 @@ def build(
     options: Options | None = None,
     layers: Iterable[str] | None = None,
 ) -> Network:
-    """The network of a loaded weight file; see `load_network`.
+    """Build the network of a loaded weight file; see `load_network`.
 
     Raises:
-        InputError: an architecture that is not known here.
+        InputError: the architecture is unknown.
     """
     builder = _BUILDERS.get(file.architecture)
     if builder is None:

@@ -17,18 +17,19 @@ from nst_jax.typing import AnyArray
 
 
 class VGG(nnx.Module):
-    """A VGG network up to its last convolution; a pytree, its options are static.
+    """The convolutional part of VGG19 or VGG16: a pytree of its weights, with static options.
+
+    Source: Simonyan & Zisserman 2014, configurations E (VGG19) and D (VGG16).
 
     Args:
         architecture: `"vgg19"` or `"vgg16"`.
         weights: `conv1_1.kernel` (3, 3, in, out), `conv1_1.bias` (out,), ...
-        preprocessing: how RGB in [0, 1] becomes what these weights were trained on.
-        options: pooling, border, precision, rematerialisation.
-        layers: those that will be asked for; no convolution past the deepest is kept. None: all.
-        name: the name of the weights, kept with results.
-        digest: digest of the weights, kept with results.
-
-    Source: Simonyan & Zisserman 2014, configurations D and E.
+        preprocessing: how RGB in [0, 1] becomes the input with which the weights were trained.
+        options: pooling, border, precision and rematerialisation.
+        layers: the layers that will be requested; convolutions past the deepest of them are left
+            out. None keeps all.
+        name: name of the weights, stored with results.
+        digest: digest of the weights, stored with results.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class VGG(nnx.Module):
         self.options = options or Options()
         counts = ARCHITECTURES[architecture]
         names = list(_names(counts))
-        # An unknown layer is refused when it is asked for, with the list of all.
+        # An unknown layer keeps all layers here; it is refused when it is requested.
         wanted = set(names if layers is None else layers)
         deepest = max(map(names.index, wanted), default=0) if wanted <= set(names) else len(names)
         self.layers = tuple(names[: deepest + 1])
@@ -68,7 +69,7 @@ class VGG(nnx.Module):
 
     @property
     def widths(self) -> dict[str, int]:
-        """Feature maps of every named layer, in order of depth."""
+        """Number of feature maps of each layer, in order of depth."""
         blocks = [[conv.width for conv in block] for block in self.blocks]
         return {
             layer: blocks[int(layer[4]) - 1][-1 if layer[:4] == "pool" else int(layer[6]) - 1]
@@ -77,7 +78,7 @@ class VGG(nnx.Module):
 
     @property
     def strides(self) -> dict[str, int]:
-        """Picture pixels from one position to the next, per layer."""
+        """Stride of each layer: picture pixels from one position to the next."""
         return {
             layer: 2 ** (int(layer[4]) if layer.startswith("pool") else int(layer[4]) - 1)
             for layer in self.layers
@@ -85,10 +86,10 @@ class VGG(nnx.Module):
 
     @property
     def margins(self) -> dict[str, int]:
-        """Picture pixels that a position sees beyond its own, on every side, per layer."""
+        """For each layer, the pixels that a position sees beyond its own block, on each side."""
         found, margin = {}, 0
         for layer, stride in self.strides.items():
-            # A 3x3 convolution sees one position more; pooling stays within blocks.
+            # A 3x3 convolution sees one more position on each side; pooling stays within blocks.
             margin += stride if layer.startswith("conv") else 0
             found[layer] = margin
         return found
@@ -96,19 +97,20 @@ class VGG(nnx.Module):
     def __call__(
         self, image: Float[AnyArray, "h w 3"], layers: tuple[str, ...], tap: Tap = keep
     ) -> dict[str, Any]:
-        """Activations of `layers`; nothing past the deepest of them is computed.
+        """Compute the activations of `layers`. Nothing past the deepest of them is computed.
 
         Args:
-            image: RGB in [0, 1] (values outside are allowed: an optimiser passes through them).
-            layers: names such as `conv4_2`, `relu4_2` (after the nonlinearity), `pool4`.
-            tap: what to give back for a layer; its activations, if nothing else is said. Arrays
-                that it needs belong into a `jax.tree_util.Partial`.
+            image: RGB in [0, 1]; values outside are allowed, since optimisers pass through them.
+            layers: names such as `conv4_2`, `relu4_2` (after the nonlinearity) and `pool4`.
+            tap: decides what to return for a layer; by default its activations. If the tap needs
+                arrays, pass them in a `jax.tree_util.Partial`.
 
         Returns:
-            A dict from layer name to (h', w', c), float32, or bfloat16 at that precision.
+            A dict from layer name to activations (h', w', c), float32, or bfloat16 at that
+            precision.
 
         Raises:
-            InputError: a layer that the network does not have.
+            InputError: the network does not have a layer.
         """
         require_layers(self, layers)
         tap = tap if isinstance(tap, Partial) else Partial(tap)
@@ -125,7 +127,7 @@ class VGG(nnx.Module):
 
 
 def _names(counts: Iterable[int]) -> Iterator[str]:
-    """Every layer's name, in order of depth."""
+    """The names of all layers, in order of depth."""
     for b, count in enumerate(counts, 1):
         for i in range(1, count + 1):
             yield from (f"conv{b}_{i}", f"relu{b}_{i}")
@@ -155,7 +157,7 @@ def _run_block(
             padding=options.padding if first else "zero",
             wanted=wanted,
         )
-        # The first layer has the largest activations, and costs least to run again.
+        # The first layer has the largest activations and costs least to recompute.
         x, here = (rematerialized(run) if first else run)((conv, tap), x)
         found |= here
     if not wanted <= found.keys():

@@ -1,1 +1,1 @@
-"""Pictures: in and out of files, other sizes, colours, masks, contact sheets, films."""
+"""Pictures: reading, writing, resizing, colours, masks, contact sheets and films."""

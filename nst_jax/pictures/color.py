@@ -1,10 +1,11 @@
-"""Control of colour: whose colours a stylization has.
+"""Colour control: whether a stylization has the colours of the content or of the style.
 
-After Gatys, Bethge, Hertzmann & Shechtman 2016, "Preserving color in neural artistic style
-transfer" (arXiv:1606.05897): the content's lightness alone is stylized (luminance-only
-transfer), or the style's colours are matched to the content's first (colour histogram matching);
-and as in the peers, of a finished result the lightness alone is taken. Pure functions of RGB
-pictures in [0, 1], for `jit` and `vmap`.
+Two methods are those of Gatys, Bethge, Hertzmann & Shechtman 2016, "Preserving color in neural
+artistic style transfer" (arXiv:1606.05897): only the content's lightness is stylized
+(luminance-only transfer), or the style's colours are first matched to the content's (colour
+histogram matching). A third, found in other implementations, takes only the lightness of a
+finished result. All functions here are pure functions of RGB pictures in [0, 1] and work under
+`jit` and `vmap`.
 """
 
 from functools import partial
@@ -20,7 +21,7 @@ from nst_jax.options import Color, ColorMatch, ColorSpace
 from nst_jax.pictures.colorspace import from_oklab, join, join_in_gamut, split, to_oklab
 from nst_jax.typing import AnyArray
 
-# A direction in which colours vary by less than 8 bits can say is one in which they do not vary.
+# Colours that vary by less than one 8-bit step in a direction count as constant in it.
 _LEAST_DEVIATION = 1 / 255
 _ROTATIONS = 16
 _SAMPLE = 2**14
@@ -29,7 +30,7 @@ _SAMPLE = 2**14
 def prepared_content(
     content: Float[AnyArray, "h w 3"], color: Color, space: ColorSpace = "rgb"
 ) -> Float[Array, "h w 3"]:
-    """The content picture as the losses are to see it: for `luminance` grey, otherwise as it is."""
+    """The content picture as the losses see it: grey for `luminance`, otherwise unchanged."""
     if color == "luminance":
         return as_rgb(grey(content, space))
     return jnp.asarray(content)
@@ -41,10 +42,11 @@ def prepared_style(
     color: Color,
     space: ColorSpace = "rgb",
 ) -> Float[Array, "h w 3"]:
-    """A style picture as the losses are to see it.
+    """A style picture as the losses see it.
 
-    For `luminance` grey, its lightness with the mean and deviation of the content's, as Gatys et
-    al. have it; for `match-...` by `match_colors`; otherwise as it is.
+    For `luminance` the picture is grey, and its lightness has the mean and deviation of the
+    content's, as in Gatys et al. For `match-...` its colours come from `match_colors`. Otherwise
+    it is unchanged.
     """
     match color:
         case "luminance":
@@ -60,7 +62,7 @@ def restored(
     color: Color,
     space: ColorSpace = "rgb",
 ) -> Float[Array, "h w 3"]:
-    """A result with the content's chroma if `color` is about lightness; otherwise as it is."""
+    """The final result: for the two `luminance` modes with the content's chroma, else unchanged."""
     if color in ("luminance", "luminance-after"):
         return with_lightness(content, result, space)
     return jnp.asarray(result)
@@ -68,12 +70,12 @@ def restored(
 
 @partial(jax.jit, static_argnames="space")
 def grey(picture: Float[AnyArray, "h w 3"], space: ColorSpace = "rgb") -> Float[Array, "h w 1"]:
-    """The greys in [0, 1], encoded as sRGB, that are as light as a picture's colours."""
+    """A grey picture with the lightness of a picture: sRGB-encoded values in [0, 1]."""
     return _grey(split(picture, space)[0], space)
 
 
 def as_rgb(picture: Float[Array, "h w c"]) -> Float[Array, "h w 3"]:
-    """A picture of one channel as a grey one of three; one of three as it is."""
+    """A one-channel picture repeated to three channels; a three-channel picture unchanged."""
     return jnp.broadcast_to(picture, (*picture.shape[:2], 3))
 
 
@@ -83,9 +85,17 @@ def with_lightness(
     light: Float[AnyArray, "h w 3"],
     space: ColorSpace = "rgb",
 ) -> Float[Array, "h w 3"]:
-    """A picture with the chroma of one and the lightness of another.
+    """Combine the chroma of `colors` with the lightness of `light`.
 
-    Where no colour within [0, 1] has both, chroma gives way (`colorspace.join_in_gamut`).
+    Where no colour within [0, 1] has both, chroma is reduced (`colorspace.join_in_gamut`).
+
+    Args:
+        colors: RGB in [0, 1].
+        light: RGB in [0, 1], of the same size.
+        space: the colour space that separates lightness from chroma.
+
+    Returns:
+        RGB in [0, 1].
     """
     return join_in_gamut(split(light, space)[0], split(colors, space)[1], space)
 
@@ -97,14 +107,14 @@ def match_colors(
     method: ColorMatch = "symmetric",
     space: ColorSpace = "rgb",
 ) -> Float[Array, "h w 3"]:
-    """A picture with the distribution of colours of another.
+    """Give a picture the colour distribution of another.
 
     Args:
         picture: RGB in [0, 1].
-        reference: likewise, of any size.
+        reference: RGB in [0, 1], of any size.
         method: `symmetric`, `pca` or `cholesky` (`match_linear`), `histogram` (`match_histogram`)
             or `sliced` (`match_sliced`).
-        space: in which to match.
+        space: the colour space in which to match.
 
     Returns:
         RGB, clipped to [0, 1].
@@ -120,18 +130,20 @@ def match_linear(
     reference: Float[AnyArray, "h2 w2 c"],
     method: ColorMatch = "symmetric",
 ) -> Float[Array, "h w c"]:
-    """The affine map of the channels that brings mean and covariance to those of a reference.
+    """Map the channels affinely so that their mean and covariance become the reference's.
 
-    With the symmetric roots P and R of the two covariances it is A = R Q P^-1, and the method is a
-    choice of the rotation Q: `pca` has none (A_IA of Gatys et al. 2016, after image analogies);
-    `cholesky` makes A triangular (their A_chol; the first channel leads); `symmetric` makes A
-    symmetric, which of all moves colours least: the linear Monge-Kantorovich map (Pitie &
-    Kokaram 2007).
+    Let P and R be the symmetric square roots of the picture's and the reference's covariance. The
+    map is A = R Q P^-1, and the method chooses the rotation Q:
 
-    Directions in which the picture does not vary (deviation below 1/255: grey or constant
-    pictures) cannot be stretched: what is left is transported as well as an affine map can, so
-    that a grey picture gets the reference's typical colour for each lightness, and a constant
-    one the mean.
+    - `pca`: Q is the identity (A_IA of Gatys et al. 2016, after image analogies).
+    - `cholesky`: Q makes A triangular, so that the first channel leads (their A_chol).
+    - `symmetric`: Q makes A symmetric. Of all choices this moves colours least: it is the linear
+      Monge-Kantorovich map (Pitie & Kokaram 2007).
+
+    Directions in which the picture does not vary (deviation below 1/255, as in grey or constant
+    pictures) cannot be stretched. The other directions are still mapped as well as an affine map
+    can: a grey picture gets the reference's typical colour for each lightness, and a constant
+    picture gets the reference's mean.
     """
     values, _ = _centred(picture)
     others, mean = _centred(reference)
@@ -153,9 +165,9 @@ def match_linear(
 def match_histogram(
     picture: Float[AnyArray, "h w c"], reference: Float[AnyArray, "h2 w2 c"]
 ) -> Float[Array, "h w c"]:
-    """Each channel through the increasing curve that gives it the reference's histogram.
+    """Map each channel by the increasing curve that gives it the reference's histogram.
 
-    Equal values stay equal: they share the quantile in the middle of theirs.
+    Equal values stay equal: they all map to the middle of their range of quantiles.
     """
     values, others = _flat(picture), _flat(reference)
     return _match_channels(values, values, others).reshape(picture.shape)
@@ -164,10 +176,11 @@ def match_histogram(
 def match_sliced(
     picture: Float[AnyArray, "h w c"], reference: Float[AnyArray, "h2 w2 c"]
 ) -> Float[Array, "h w c"]:
-    """The joint distribution of channels: histograms along the axes of many rotations.
+    """Match the joint distribution of the channels: histograms along the axes of many rotations.
 
-    Pitie, Kokaram & Dahyot 2007 ("Automated colour grading"), with fixed rotations, the same in
-    each call. The curves are learnt from 16,384 pixels if there are more.
+    The method is that of Pitie, Kokaram & Dahyot 2007 ("Automated colour grading"), with rotations
+    that are the same in every call. The curves are fitted to at most 16,384 pixels, drawn at random
+    with a fixed seed.
     """
     channels = picture.shape[-1]
     rotations = jax.random.orthogonal(jax.random.key(0), channels, (_ROTATIONS,))
@@ -191,7 +204,7 @@ def _match(picture: AnyArray, reference: AnyArray, method: ColorMatch) -> Array:
 
 @partial(jax.jit, static_argnames="space")
 def _grey_beside(style: AnyArray, content: AnyArray, space: ColorSpace) -> Float[Array, "h w 1"]:
-    """A style's greys, their lightness with the mean and deviation of the content's."""
+    """The style in grey, with the mean and deviation of the content's lightness."""
     light = match_linear(split(style, space)[0], split(content, space)[0])
     return _grey(light, space)
 
@@ -207,7 +220,10 @@ def _flat(picture: AnyArray) -> Float[Array, "n c"]:
 
 
 def _sample(values: Float[Array, "n c"]) -> Float[Array, "k c"]:
-    """At random, since pictures have periods; the same for pictures of one size."""
+    """Draw pixels at random, because a regular grid may meet a picture's own period.
+
+    The seed is fixed: pictures of one size get the same pixels.
+    """
     n = len(values)
     if n <= _SAMPLE:
         return values
@@ -221,14 +237,14 @@ def _centred(picture: AnyArray) -> tuple[Float[Array, "n c"], Float[Array, "1 c"
 
 
 def _triangular(symmetric: Float[Array, "c c"]) -> Float[Array, "c c"]:
-    """The rotation that makes a symmetric root lower triangular, with a positive diagonal."""
+    """The rotation Q for which `symmetric @ Q` is lower triangular with a positive diagonal."""
     Q, R = jnp.linalg.qr(symmetric)
     return Q * jnp.where(jnp.diagonal(R) < 0, -1, 1)[None]
 
 
 @partial(jax.vmap, in_axes=1, out_axes=1)
 def _match_channels(values: Array, sample: Array, reference: Array) -> Array:
-    """Channel by channel, the curve that takes the quantiles of a sample to a reference's."""
+    """For each channel, map `values` by the curve from a sample's quantiles to the reference's."""
     ordered, target = jnp.sort(sample), jnp.sort(reference)
     n, m = len(ordered), len(target)
     below, upto = (jnp.searchsorted(ordered, values, side=side) for side in ("left", "right"))

@@ -1,9 +1,11 @@
-"""Two colour spaces, and lightness apart from chroma in either.
+"""Two colour spaces, each split into lightness and chroma.
 
-`rgb` is sRGB as encoded. Its lightness is Rec. 601 luma, the Y of YIQ, YUV and YCbCr; those differ
-in how they turn and scale the rest, which changes no result here. It is what Gatys et al. 2016 and
-the peers use. `oklab` is perceptual: equal lightness looks equally light whatever the hue, and a
-colour that loses chroma keeps its hue, where CIELAB's blues turn purple (Ottosson 2020,
+`rgb` is sRGB as encoded. Its lightness is Rec. 601 luma, the Y of YIQ, YUV and YCbCr. These three
+spaces rotate and scale the chroma differently, which changes no result here. Gatys et al. 2016 and
+other implementations use this space.
+
+`oklab` is perceptual: colours of equal lightness look equally light whatever their hue, and a
+colour that loses chroma keeps its hue, whereas blues in CIELAB turn purple (Ottosson 2020,
 https://bottosson.github.io/posts/oklab).
 """
 
@@ -35,20 +37,23 @@ _BISECTIONS = 12
 
 
 def to_oklab(rgb: Float[AnyArray, "*hw 3"]) -> Float[Array, "*hw 3"]:
-    """Lightness in [0, 1] and the two opponent axes of colours in encoded sRGB.
+    """Convert encoded sRGB to Oklab: lightness in [0, 1] and two opponent axes.
 
-    Colours outside [0, 1] are taken as the odd continuation of the encoding, so that
-    `from_oklab` is the inverse everywhere. The gradient at black is infinite.
+    The sRGB curve is continued to negative values as an odd function, so that `from_oklab` is the
+    inverse everywhere, outside [0, 1] too. The gradient at black is infinite.
     """
     size = jnp.abs(rgb)
-    # The power's gradient is never asked for at zero, where the straight piece is in use.
+    # The maximum keeps the power's gradient finite near zero, where the linear piece applies.
     curve = jnp.power((jnp.maximum(size, 0.04045) + 0.055) / 1.055, 2.4)
     linear = jnp.sign(rgb) * jnp.where(size <= 0.04045, size / 12.92, curve)
     return _times(_FROM_CONES, jnp.cbrt(_times(_TO_CONES, linear)))
 
 
 def from_oklab(lab: Float[AnyArray, "*hw 3"]) -> Float[Array, "*hw 3"]:
-    """Encoded sRGB, beyond [0, 1] where sRGB lacks the colour; the inverse of `to_oklab`."""
+    """Convert Oklab to encoded sRGB, the inverse of `to_oklab`.
+
+    Values lie outside [0, 1] where sRGB does not have the colour.
+    """
     linear = _times(np.linalg.inv(_TO_CONES), _times(np.linalg.inv(_FROM_CONES), lab) ** 3)
     size = jnp.abs(linear)
     curve = 1.055 * jnp.power(jnp.maximum(size, 0.0031308), 1 / 2.4) - 0.055
@@ -58,7 +63,10 @@ def from_oklab(lab: Float[AnyArray, "*hw 3"]) -> Float[Array, "*hw 3"]:
 def split(
     rgb: Float[AnyArray, "*hw 3"], space: ColorSpace
 ) -> tuple[Float[Array, "*hw 1"], Float[Array, "*hw c"]]:
-    """Lightness, and chroma: two axes in `oklab`; in `rgb`, what is left of each channel."""
+    """Split colours into lightness and chroma.
+
+    Chroma has two axes in `oklab`; in `rgb` it is each channel minus the lightness.
+    """
     if space == "oklab":
         lab = to_oklab(rgb)
         return lab[..., :1], lab[..., 1:]
@@ -69,7 +77,10 @@ def split(
 def join(
     lightness: Float[AnyArray, "*hw 1"], chroma: Float[AnyArray, "*hw c"], space: ColorSpace
 ) -> Float[Array, "*hw _"]:
-    """The inverse of `split`; beyond [0, 1] where there is no such colour."""
+    """Join lightness and chroma, the inverse of `split`.
+
+    Values lie outside [0, 1] where sRGB does not have the colour.
+    """
     if space == "oklab":
         return from_oklab(jnp.concatenate([lightness, chroma], axis=-1))
     return jnp.asarray(lightness + chroma)
@@ -78,16 +89,17 @@ def join(
 def join_in_gamut(
     lightness: Float[AnyArray, "*hw 1"], chroma: Float[AnyArray, "*hw c"], space: ColorSpace
 ) -> Float[Array, "*hw 3"]:
-    """As `join`, with just so much of the chroma that the colour is within [0, 1].
+    """Like `join`, but with chroma reduced as far as needed to keep the colour within [0, 1].
 
-    Lightness, clipped to [0, 1], stays exact. Cutting off channels instead, as the peers do,
-    changes lightness and hue: dark strokes on strong colours come out as coloured speckles.
+    Lightness is clipped to [0, 1] and then stays exact. Other implementations clip the channels
+    instead, which changes lightness and hue: dark strokes on strong colours become coloured
+    speckles.
     """
     lightness = jnp.clip(lightness, 0, 1)
 
     def allowed(share):
         found = join(lightness, share * chroma, space)
-        # The rounding of greys at the ends must not cost them their colour.
+        # Without the tolerance, rounding would put colours at the ends of the range out of gamut.
         return jnp.all((found >= -1e-5) & (found <= 1 + 1e-5), axis=-1, keepdims=True)
 
     def halve(_, ends):

@@ -1,4 +1,4 @@
-"""Films: frames out of one and into one, by ffmpeg; GIF and WebP of a run by Pillow."""
+"""Films: decode and encode frames with ffmpeg; write animations of a run as GIF, WebP or MP4."""
 
 import contextlib
 import io
@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -18,20 +18,21 @@ from nst_jax.files.atomic import atomic, check_place
 from nst_jax.files.atomic import write as write_file
 from nst_jax.pictures import resizing
 
-# What a run's intermediate pictures go into, and what films through a model do.
+# File formats of a run's animation, and of films drawn by a model.
 SUFFIXES = (".gif", ".webp", ".mp4")
 CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
-_TOGETHER = 2**20  # pixels of the frames that come at once
+_TOGETHER = 2**20  # pixels in the frames that are decoded at once
 _LONG_SIDE = 640
 _PER_SECOND = 10
 _LAST_SECONDS = 2
 
 
 def check(path: str | os.PathLike) -> Path:
-    """The path of a film that could be written now.
+    """Check that an animation can be written at `path`, and return the path.
 
     Raises:
-        InputError: another suffix, MP4 without ffmpeg, a place that cannot be written.
+        InputError: the suffix is unknown, MP4 is asked for without ffmpeg, or the place cannot be
+            written to.
     """
     path = check_place(path, overwrite=True)
     if path.suffix.lower() not in SUFFIXES:
@@ -48,7 +49,7 @@ def check(path: str | os.PathLike) -> Path:
 
 
 def frame(rgb: Float[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h2 w2 3"]:
-    """A picture in [0, 1] as a frame, its long side 640 pixels at most."""
+    """Convert a picture in [0, 1] to a frame whose long side is at most 640 pixels."""
     height, width, _ = rgb.shape
     if max(height, width) > _LONG_SIDE:
         rgb = resizing.resize(rgb, resizing.fit(height, width, _LONG_SIDE))
@@ -56,7 +57,7 @@ def frame(rgb: Float[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h2 w2 3"]:
 
 
 def save(path: Path, frames: Sequence[UInt8[np.ndarray, "h w 3"]]) -> None:
-    """Write frames of one size, ten a second, the last for two seconds.
+    """Write frames of one size as an animation: ten frames a second, the last for two seconds.
 
     Raises:
         InputError: the file cannot be written.
@@ -87,7 +88,7 @@ def _save_mp4(path: Path, frames: Sequence[UInt8[np.ndarray, "h w 3"]]) -> None:
 
 
 class Film(NamedTuple):
-    """Size in pixels, upright, and frames per second as a fraction, `25:1`."""
+    """Height and width in pixels after rotation, and frames per second as a fraction, `25:1`."""
 
     height: int
     width: int
@@ -95,10 +96,10 @@ class Film(NamedTuple):
 
 
 def probe(source: str | os.PathLike) -> Film:
-    """Size and rate of a film, as its decoded frames come.
+    """Size and frame rate of a film, as ffmpeg decodes it.
 
     Raises:
-        InputError: a file that ffmpeg cannot read.
+        InputError: ffmpeg cannot read the file.
     """
     command = ["ffmpeg", "-v", "error", "-i", os.fspath(source), "-frames:v", "1"]
     command += ["-pix_fmt", "yuv444p", "-f", "yuv4mpegpipe", "-"]
@@ -115,7 +116,10 @@ def probe(source: str | os.PathLike) -> Film:
 
 
 def decoded(source: str | os.PathLike, film: Film) -> Iterator[Float[np.ndarray, "b h w 3"]]:
-    """The frames at the size of `film`, RGB in [0, 1], several at once where they are small."""
+    """Yield a film's frames, resized to the size in `film`: RGB in [0, 1].
+
+    Small frames come several at a time.
+    """
     height, width, _ = film
     command = ["ffmpeg", "-v", "error", "-i", os.fspath(source)]
     command += ["-vf", f"scale={width}:{height}", "-pix_fmt", "rgb24", "-f", "rawvideo", "-"]
@@ -135,21 +139,21 @@ def decoded(source: str | os.PathLike, film: Film) -> Iterator[Float[np.ndarray,
 def encoded(
     path: Path, film: Film, sound: str | os.PathLike | None = None
 ) -> Iterator[Callable[[UInt8[np.ndarray, "b h w 3"]], None]]:
-    """A function that takes frames; the film appears at `path` when it is complete.
+    """Yield a function that encodes frames; the film appears at `path` when it is complete.
 
     Args:
         path: `.mp4`, `.mov` or `.mkv`.
-        film: size and rate.
-        sound: a film whose sound is copied.
+        film: size and frame rate.
+        sound: a film whose sound is copied; None for no sound.
 
     Raises:
-        InputError: ffmpeg cannot write it.
+        InputError: ffmpeg cannot write the film.
     """
     command = ["ffmpeg", "-v", "error", "-f", "rawvideo", "-pix_fmt", "rgb24"]
     command += ["-s", f"{film.width}x{film.height}", "-r", film.rate.replace(":", "/"), "-i", "-"]
     if sound is not None:
         command += ["-i", os.fspath(sound), "-map", "0:v", "-map", "1:a?", "-c:a", "copy"]
-    # Most players take even sides alone, and colours at half the resolution.
+    # Most players need even sides, and chroma at half the resolution.
     command += ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-pix_fmt", "yuv420p"]
     command += ["-f", CONTAINERS[path.suffix.lower()]]
     try:
@@ -170,12 +174,19 @@ def encoded(
                 yield write
                 pipe.close()
             except BrokenPipeError:
-                pass  # told below, in its own words
-            except BaseException:
+                pass  # ffmpeg stopped: its own message is raised below
+            except BaseException as error:
                 encoder.kill()
-                raise
+                raise _WithinError from error
             reason = " ".join(errors.read().decode(errors="replace").split())
             if encoder.wait():
                 raise InputError(f"ffmpeg could not write {str(path)!r} ({reason}).")
+    except _WithinError as within:
+        # The caller's own error, which says nothing of the film.
+        raise cast(BaseException, within.__cause__) from None
     except OSError as error:
         raise InputError(f"The film {str(path)!r} cannot be written ({error}).") from error
+
+
+class _WithinError(Exception):
+    """An error between two frames, wrapped, so that it is not taken for one of the film's."""

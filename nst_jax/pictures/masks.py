@@ -1,7 +1,7 @@
-"""Label maps and masks: pictures and arrays in, one soft mask for each region out.
+"""Read label maps and masks: from pictures or arrays to one soft mask for each region.
 
-A label is written as a grey level, "0" (black) to "255" (white), as a colour, "#ff8000", or as the
-number in an array of whole numbers.
+A label is a string: a grey level from "0" (black) to "255" (white), a colour such as "#ff8000", or
+the number that an array of whole numbers holds.
 """
 
 import os
@@ -17,29 +17,35 @@ from nst_jax.pictures import reading
 from nst_jax.pictures.reading import PictureSource
 from nst_jax.pictures.resizing import resize_masks
 
-# From label to how much each pixel belongs to the region: (h, w), float32 in [0, 1].
+# For each label, how much each pixel belongs to its region: (h, w), float32 in [0, 1].
 Masks = dict[str, Float[np.ndarray, "_ _"]]
 MapSource = PictureSource | Sequence[PictureSource]
 
 _MAX_LABELS = 64
-_HARD_GREYS = 16  # a grey picture with more levels than these is a mask with soft edges
-_MIN_SHARE, _MIN_TOTAL = 0.001, 0.9  # of a label, and of all labels, in the map
+_HARD_GREYS = 16  # a grey picture with more levels is a mask with soft edges
+_MIN_SHARE, _MIN_TOTAL = 0.001, 0.9  # smallest share of the map for one label, and for all labels
 _NAMES = {"black": "0", "white": "255"}
 
 
 def read(source: MapSource, what: str) -> Masks:
-    """The regions of a label map, or of one mask file for each.
+    """Read regions from a label map, or from a list with one mask for each region.
 
-    - A list has one mask of greys for each region: white belongs to it. Labels are "1", "2", ...
-    - An array of whole numbers or booleans, (h, w), is a label map of its numbers.
-    - A grey picture with more than 16 levels is a mask: "255" is its white, "0" its black, and
-      greys belong to both by their share.
-    - Of any other picture, each colour or grey that fills at least a thousandth is a label. What is
-      left, as from antialiased edges, goes to the nearest of them.
+    - A list holds one grey mask for each region, white where the region is. Labels are "1", "2",
+      ...
+    - An array of whole numbers or booleans, (h, w), is a label map; its numbers are the labels. An
+      array of uint8 is read as a picture.
+    - A grey picture with more than 16 levels is a soft mask with two labels: "255" for white and
+      "0" for black. Grey pixels belong to both, in proportion to their level.
+    - In any other picture each colour or grey that fills at least a thousandth of it is a label.
+      The remaining pixels, such as antialiased edges, go to the nearest label.
+
+    Args:
+        source: one picture or array, or a list of them.
+        what: name of the source in error messages.
 
     Raises:
-        InputError: what `reading.read` finds, too many colours, a mask that is not grey, or an
-            empty one.
+        InputError: `reading.read` cannot read a picture, there are too many colours, or a mask has
+            colours or is empty.
     """
     if isinstance(source, list | tuple):
         if not source:
@@ -61,10 +67,10 @@ def read(source: MapSource, what: str) -> Masks:
 
 
 def read_mask(source: PictureSource, what: str) -> Float[np.ndarray, "h w"]:
-    """A grey picture as a mask: white is 1, black 0.
+    """Read a grey picture as a mask: white is 1, black is 0.
 
     Raises:
-        InputError: what `reading.read` finds, colours, or a mask that is black everywhere.
+        InputError: `reading.read` cannot read the picture, or it has colours or is all black.
     """
     rgb = reading.read(source, what=what).rgb
     if np.ptp(rgb, axis=-1).max() > 0.1:
@@ -78,12 +84,12 @@ def read_mask(source: PictureSource, what: str) -> Float[np.ndarray, "h w"]:
 def resized(
     mask: Float[np.ndarray, "*r h w"], height_width: tuple[int, int]
 ) -> Float[np.ndarray, "*r h2 w2"]:
-    """Masks at another size; hard edges become soft."""
+    """Resize masks; hard edges become soft."""
     return mask if mask.shape[-2:] == height_width else resize_masks(mask, height_width)
 
 
 def parse_label(text: Any) -> str:
-    """A label as `read` writes it, from "White", "#F80", "#ff8000", "255" or 255."""
+    """Convert a label such as "White", "#F80", "#ff8000", "255" or 255 to the form in `read`."""
     label = str(text).strip().lower()
     label = _NAMES.get(label, label)
     if re.fullmatch(r"#[0-9a-f]{3}", label):
@@ -114,5 +120,5 @@ def _colour(code: int) -> str:
 
 
 def _channels(codes: Int[np.ndarray, " n"]) -> Int[np.ndarray, "n 3"]:
-    """Red, green and blue of packed colours; of greys and other numbers, the number last."""
+    """Red, green and blue of packed colours. Greys and other small numbers are in the last one."""
     return np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=-1)

@@ -1,7 +1,7 @@
-"""What a picture file says besides its pixels: the colour profile, and our settings as JSON.
+"""Metadata of picture files: colour profiles, and our settings as JSON.
 
-PNG carries the settings as text under the key `nst_jax`, the other formats as EXIF UserComment
-(of the standard tags the one meant for such things; galleries show ImageDescription as a caption).
+PNG holds the settings as text under the key `nst_jax`; other formats hold them in the EXIF tag
+UserComment. (The standard tag ImageDescription would not do: galleries show it as a caption.)
 """
 
 import functools
@@ -14,22 +14,22 @@ import numpy as np
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
 KEY = "nst_jax"
-_COMMENT, _ASCII = ExifTags.Base.UserComment, b"ASCII\0\0\0"  # EXIF's mark of the character set
+_COMMENT, _ASCII = ExifTags.Base.UserComment, b"ASCII\0\0\0"  # EXIF's prefix for ASCII text
 _MODES = {b"RGB ": "RGB", b"GRAY": "L", b"CMYK": "CMYK"}
-_SPACE = slice(16, 20)  # where a profile's header names its colour space
+_SPACE = slice(16, 20)  # the bytes of a profile's header that name its colour space
 _BROKEN = (ImageCms.PyCMSError, OSError, ValueError, TypeError)
 
 
 @functools.cache
 def srgb_profile() -> bytes:
-    """The ICC profile of sRGB, the same bytes on every call and day."""
+    """The ICC profile of sRGB; its bytes are always the same."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    # Bytes 24 to 35 of the header are the time of creation; equal pictures make equal files.
+    # Bytes 24 to 35 hold the time of creation. A fixed time lets equal pictures make equal files.
     return profile[:24] + np.array([2000, 1, 1, 0, 0, 0], ">u2").tobytes() + profile[36:]
 
 
 def is_srgb(icc: bytes) -> bool:
-    """Whether a profile is sRGB by any name: it moves no colour by more than a step of 255."""
+    """Whether a profile is sRGB, whatever its name: it moves no colour by more than 1 of 255."""
     steps = np.linspace(0, 255, 9).astype(np.uint8)
     colours = np.stack(np.meshgrid(steps, steps, steps), -1).reshape(1, -1, 3)
     moved = to_srgb(Image.fromarray(colours), icc)
@@ -37,15 +37,15 @@ def is_srgb(icc: bytes) -> bool:
 
 
 def is_rgb(icc: bytes) -> bool:
-    """Whether a profile is one for RGB pictures, so that a result can be written in it."""
+    """Whether a profile is for RGB pictures, so that a result can be converted to it."""
     return icc[_SPACE] == b"RGB "
 
 
 def to_srgb(image: Image.Image, icc: bytes) -> Image.Image | None:
-    """A picture (L, RGB or CMYK) from its profile to sRGB, mode RGB.
+    """Convert a picture of mode L, RGB or CMYK from its profile to sRGB, mode RGB.
 
-    None where the profile is broken or belongs to another kind of picture. Grey pictures are
-    taken with profiles for RGB too.
+    A grey picture may have an RGB profile. Returns None if the profile is broken or is for another
+    kind of picture.
     """
     mode = _MODES.get(icc[_SPACE])
     if image.mode == "L" and mode == "RGB":
@@ -54,7 +54,7 @@ def to_srgb(image: Image.Image, icc: bytes) -> Image.Image | None:
 
 
 def from_srgb(image: Image.Image, icc: bytes) -> Image.Image | None:
-    """A picture (RGB) from sRGB to another RGB profile, or None where that cannot be done."""
+    """Convert an RGB picture from sRGB to another RGB profile; None if that is not possible."""
     return _convert(image, srgb_profile(), icc) if is_rgb(icc) else None
 
 
@@ -87,7 +87,7 @@ def exif(settings: Mapping[str, Any]) -> bytes:
 
 
 def find_settings(image: Image.Image) -> dict[str, Any] | None:
-    """The settings that `png_text` or `exif` put into a picture, or None."""
+    """The settings that `png_text` or `exif` put into a picture; None if there are none."""
     text = image.info.get(KEY)
     if text is None:
         comment = image.getexif().get_ifd(ExifTags.IFD.Exif).get(_COMMENT, b"")

@@ -1,4 +1,4 @@
-"""What the plots of results share."""
+"""Code that the plots of all results share."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from nst_jax.errors import InputError
 
 
 def axes(given: Any = None) -> Any:
-    """The matplotlib axes to draw on: those given, or those of a new figure.
+    """The matplotlib axes to draw on: `given`, or the axes of a new figure.
 
     Raises:
         InputError: matplotlib is not installed.

@@ -1,8 +1,8 @@
-"""Pictures in and out; the only place, with its helpers, that knows PIL, uint8, EXIF and alpha.
+"""Read pictures from files, bytes, PIL pictures and arrays.
 
-Everywhere else a picture is RGB float32 in [0, 1], (h, w, 3), sRGB as encoded. This module reads
-and has all the names; the helpers are `writing`, `resample` (other sizes) and `metadata` (colour
-profiles, embedded settings).
+Only the modules of this folder deal with PIL, uint8, EXIF and alpha. Everywhere else a picture is
+RGB float32 in [0, 1], (h, w, 3), with sRGB-encoded values. See also `writing`, `resizing` and
+`metadata` (colour profiles, embedded settings).
 """
 
 import contextlib
@@ -28,7 +28,7 @@ from nst_jax.pictures.resizing import fit, resize_with_alpha
 
 @runtime_checkable
 class ArrayLike(Protocol):
-    """Anything that numpy reads: its own arrays, JAX's."""
+    """Anything that numpy can read as an array, such as arrays of numpy and JAX."""
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         """The values as a numpy array."""
@@ -47,11 +47,10 @@ class Picture:
     """A picture as the rest of the library sees it.
 
     Attributes:
-        rgb: sRGB, float32 in [0, 1].
-        alpha: opacity, float32 in [0, 1], with `rgb` not multiplied by it; None if all opaque.
-        icc: the source's colour profile if another than sRGB that `save` can convert back to.
-        original: height and width of what was read, where `rgb` may have another size.
-
+        rgb: sRGB-encoded values, float32 in [0, 1].
+        alpha: opacity, float32 in [0, 1]; `rgb` is not multiplied by it. None if all is opaque.
+        icc: the source's colour profile, if `save` can convert back to it and it is not sRGB.
+        original: height and width of the source; `rgb` may have been resized.
     """
 
     rgb: Float[np.ndarray, "h w 3"]
@@ -67,24 +66,25 @@ def read(
     what: str = "picture",
     max_pixels: int | None = None,
 ) -> Picture:
-    """A picture from a file, its bytes, a PIL picture or an array, upright and in sRGB.
+    """Read a picture from a file, bytes, a PIL picture or an array; rotate it and convert to sRGB.
 
-    Of animations the first frame is taken. Pillow decodes 16-bit grey exactly, but 16-bit colour
-    to 8 bits.
+    The rotation is the one that EXIF asks for. Animations give their first frame. Pillow decodes
+    16-bit grey exactly, but reduces 16-bit colour to 8 bits.
 
     Args:
-        source: arrays are (h, w), (h, w, 1), (h, w, 3) or (h, w, 4) with straight alpha; uint8,
-            uint16, or floats in [0, 1] (a thousandth beyond is clipped).
-        size: long side of the result in pixels, larger or smaller; None keeps the picture's own.
-        what: what error sentences call it.
-        max_pixels: refuse files with more pixels, or a side longer than 1.5 times its square root;
-            None takes the environment variable `NST_JAX_MAX_PIXELS`, or else 178,956,970
-            (20,066 a side).
+        source: a path, the bytes of a file, a PIL picture, or an array. Arrays have the shape
+            (h, w), (h, w, 1), (h, w, 3) or (h, w, 4) with straight alpha, and hold uint8, uint16,
+            or floats in [0, 1]. Floats up to a thousandth outside are clipped.
+        size: long side of the result in pixels; the picture is enlarged or reduced to it. None
+            keeps the picture's size.
+        what: name of the picture in error messages.
+        max_pixels: limit on the number of pixels; pictures with more are refused, and so are
+            pictures with a side longer than 1.5 times its square root. None takes the environment
+            variable `NST_JAX_MAX_PIXELS`, or else 178,956,970 (20,066 a side).
 
     Raises:
-        InputError: missing, empty, truncated or no picture; too large; values or shapes that
-            cannot be used.
-
+        InputError: the picture is missing, empty, truncated, too large or no picture, or its
+            values or shape cannot be used.
     """
     limit = _limit(max_pixels)
     if size is not None and size < 1:
@@ -111,7 +111,7 @@ def _decode(source: str | os.PathLike | bytes | Image.Image, name: str, limit: i
     with _opened(source, name, limit) as image:
         image.load()
         icc = image.info.get("icc_profile") or None
-        with contextlib.suppress(Exception):  # EXIF that cannot be read turns nothing
+        with contextlib.suppress(Exception):  # without readable EXIF there is no rotation
             image = ImageOps.exif_transpose(image)
         pixels, alpha = _planes(image, name)
     if icc and metadata.is_srgb(icc):
@@ -124,14 +124,14 @@ def _decode(source: str | os.PathLike | bytes | Image.Image, name: str, limit: i
         )
         rgb, icc = _rgb(pixels), None
     if icc and not metadata.is_rgb(icc):
-        icc = None  # results are RGB: nothing to convert back to
+        icc = None  # results are RGB, and cannot be converted back to this profile
     return Picture(rgb, None if alpha is None or alpha.min() == 1 else alpha, icc)
 
 
 def _planes(
     image: Image.Image, name: str
 ) -> tuple[Float[np.ndarray, "h w"] | Image.Image, Float[np.ndarray, "h w"] | None]:
-    """Grey values in [0, 1], or a picture in mode RGB or CMYK; and alpha, if there is any."""
+    """Grey values in [0, 1] or a picture in mode RGB or CMYK, and its alpha or None."""
     if image.mode.startswith("I;16"):
         values, clear = np.asarray(image), image.info.get("transparency")
         alpha = None if clear is None else (values != clear).astype(np.float32)
@@ -161,7 +161,8 @@ def _in_srgb(
     if isinstance(pixels, Image.Image):
         converted = metadata.to_srgb(pixels, icc)
         return None if converted is None else _rgb(converted)
-    # Grey may have more than 8 bits, colour management here has not: convert a ramp, interpolate.
+    # Grey may have more than 8 bits but Pillow's colour management has 8: convert a ramp of 256
+    # greys, and interpolate in it.
     steps = np.arange(256, dtype=np.uint8)
     ramp = metadata.to_srgb(Image.fromarray(steps[None]), icc)
     if ramp is None:
@@ -195,7 +196,7 @@ def _from_array(source: ArrayLike, name: str) -> Picture:
 
 
 def _unit(values: np.ndarray, top: int, name: str) -> Float[np.ndarray, "..."]:
-    """Values of 0 to `top` as float32 in [0, 1]."""
+    """Scale values from [0, top] to float32 in [0, 1]."""
     values = values.astype(np.float32)
     low, high = float(values.min()), float(values.max())
     if not (low >= -1e-3 * top and high <= 1.001 * top):  # false for NaN too
@@ -209,16 +210,16 @@ def _unit(values: np.ndarray, top: int, name: str) -> Float[np.ndarray, "..."]:
 def _opened(
     source: str | os.PathLike | bytes | Image.Image, name: str, limit: int | None = None
 ) -> Iterator[Image.Image]:
-    """A picture whose header is read; damage found while it is decoded becomes a sentence."""
+    """Open a picture and yield it; errors while it is decoded become an `InputError`."""
     data = b"" if isinstance(source, Image.Image) else _read_bytes(source, name)
     with _pillow_limit, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata
+        warnings.simplefilter("ignore")  # Pillow warns of odd metadata
         before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             image = source if isinstance(source, Image.Image) else Image.open(io.BytesIO(data))
             if limit is not None:
                 _require_pixels(image.height, image.width, limit, name)
-                Image.MAX_IMAGE_PIXELS = limit  # for the pictures within, as in icons
+                Image.MAX_IMAGE_PIXELS = limit  # for pictures inside the file, as in icons
             yield image
         except (InputError, MemoryError):
             raise
@@ -226,7 +227,7 @@ def _opened(
             raise InputError(
                 f"The {name} is not in a format that can be read: export it as PNG or JPEG."
             ) from None
-        except Exception as error:  # decoders meet damage with every kind of exception
+        except Exception as error:  # decoders raise any kind of exception on damaged files
             raise InputError(
                 f"The {name} is damaged or cut short and cannot be decoded: export it again."
             ) from error
@@ -270,7 +271,7 @@ def _limit(max_pixels: int | None) -> int:
 
 
 def _require_pixels(height: int, width: int, limit: int, name: str) -> None:
-    # A side longer than 1.5 sqrt(limit) counts as the square picture that would allow it.
+    # A side longer than 1.5 sqrt(limit) needs the limit that would just allow this side.
     needed = max(height * width, -(-4 * max(height, width) ** 2 // 9))
     if needed > limit:
         raise InputError(
@@ -281,11 +282,10 @@ def _require_pixels(height: int, width: int, limit: int, name: str) -> None:
 
 
 def read_settings(path: str | os.PathLike) -> dict[str, Any]:
-    """The settings that `save` embedded in a picture.
+    """Read the settings that `save` embedded in a picture.
 
     Raises:
-        InputError: the picture cannot be read, or has none.
-
+        InputError: the picture cannot be read, or has no settings.
     """
     name = f"picture {os.fsdecode(path)!r}"
     with _opened(path, name) as image:

@@ -1,7 +1,7 @@
-"""Pictures to other sizes: antialiased, aspect ratio kept, no value outside [0, 1].
+"""Resize pictures with antialiasing; all values stay in [0, 1].
 
-Lanczos (Pillow's, whose kernel widens when it shrinks a picture) on float32 planes, in the
-encoded sRGB values, as every peer does.
+The filter is Pillow's Lanczos on float32 channels; its kernel widens when a picture shrinks. It
+works on the encoded sRGB values, as other implementations of style transfer do.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ _Box = tuple[float, float, float, float]
 
 
 def fit(height: int, width: int, size: int) -> tuple[int, int]:
-    """Height and width of a picture whose long side becomes `size` pixels."""
+    """Height and width that make the long side `size` pixels and keep the aspect ratio."""
     long = max(height, width)
     h, w = (max(1, (2 * side * size + long) // (2 * long)) for side in (height, width))
     return h, w
@@ -21,7 +21,7 @@ def fit(height: int, width: int, size: int) -> tuple[int, int]:
 def resize(
     rgb: Float[np.ndarray, "h w 3"], height_width: tuple[int, int]
 ) -> Float[np.ndarray, "h2 w2 3"]:
-    """A picture at `height_width` pixels; values in [0, 1], float32, before and after."""
+    """Resize a picture, float32 in [0, 1], to `height_width` pixels."""
     return np.clip(_resample(rgb, height_width), 0, 1)
 
 
@@ -30,10 +30,10 @@ def resize_with_alpha(
     alpha: Float[np.ndarray, "h w"] | None,
     height_width: tuple[int, int],
 ) -> tuple[Float[np.ndarray, "h2 w2 3"], Float[np.ndarray, "h2 w2"] | None]:
-    """Colours and straight alpha, if there is any, at `height_width` pixels; all in [0, 1].
+    """Resize colours and straight alpha, if there is any, to `height_width` pixels; all in [0, 1].
 
-    Colours count by their alpha, so that those of transparent pixels do not bleed into the edge
-    of what is seen. Where nothing is seen they are resized for themselves.
+    Colours are weighted by their alpha, so that the colours of transparent pixels do not bleed
+    into visible edges. Where the result is transparent, the colours are resized without weights.
     """
     if alpha is None:
         return resize(rgb, height_width), None
@@ -47,7 +47,7 @@ def resize_with_alpha(
 def cover(
     rgb: Float[np.ndarray, "h w 3"], height_width: tuple[int, int]
 ) -> Float[np.ndarray, "h2 w2 3"]:
-    """A picture that fills `height_width` pixels: scaled, and its middle cut out."""
+    """Scale a picture to cover `height_width` pixels, and crop its middle."""
     (h, w), (h2, w2) = rgb.shape[:2], height_width
     scale = max(h2 / h, w2 / w)
     top, left = (h - h2 / scale) / 2, (w - w2 / scale) / 2
@@ -58,9 +58,9 @@ def cover(
 def resize_masks(
     masks: Float[np.ndarray, "*r h w"], height_width: tuple[int, int]
 ) -> Float[np.ndarray, "*r h2 w2"]:
-    """Masks at another size, antialiased by a kernel that is nowhere negative.
+    """Resize masks with a bilinear kernel, which is nowhere negative.
 
-    Pixels that belong to several masks by shares of sum 1 keep that sum.
+    Where the masks sum to 1, the resized masks sum to 1 as well.
     """
     height, width = masks.shape[-2:]
     planes = np.moveaxis(masks.reshape(-1, height, width), 0, -1)

@@ -1,4 +1,4 @@
-"""A contact sheet: pictures in rows, with names above the columns, beside the rows, below each."""
+"""Contact sheets: pictures in rows, with names for columns, rows and single pictures."""
 
 import itertools
 from collections.abc import Sequence
@@ -21,17 +21,19 @@ def contact_sheet(
     beside: Sequence[str] = (),
     below: Sequence[Sequence[str]] = (),
 ) -> Image.Image:
-    """Lay pictures out on white.
+    """Lay out pictures in rows on a white sheet.
+
+    Names that are too long for their place are broken into lines.
 
     Args:
-        rows: RGB in [0, 1], of any sizes; None leaves a place empty.
-        size: long side of each picture on the sheet in pixels; None keeps their own.
-        columns: a name for each column.
-        beside: a name for each row.
-        below: a name for each picture.
+        rows: rows of pictures, RGB in [0, 1], of any sizes; None leaves a place empty.
+        size: long side of each picture on the sheet in pixels; None keeps the pictures' sizes.
+        columns: a name for each column, written above it.
+        beside: a name for each row, written to its left.
+        below: for each row, a name for each picture, written below it.
 
     Returns:
-        A PIL picture, which notebooks show. Names too long for their place are broken into lines.
+        A PIL picture, which notebooks can show.
     """
     pictures = [[None if p is None else _at(p, size) for p in row] for row in rows]
     by_column = list(itertools.zip_longest(*pictures))
@@ -82,7 +84,7 @@ def _at(picture: np.ndarray, size: int | None) -> np.ndarray:
 
 
 def _broken(name: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> list[str]:
-    """The name in lines that fit, broken at commas and, where need be, anywhere."""
+    """Break a name into lines that fit: at every comma, and anywhere else where needed."""
     lines: list[str] = []
     for part in name.split(", "):
         line = ""

@@ -1,4 +1,4 @@
-"""Pictures out: rounded to 8 bits, with profile and settings, complete or not at all."""
+"""Write pictures: 8 bits, with colour profile and settings; files appear only when complete."""
 
 import io
 import os
@@ -34,25 +34,24 @@ def save(
     settings: Mapping[str, Any] | None = None,
     overwrite: bool = True,
 ) -> Path:
-    """Write PNG, JPEG, WebP or TIFF by suffix, atomically; 8 bits, rounded, with its profile.
+    """Write a picture as PNG, JPEG, WebP or TIFF, by the path's suffix, with its colour profile.
 
-    JPEG has quality 95 and full colour resolution. WebP has quality 95, and is lossless where
-    there is alpha. TIFF is uncompressed, the form in which it can carry the settings as EXIF.
-    JPEG has no alpha: the picture is laid on white, with a warning.
+    Values are rounded to 8 bits. JPEG has quality 95 and full colour resolution. WebP has quality
+    95, and is lossless where there is alpha. TIFF is uncompressed, because only then can it hold
+    the settings as EXIF. JPEG has no alpha: the picture is put on white, with a warning.
 
     Args:
-        path: where to; the file appears only when it is complete.
-        rgb: sRGB in [0, 1]; values beyond are clipped.
-        alpha: opacity in [0, 1].
-        icc: convert to this RGB profile and embed it; None, or a profile that cannot be
-            converted to, gives sRGB, embedded too.
-        settings: anything JSON, for `read_settings`.
-        overwrite: replace a file that is there.
+        path: the file to write; it appears only when it is complete.
+        rgb: sRGB-encoded values in [0, 1]; values outside are clipped.
+        alpha: opacity in [0, 1], or None.
+        icc: an RGB profile to convert to and to embed. None gives sRGB, also embedded, and so does
+            a profile that cannot be converted to.
+        settings: values to embed as JSON, for `read_settings`.
+        overwrite: replace an existing file.
 
     Raises:
-        InputError: what `check_output` finds; values that are not finite; a picture too large for
-            its format; a full disk.
-
+        InputError: `check_output` refuses the path, values are not finite, the picture is too large
+            for the format, or the disk is full.
     """
     path = check_output(path, overwrite=overwrite)
     data = _encode(_FORMATS[path.suffix.lower()], rgb, alpha, icc, settings)
@@ -61,12 +60,11 @@ def save(
 
 
 def check_output(path: str | os.PathLike, *, overwrite: bool = False) -> Path:
-    """The path that `save` could write to now; ask before a long run.
+    """Check that `save` can write to `path`, and return the path. Call it before a long run.
 
     Raises:
-        InputError: an unknown suffix, a folder that is missing or cannot be written, or a file
-            that is there already and `overwrite` is false.
-
+        InputError: the suffix is unknown, the folder is missing or cannot be written to, or the
+            file exists and `overwrite` is false.
     """
     path = Path(path)
     if path.suffix.lower() not in _FORMATS:
@@ -80,7 +78,7 @@ def check_output(path: str | os.PathLike, *, overwrite: bool = False) -> Path:
 def encode_png(
     rgb: Float[np.ndarray, "h w 3"], alpha: Float[np.ndarray, "h w"] | None = None
 ) -> bytes:
-    """A PNG of an sRGB picture in [0, 1], for display in notebooks."""
+    """Encode an sRGB picture in [0, 1] as PNG, for display in notebooks."""
     return _encode("PNG", rgb, alpha)
 
 

@@ -1,9 +1,9 @@
-"""Sample pictures that come with the package: photographs, and styles drawn for it.
+"""Sample pictures in the package: photographs as content, and styles drawn for this project.
 
     nst.samples.content()      # a photograph
     nst.samples.style("ink")   # an ink painting
 
-ORIGIN.md, beside the files, says where each is from and under which licence.
+ORIGIN.md, beside the files, gives the source and licence of each picture.
 """
 
 import difflib
@@ -20,12 +20,12 @@ _STYLE = ("night", "autumn", "glass", "ink", "waves")
 
 
 def content_names() -> tuple[str, ...]:
-    """The names of the photographs, the default first."""
+    """The names of the photographs; the first is the default."""
     return _CONTENT
 
 
 def style_names() -> tuple[str, ...]:
-    """The names of the style pictures, the default first."""
+    """The names of the style pictures; the first is the default."""
     return _STYLE
 
 
@@ -33,8 +33,7 @@ def content(name: str = _CONTENT[0]) -> Float[np.ndarray, "h w 3"]:
     """A photograph to stylize: RGB float32 in [0, 1], long side 451 to 600 pixels.
 
     Raises:
-        InputError: an unknown name; says which is near it and which there are.
-
+        InputError: the name is unknown; the message gives the nearest and all known names.
     """
     return _read(name, "content picture", _CONTENT)
 
@@ -43,18 +42,16 @@ def style(name: str = _STYLE[0]) -> Float[np.ndarray, "h w 3"]:
     """A style picture: RGB float32 in [0, 1], 640 pixels wide and 512 high.
 
     Raises:
-        InputError: an unknown name; says which is near it and which there are.
-
+        InputError: the name is unknown; the message gives the nearest and all known names.
     """
     return _read(name, "style picture", _STYLE)
 
 
 def path(name: str) -> Path:
-    """The file of any sample, photograph or style.
+    """The path of a sample picture, photograph or style.
 
     Raises:
-        InputError: an unknown name; says which is near it and which there are.
-
+        InputError: the name is unknown; the message gives the nearest and all known names.
     """
     return _find(name, "picture", _CONTENT + _STYLE)
 

@@ -1,1 +1,1 @@
-"""Solvers: minimise any function of an array, on the device, in a loop that can be watched."""
+"""Solvers: minimise any function of an array on the device, with progress reports."""

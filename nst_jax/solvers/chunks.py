@@ -1,4 +1,7 @@
-"""The loop on the host: chunks of evaluations, progress, Ctrl-C; the device never waits for it."""
+"""The loop on the host: it dispatches chunks of evaluations, reports progress and handles Ctrl-C.
+
+An accelerator waits for the host only where the next chunk depends on the result of the last one.
+"""
 
 import time
 from collections.abc import Callable, Sequence
@@ -14,19 +17,23 @@ from nst_jax.solvers import solver
 from nst_jax.solvers.outcome import Carried, Lane, Outcome, Progress
 from nst_jax.solvers.stopping import Limits, Rows, Status
 
+# Most evaluations in a chunk: the rows of its trace.
 CAPACITY = 64
-# On a CPU each chunk's first evaluation waits for fresh memory: 0.04 to 0.1 s at 512 px.
+# Long enough for a CPU, where the first evaluation of each chunk waits for fresh memory: 0.04 to
+# 0.1 s at 512 px.
 _CHUNK_SECONDS = 3.0
 
-# From a state, data, and a count of evaluations to reach: what there is then, and what happened.
+# From (state, args, until) to the new state and its trace; see `solver.advance`.
 Advance = Callable[[solver.State, Any, Any], tuple[solver.State, solver.Trace]]
 
 
 class Renewal(NamedTuple):
-    """How the function's data changes on the way.
+    """How the function's data changes during a run.
 
-    Every `every` evaluations `anew(x, args, evaluations)` gives the data for those that follow,
-    where `x` is the point that is evaluated next.
+    Attributes:
+        every: evaluations between two changes.
+        anew: `anew(x, args, evaluations)` returns the data for the evaluations that follow. `x` is
+            the next point to evaluate, `evaluations` the count so far.
     """
 
     every: int
@@ -34,14 +41,14 @@ class Renewal(NamedTuple):
 
 
 class _Chunk(NamedTuple):
-    """What is left of one dispatch when its state has been given up to the next."""
+    """What remains of a dispatched chunk after its state is donated to the next chunk."""
 
     trace: solver.Trace
     best_x: Array
 
 
 class Chunks:
-    """One run, of one minimisation or of lanes: `run` reads in the order in which it happens."""
+    """The host's loop for one run, of a single minimisation or of several lanes."""
 
     def __init__(
         self,
@@ -64,18 +71,18 @@ class Chunks:
         self._limits, self._report = limits, report
         self._keep, self._keep_every = keep, keep_every
         self._renewal, self._renewed, self._anew = renewal, renewed, start.args is not None
-        # A chunk ends at multiples of all these; at those of the second kind the next begins only
-        # when it is known what has come of it.
+        # A chunk ends at every multiple of these periods. At multiples of `_waits`, the next chunk
+        # is dispatched only after the result of this one is known.
         self._marks = list(marks)
         self._waits = [keep_every] * (keep is not None) + [limits.patience] * (limits.tolerance > 0)
         if renewal is not None:
             self._waits.append(renewal.every)
-        # A CPU has no latency to hide, and would hold the temporaries of both chunks.
+        # A CPU has no latency to hide, and would need memory for the temporaries of two chunks.
         self._one_at_a_time = jax.default_backend() == "cpu"
         self._ending: Status = "finished"
 
     def run(self) -> list[Outcome]:
-        """The outcome of each lane; see `run` and `run_lanes`."""
+        """Run to the end and return the outcome of each lane; see `loop.run`, `loop.run_lanes`."""
         self._compile()
         try:
             with interrupt.deferred() as pressed:
@@ -89,10 +96,10 @@ class Chunks:
         return self._outcomes()
 
     def _compile(self) -> None:
-        """No evaluations: this compiles, and leaves the state as it was."""
+        """Compile, with a call that makes no evaluations and leaves the state as it was."""
         for lane in self._lanes:
             lane.best_x = _point(self._state)
-        # Nothing before has waited for the device, which computes the targets meanwhile.
+        # The device may still be computing the targets: this is the first wait for it.
         self._state, _ = self._advance(self._state, self._args, np.int32(0))
         jax.block_until_ready(self._state)
         self._asked = self._done = int(np.max(jax.device_get(self._state.evaluations)))
@@ -103,7 +110,7 @@ class Chunks:
         self._seconds = self._start.run_seconds
 
     def _go(self, pressed: Callable[[], bool]) -> None:
-        """Chunk after chunk, until there are no more evaluations to ask for, or one is the last."""
+        """Run chunk after chunk, until no evaluations are left or the run ends early."""
         chunk = self._dispatch(1)
         while chunk is not None:
             end = self._asked
@@ -117,7 +124,10 @@ class Chunks:
             chunk = self._dispatch(self._length) if waiting else ahead
 
     def _dispatch(self, evaluations: int) -> _Chunk | None:
-        """Ask for so many evaluations, or fewer where something depends on them."""
+        """Dispatch a chunk of at most `evaluations`, which ends at the next mark or at the limit.
+
+        Returns None if no evaluations are left.
+        """
         periods = (*self._marks, *self._waits)
         room = [period - self._asked % period for period in periods]
         evaluations = min(evaluations, self._limits.iterations - self._asked, *room)
@@ -128,7 +138,10 @@ class Chunks:
         return _Chunk(trace, _point(self._state))
 
     def _take(self, chunk: _Chunk) -> bool:
-        """Wait for a chunk, take what it brought, and time it; whether that was anything."""
+        """Wait for a chunk, pass its rows to the lanes and time it.
+
+        Returns False if it has no rows, because an earlier line search went beyond its end.
+        """
         rows = _fetch(chunk.trace)
         counts = [int(r.evaluations[-1]) for r in rows if r.evaluations.size]
         if not counts:
@@ -146,7 +159,7 @@ class Chunks:
         return self._compile_seconds + self._seconds
 
     def _is_over(self, end: int, pressed: Callable[[], bool]) -> bool:
-        """Whether the chunk up to `end` evaluations was the last; tells what it brought."""
+        """Report progress after the chunk that ends at `end`; return whether it was the last."""
         more = end < self._limits.iterations
         if not self._goes_on():
             return True
@@ -163,7 +176,7 @@ class Chunks:
         return any(lane.goes_on for lane in self._lanes)
 
     def _renew(self, end: int) -> None:
-        """Give the function new data, where that is due and there are evaluations left."""
+        """Renew the function's data, if that is due and there are evaluations left."""
         due = self._renewal and end % self._renewal.every == 0
         if not (due and self._renewal and self._renewed and end < self._limits.iterations):
             return
@@ -171,7 +184,7 @@ class Chunks:
         self._state = self._renewed(self._state)
 
     def _save(self, end: int) -> None:
-        """Give out what is needed to go on from here, where that is due."""
+        """Pass everything that is needed to resume from here to `keep`, if that is due."""
         if self._keep and end % self._keep_every == 0:
             args = self._args if self._anew else None
             rows, times = self._lanes[0].watch.rows, (self._compile_seconds, self._seconds)
@@ -186,7 +199,12 @@ class Chunks:
 
 
 def chunk_after(seconds: float, left: float = np.inf) -> int:
-    """How many evaluations the next chunk has if each takes so many of the seconds `left`."""
+    """The number of evaluations in the next chunk, from 1 to `CAPACITY`.
+
+    Args:
+        seconds: time for each evaluation.
+        left: time until the run's limit.
+    """
     return int(np.clip(min(_CHUNK_SECONDS, left) / max(seconds, 1e-9), 1, CAPACITY))
 
 
@@ -194,9 +212,10 @@ _point = jax.jit(lambda state: jnp.copy(solver.point(state)))
 
 
 def _fetch(trace: solver.Trace) -> list[Rows]:
-    """The rows of each lane; a trace without lanes is one. Lanes may share their counts."""
+    """The rows of each lane, on the host. A trace without an axis of lanes counts as one lane."""
     terms, evaluations, restarted, steps = jax.device_get(trace)
     restarted = np.atleast_2d(restarted)
+    # Lanes may share their counts.
     evaluations = np.broadcast_to(evaluations, restarted.shape)
     return [
         Rows(

@@ -13,26 +13,26 @@ from nst_jax.solvers.optimizer import searches
 
 
 class Axes(NamedTuple):
-    """A tree of axes as `jax.vmap` takes it, hashable: 0 where lanes differ, None where not."""
+    """A hashable form of a tree of axes for `jax.vmap`: 0 where lanes differ, None where shared."""
 
     leaves: tuple[int | None, ...]
     structure: Any
 
     @classmethod
     def of(cls, tree: Any) -> "Axes":
-        """From the tree."""
+        """Make it from a tree of axes."""
         leaves, structure = jax.tree.flatten(tree, is_leaf=lambda axis: axis is None)
         return cls(tuple(leaves), structure)
 
     def tree(self) -> Any:
-        """Back to it."""
+        """The tree of axes."""
         return jax.tree.unflatten(self.structure, self.leaves)
 
 
 def start(
     optimizer: solver.Optimizer, mesh: Mesh | None, x: Float[Array, "lanes ..."]
 ) -> solver.State:
-    """The states before the first evaluation, at `x`."""
+    """The states of all lanes before the first evaluation, at `x`."""
     return _start(optimizer, mesh, place(mesh, 0, x))
 
 
@@ -59,25 +59,26 @@ def advance(
     *,
     capacity: int,
 ) -> tuple[solver.State, solver.Trace]:
-    """`solver.advance` for each lane, compiled once for all; gives up `state`.
+    """`solver.advance` for every lane, compiled once for all of them; `state` is donated.
 
-    No lane reads another's numbers. On a mesh each device runs its own loop, without talking to the
-    others.
+    No lane's result depends on the others. On a mesh each device runs its own loop, and devices do
+    not communicate.
 
     Args:
         fn: see `solver.advance`.
         optimizer: see `solver.advance`.
-        axes: of `args`: which parts have a leading axis of lanes.
-        mesh: from `mesh_of`; it divides the number of lanes.
+        axes: which parts of `args` have a leading axis of lanes.
+        mesh: from `devices.mesh_of`; the number of lanes is a multiple of its devices.
         state: from `start`, or an earlier call.
-        args: the function's data, from `place` if there is a mesh.
-        learning_rate: of each lane, or a `Ramp` of such.
-        until: the count of evaluations at the end, of every lane.
+        args: the function's data; on a mesh, placed by `devices.place`.
+        learning_rate: one for each lane, or a `Ramp` with a leading axis of lanes.
+        until: the count of evaluations at which every lane ends.
         capacity: rows of the trace.
 
     Returns:
-        States and traces. Without a line search all lanes count alike, and the counts have no axis
-        of lanes: a loop whose end depends on the lane would copy its whole memory at each step.
+        States and traces. Without a line search all lanes have the same counts, so `evaluations`
+        and `steps` have no axis of lanes. If the end of the loop depended on the lane, `vmap` would
+        copy the whole state at each step.
     """
     own = axes.tree()
 
@@ -94,7 +95,7 @@ def _over(mesh: Mesh | None, fn: Any, in_axes: Any, out_axes: Any) -> Any:
     fn = jax.vmap(fn, in_axes=in_axes, out_axes=out_axes)
     if mesh is None:
         return fn
-    # What the lanes share is equal on all devices because each computes it alike.
+    # No check: outputs that lanes share are equal on all devices, as each computes them alike.
     return jax.shard_map(
         fn,
         mesh=mesh,

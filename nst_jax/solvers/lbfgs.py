@@ -1,7 +1,8 @@
-"""L-BFGS as an optax transformation: the direction alone; steps and line searches are optax's.
+"""The direction of L-BFGS as an optax transformation. Step sizes and line searches are optax's.
 
-optax's own keeps every slot of its history in both of its loops, filled or not, and takes up pairs
-of negative curvature; at 512 px the first costs a tenth of an evaluation, the second diverges.
+It replaces optax's own L-BFGS for two reasons. That one loops over every slot of its history,
+filled or not, which costs a tenth of an evaluation at 512 px. And it takes up curvature pairs of
+negative curvature, with which runs at 512 px diverge.
 """
 
 from collections.abc import Callable
@@ -12,20 +13,28 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-# torch.optim.LBFGS takes up a pair only above this curvature; so does every peer built on it.
+# Least curvature y.s of a pair that is taken up; the same as in torch.optim.LBFGS.
 _MIN_CURVATURE = 1e-10
-# Where the curvature is negative at first, steps of norm 1 would go on for ever (seen: 500 of them
-# at 512 px): until there is a pair, gradients are multiplied by so many times as much each time.
+# Until there is a pair, the scale of the step grows by this factor at each update. Otherwise, with
+# negative curvature at the start, all steps would have norm 1 (seen: 500 of them at 512 px).
 _LONGER = 2
 
 
 class LBFGSState(NamedTuple):
-    """What L-BFGS remembers; setting `pairs`, `steps`, `scale` and `length` to zero forgets it.
+    """The memory of L-BFGS. Setting `pairs`, `steps`, `scale` and `length` to zero erases it.
 
-    `s` and `y` hold the last differences of points and of gradients, `rho` 1 / (y.s); `pairs`
-    counts those taken up, `steps` the updates; `scale` is the stretch times y.s / y.Py of the last
-    pair; before there is one, P times the gradient times it is the step; 0 before the first.
-    `length` is the last update's norm.
+    Attributes:
+        x: the last point.
+        gradient: the gradient at `x`.
+        s: differences of successive points, one for each pair.
+        y: differences of successive gradients, one for each pair.
+        rho: 1 / (y.s) of each pair.
+        scale: factor on the preconditioner P in the first guess of the inverse Hessian: `stretch`
+            times y.s / y.Py of the newest pair. Before there is a pair, the update is this factor
+            times P times the gradient. 0 before the first update.
+        length: norm of the last update.
+        pairs: number of pairs taken up so far.
+        steps: number of updates so far.
     """
 
     x: Array
@@ -48,19 +57,21 @@ def scale_by_lbfgs(
 ) -> optax.GradientTransformation:
     """Multiply gradients by L-BFGS's inverse Hessian (Nocedal & Wright 2006, algorithm 7.4).
 
-    The unknown is a single array. The first update has norm 1 at most; until there is a pair, the
-    next ones double. A pair without positive curvature is not taken up, as in `torch.optim.LBFGS`.
+    The unknown is a single array. The first update has at most norm 1. Until there is a curvature
+    pair, the scale of each update is twice that of the one before. A pair without positive
+    curvature is not taken up, as in `torch.optim.LBFGS`.
 
     Args:
-        history: pairs to keep; both loops run over those that are there.
-        precondition: P, linear, symmetric and positive: a first guess, but for its scale, of the
-            inverse Hessian. Norms are then those of P, the root of g.Pg.
-        stretch: how many times the usual scale that guess gets: y.s / y.Py is set by the largest
-            curvatures, and so is short for all others.
-        widening: by which share of itself the guess grows with each pair that is kept: the more of
-            them there are, the more of the large curvatures they know.
-        growth: no update is more than so many times as long as the last, however little curvature
-            there is along it.
+        history: number of curvature pairs to keep.
+        precondition: P, a linear, symmetric and positive map: the first guess of the inverse
+            Hessian, up to its scale. The limit of the first update is then on sqrt(g.Pg) of the
+            scaled gradient g.
+        stretch: factor on the scale of the first guess. The usual scale y.s / y.Py is set by the
+            largest curvatures, and is too small along all other directions.
+        widening: share by which the first guess grows with each pair that is kept. The more pairs
+            there are, the more of the large curvatures they cover.
+        growth: no update is more than this many times as long as the last one, however small the
+            curvature along it is.
     """
 
     def init(params: optax.Params) -> LBFGSState:
@@ -84,7 +95,7 @@ def scale_by_lbfgs(
         gradient = jnp.asarray(updates)
         before = cast(LBFGSState, state)
         state = _remember(before, jnp.asarray(params), gradient, precondition, stretch)
-        # A branch: what P costs is not paid at each step.
+        # With a branch, P is applied for the first scale only when there is none yet.
         scale = jax.lax.cond(
             state.scale > 0, lambda: state.scale, lambda: _first_scale(gradient, precondition)
         )
@@ -100,7 +111,7 @@ def scale_by_lbfgs(
 
 
 def _first_scale(gradient: Array, precondition: Callable[[Array], Array]) -> Array:
-    """With which P times the gradient has norm 1, or is the step if it is no longer than that."""
+    """The factor on a gradient g that makes sqrt(g.Pg) 1; 1 if that is smaller already."""
     norm = jnp.sqrt(jnp.vdot(gradient, precondition(gradient)))
     return jnp.minimum(1.0, 1.0 / norm)
 
@@ -112,12 +123,12 @@ def _remember(
     precondition: Callable[[Array], Array],
     stretch: float,
 ) -> LBFGSState:
-    """Take up the newest pair, if there is one and its curvature is positive."""
+    """Store the newest pair, if there is one and its curvature is positive."""
     s, y = x - state.x, gradient - state.gradient
     curvature = jnp.vdot(s, y)
     there = state.steps > 0
     good = there & (curvature > _MIN_CURVATURE)
-    # At a gradient of zero nothing asks for longer steps.
+    # After an update of length zero (a gradient of zero) the scale need not grow.
     alone = there & (state.pairs == 0) & (state.length > 0)
     longer = jnp.where(alone, _LONGER, 1) * state.scale
     slot = state.pairs % state.rho.size
@@ -139,7 +150,7 @@ def _remember(
 
 
 def _to_oldest(state: LBFGSState, gradient: Array) -> tuple[Array, Array]:
-    """The first of the two loops, from the newest pair to the oldest."""
+    """The first loop of the algorithm, from the newest pair to the oldest."""
     history = state.rho.size
 
     def body(i: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -153,7 +164,7 @@ def _to_oldest(state: LBFGSState, gradient: Array) -> tuple[Array, Array]:
 
 
 def _to_newest(state: LBFGSState, r: Array, alphas: Array) -> Array:
-    """The second, back."""
+    """The second loop, from the oldest pair to the newest."""
     history = state.rho.size
     filled = jnp.minimum(state.pairs, history)
 

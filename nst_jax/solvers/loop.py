@@ -1,4 +1,4 @@
-"""Minimise in a loop that can be watched, one function or several side by side."""
+"""Minimise with progress reports: from one starting point, or from several side by side."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -31,29 +31,30 @@ def run(
     keep_every: int = 100,
     renewal: Renewal | None = None,
 ) -> Outcome:
-    """Minimise `fn` from a point, reporting as it goes.
+    """Minimise `fn` from a starting point, and report progress.
 
-    Chunk k+1 is dispatched before chunk k's losses are fetched, so no accelerator is idle; the
-    first chunk is a single evaluation, later ones take about three seconds. How long they are
-    changes no result: a chunk ends wherever something depends on it.
+    Evaluations are dispatched to the device in chunks. The first chunk is one evaluation; later
+    ones take about three seconds. On an accelerator the next chunk is dispatched before the losses
+    of the last one are fetched, so that the device is never idle. The lengths of the chunks do not
+    change the result.
 
     Args:
         fn: see `solver.advance`; its terms include `"total"`.
         optimizer: static part of the solver.
-        start: the starting point, or what an earlier run carried, which is given up.
+        start: the starting point, or the `Carried` of an earlier run, whose arrays are donated.
         args: the function's data.
         learning_rate: in the units of `start`.
-        limits: when to end; the count of evaluations goes on where the earlier run's ended.
+        limits: when to end. Evaluations of the earlier run count too.
         report: called after each chunk; a true result stops the run.
-        marks: a chunk ends at every multiple of each of these numbers of evaluations.
-        keep: called at every multiple of `keep_every` evaluations with what is needed to go on
-            from there; the device waits.
-        keep_every: evaluations between two of these calls.
-        renewal: how the function's data changes on the way; the device waits.
+        marks: numbers of evaluations; a chunk ends at every multiple of each.
+        keep: called at every multiple of `keep_every` evaluations with a `Carried` from which the
+            run can be resumed. The device waits for the call.
+        keep_every: evaluations between two calls of `keep`.
+        renewal: how the function's data changes during the run. The device waits for each change.
 
     Returns:
-        The outcome; after Ctrl-C, and after three blow-ups with no better point between them, the
-        best so far.
+        The outcome, with the best point so far. The run also ends after Ctrl-C, and after three
+        blow-ups with no better point between them.
 
     Raises:
         KeyboardInterrupt: Ctrl-C before the first evaluation was done.
@@ -91,7 +92,7 @@ def lowered(
     args: Any,
     learning_rate: float | Ramp,
 ) -> jax.stages.Lowered:
-    """The program that `run` will ask for; once compiled, `run` finds it in JAX's cache."""
+    """Lower the program of `run`. Once this is compiled, `run` finds it in JAX's cache."""
     state = jax.eval_shape(partial(solver.start, optimizer), x)
     return solver.advance_jit.lower(
         fn, optimizer, state, args, learning_rate, np.int32(0), capacity=CAPACITY
@@ -111,24 +112,27 @@ def run_lanes(
     mesh: Mesh | None = None,
     report: Callable[[list[Progress]], bool | None] | None = None,
 ) -> list[Outcome]:
-    """`run` for several starting points at once; no lane's outcome depends on the others.
+    """Minimise from several starting points (lanes) side by side.
 
-    A lane that has ended (on a plateau, or by diverging) is frozen, and the others go on.
+    No lane's outcome depends on the others. When a lane ends by itself (on a plateau, or by
+    diverging), its result is fixed and the others go on.
 
     Args:
         fn: see `run`.
         optimizer: see `run`.
         x: one starting point for each lane.
-        args: the function's data, shared or one for each lane; on a mesh, from `devices.place`.
-        axes: which parts of `args` have a leading axis of lanes: see `lanes.advance`.
-        learning_rate: of each lane, or a `Ramp` of such; on a mesh, from `devices.place`.
+        args: the function's data, shared or with a leading axis of lanes; on a mesh, placed by
+            `devices.place`.
+        axes: which parts of `args` have a leading axis of lanes; see `lanes.advance`.
+        learning_rate: one for each lane, or a `Ramp` with a leading axis of lanes; on a mesh,
+            placed by `devices.place`.
         limits: when to end.
-        names: what warnings call the first lanes; what `x` has beyond them is padding.
-        mesh: devices to spread the lanes over; their number divides that of `x`.
+        names: a name for each lane, for warnings. Lanes of `x` beyond these names are padding.
+        mesh: devices to spread the lanes over; the number of lanes is a multiple of theirs.
         report: called after each chunk with the progress of every lane; a true result stops all.
 
     Returns:
-        The outcomes of the named lanes; their times are shares of the whole.
+        The outcomes of the named lanes. Each lane's times are its equal share of the whole run's.
 
     Raises:
         KeyboardInterrupt: Ctrl-C before the first evaluation was done.

@@ -1,4 +1,4 @@
-"""Optimisers: by name or any of optax's, and what a loop must know of their states."""
+"""Optimisers, by name or from optax, and what the solver's loop must know of their states."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -18,19 +18,22 @@ _MAX_LINESEARCH_STEPS = 20
 
 @dataclass(frozen=True)
 class Optimizer:
-    """The static part of a solver; hashable.
+    """The optimiser and its options: the static part of a solver; hashable.
 
     Args:
-        method: `"lbfgs"` (unit step after a first step of norm 1), `"lbfgs-zoom"` (with a zoom
-            line search), `"adam"`, `"sgd"` (gradient descent with momentum), or any optax
-            transformation, which has its own learning rate.
-        history: curvature pairs that L-BFGS keeps.
-        precondition: L-BFGS's exponent for `spectral`, the unknown being a picture; 0 for none.
-        stretch, widening, growth: with a preconditioner, see `scale_by_lbfgs`.
-        momentum: of gradient descent.
-        bounds: the unknown is clipped to these after each update; None for L-BFGS, whose stored
-            gradients belong to the unclipped points.
-        average: decay of an average of the points, which is then what `point` gives; 0 for none.
+        method: `"lbfgs"` (unit steps, after a first step of norm 1), `"lbfgs-zoom"` (L-BFGS with a
+            zoom line search), `"adam"`, `"sgd"` (gradient descent with momentum), or any optax
+            transformation, which brings its own learning rate.
+        history: number of curvature pairs that L-BFGS keeps.
+        precondition: exponent of the filter `spectral` that preconditions L-BFGS, for unknowns of
+            shape (h, w, c); 0 for no preconditioner.
+        stretch: see `scale_by_lbfgs`; used only with a preconditioner.
+        widening: likewise.
+        growth: likewise.
+        momentum: momentum of gradient descent.
+        bounds: lowest and highest value; the unknown is clipped to them after each update. Must be
+            None for L-BFGS, whose stored gradients belong to unclipped points.
+        average: decay of a running average of the points, which is then the result; 0 for none.
     """
 
     method: Method | optax.GradientTransformation = "lbfgs"
@@ -45,14 +48,14 @@ class Optimizer:
 
     @property
     def is_lbfgs(self) -> bool:
-        """Whether it is one of the two with curvature pairs."""
+        """Whether `method` is `"lbfgs"` or `"lbfgs-zoom"`."""
         return self.method in ("lbfgs", "lbfgs-zoom")
 
 
 def transformation(
     optimizer: Optimizer, learning_rate: Any
 ) -> optax.GradientTransformationExtraArgs:
-    """The optax transformation of a method."""
+    """The optax transformation of an optimiser."""
     match optimizer.method:
         case "lbfgs":
             step = optax.scale_by_learning_rate(learning_rate)
@@ -85,7 +88,7 @@ def _lbfgs(optimizer: Optimizer) -> optax.GradientTransformation:
 
 
 def without_pair_where(moved: Bool[Array, ""] | bool, optimizer: Optimizer, opt_state):
-    """Let L-BFGS not take up its next pair where `moved`: its gradients are of two functions."""
+    """Where `moved`, make L-BFGS skip its next curvature pair, which would mix two functions."""
     if moved is False or not optimizer.is_lbfgs:
         return opt_state
     memory, *rest = opt_state
@@ -93,7 +96,10 @@ def without_pair_where(moved: Bool[Array, ""] | bool, optimizer: Optimizer, opt_
 
 
 def restart_where(blown: Bool[Array, ""], optimizer: Optimizer, opt_state, x: Array):
-    """Forget the past where `blown`; L-BFGS's arrays may stay, once they are not counted."""
+    """Where `blown`, reset the optimiser's state.
+
+    For L-BFGS only the counters and scales are set to zero; the pairs are then never read.
+    """
     if not optimizer.is_lbfgs:
         anew = transformation(optimizer, 1.0).init(x)
         return jax.tree.map(lambda a, b: jnp.where(blown, a, b), anew, opt_state)
@@ -106,7 +112,7 @@ def restart_where(blown: Bool[Array, ""], optimizer: Optimizer, opt_state, x: Ar
 
 
 def keeps_curvature(optimizer: Optimizer) -> bool:
-    """Whether steps depend on differences of gradients, so that points must not be clipped."""
+    """Whether the optimiser stores differences of gradients, so that points must not be clipped."""
     if isinstance(optimizer.method, str):
         return optimizer.is_lbfgs
     state = jax.eval_shape(optimizer.method.init, jax.ShapeDtypeStruct((1,), jnp.float32))
@@ -114,7 +120,7 @@ def keeps_curvature(optimizer: Optimizer) -> bool:
 
 
 def searches(optimizer: Optimizer) -> bool:
-    """Whether steps are searched along lines, with further evaluations that it counts."""
+    """Whether the optimiser has a line search and counts its evaluations."""
     if isinstance(optimizer.method, str):
         return optimizer.method == "lbfgs-zoom"
     state = jax.eval_shape(optimizer.method.init, jax.ShapeDtypeStruct((1,), jnp.float32))
@@ -122,7 +128,7 @@ def searches(optimizer: Optimizer) -> bool:
 
 
 def linesearch_evaluations(optimizer: Optimizer, opt_state: Any) -> Int[Array, ""] | int:
-    """Evaluations of the last step's line search, beside its own."""
+    """Evaluations of the last step's line search, without the one of the step itself."""
     if not searches(optimizer):
         return 0
     return optax.tree.get(opt_state, "num_linesearch_steps")

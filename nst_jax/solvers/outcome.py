@@ -1,4 +1,4 @@
-"""What a minimisation tells on the way, what it carries, and what comes of it."""
+"""What a minimisation reports, what it needs to be resumed, and its outcome."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
@@ -12,10 +12,13 @@ from nst_jax.solvers.stopping import Rows, Status, Watch
 
 @dataclass(frozen=True)
 class Progress:
-    """What a callback sees after each chunk.
+    """What a callback gets after each chunk.
 
-    `x` is the best point so far (a device array), `losses` the terms at the last evaluation, `rows`
-    all that happened in the chunk.
+    Attributes:
+        evaluations: function evaluations so far.
+        losses: every term at the last evaluation.
+        x: the best point so far, or the average if the optimiser keeps one; on the device.
+        rows: the rows of the chunk.
     """
 
     evaluations: int
@@ -25,9 +28,14 @@ class Progress:
 
 
 class Carried(NamedTuple):
-    """All that a run needs to go on as if it had never stopped.
+    """All that is needed to resume a run with the same results as without the interruption.
 
-    `args` is the function's data where the run has renewed it, else None.
+    Attributes:
+        state: the state of the solver.
+        rows: all rows so far.
+        compile_seconds: time spent on compilation so far.
+        run_seconds: time spent on evaluations so far.
+        args: the function's data, if the run has renewed it; otherwise None.
     """
 
     state: solver.State
@@ -39,10 +47,17 @@ class Carried(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcome:
-    """The best point found, and how it went.
+    """The result of a run.
 
-    `state` is the solver's, with all lanes: the last where the run ended at its limit or on a
-    plateau; None where nobody goes on from it.
+    Attributes:
+        x: the best point, or the average if the optimiser keeps one; on the device.
+        rows: all rows of the run.
+        status: how the run ended.
+        compile_seconds: time spent on compilation.
+        run_seconds: time spent on evaluations.
+        state: the solver's last state, of all lanes together; None if it is not needed. For a
+            single run that ended at its limit or on a plateau it belongs to the last row. Otherwise
+            it may be a chunk ahead.
     """
 
     x: Array
@@ -54,22 +69,22 @@ class Outcome:
 
     @property
     def losses(self) -> dict[str, Float[ndarray, " n"]]:
-        """Every term; `losses[name][i]` belongs to `evaluations[i]`."""
+        """Every term at each row; `losses[name][i]` belongs to `evaluations[i]`."""
         return self.rows.terms
 
     @property
     def evaluations(self) -> Int[ndarray, " n"]:
-        """The function evaluations used up to each row."""
+        """The number of function evaluations up to each row."""
         return self.rows.evaluations
 
     @property
     def restarts(self) -> int:
-        """How often a blow-up made the optimiser start again."""
+        """How often the optimiser restarted after a blow-up."""
         return int(self.rows.restarted.sum())
 
 
 class Lane:
-    """One of the minimisations that run side by side; `index` is None for one that runs alone."""
+    """One of several minimisations side by side; `index` is None for one that runs alone."""
 
     def __init__(self, watch: Watch, index: int | None = None):
         self.watch, self.index = watch, index
@@ -79,35 +94,35 @@ class Lane:
 
     @property
     def goes_on(self) -> bool:
-        """Whether it has not ended by itself."""
+        """Whether the lane has not ended by itself yet."""
         return self.status is None
 
     @property
     def x(self) -> Array:
-        """The best point so far."""
+        """The best point so far, or the average if the optimiser keeps one."""
         return self.best_x if self.index is None else self.best_x[self.index]
 
     def take(self, rows: Rows, best_x: Array) -> None:
-        """Take up what a chunk brought, unless the lane has ended."""
+        """Add the rows and the best point of a chunk, unless the lane has ended."""
         if self.goes_on and rows.evaluations.size:
             self.best_x, self.last = best_x, rows
             if self.watch.diverged(rows):
                 self.status = "diverged"
 
     def judge(self, end: int, seconds: float) -> None:
-        """End it where its limits say so, after `end` evaluations and so many seconds."""
+        """End the lane if its limits are reached after `end` evaluations and `seconds`."""
         if self.goes_on:
             self.status = self.watch.ended(end, seconds)
 
     def progress(self) -> Progress:
-        """What there is to tell."""
+        """The progress of the lane after the last chunk."""
         losses = {name: float(values[-1]) for name, values in self.last.terms.items()}
         return Progress(int(self.last.evaluations[-1]), losses, self.x, self.last)
 
     def outcome(
         self, ending: Status, compile_seconds: float, run_seconds: float, state: solver.State
     ) -> Outcome:
-        """What came of it; `ending` is how the whole run ended."""
+        """The outcome of the lane; `ending` is how the whole run ended."""
         return Outcome(
             x=self.x,
             rows=cast(Rows, self.watch.rows),

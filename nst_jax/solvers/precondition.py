@@ -1,9 +1,10 @@
-"""A preconditioner for pictures: steps that move coarse structure as easily as fine.
+"""A preconditioner for pictures, with which steps move coarse structure as easily as fine.
 
-Natural pictures have amplitudes that fall as 1/f, and a step that changes every pixel alike spends
-itself on grain. Multiplying directions by f^-a in the Fourier domain is the same as optimising z in
-picture = filter(z), with the root of this filter (Olah, Mordvintsev & Schubert 2017, "Feature
-Visualization", who optimise z); here the picture stays the unknown.
+In natural pictures the amplitude falls as 1/f with the spatial frequency f. Steps that treat all
+frequencies alike mostly add fine grain. This preconditioner multiplies directions by f^-a in the
+Fourier domain. The steps are then the same as those of an optimiser of z, where picture = filter(z)
+and the filter is f^(-a/2). Olah, Mordvintsev & Schubert 2017 ("Feature Visualization") optimise
+such a z; here the unknown is still the picture.
 """
 
 import jax.numpy as jnp
@@ -13,10 +14,11 @@ from nst_jax.typing import AnyArray
 
 
 def spectral(direction: Float[AnyArray, "h w c"], exponent: float) -> Float[Array, "h w c"]:
-    """A direction times f^-exponent in the Fourier domain, for each channel; symmetric, positive.
+    """Multiply each channel of a direction by f^-exponent in the Fourier domain.
 
-    f is the spatial frequency in cycles a pixel, at least one on the longer side; the filter's
-    mean is 1, so that white noise keeps its energy on the whole.
+    f is the spatial frequency in cycles per pixel. Frequencies below one cycle on the longer side
+    count as one cycle. The filter P is a symmetric positive linear map. Its mean over all
+    frequencies is 1, so that g.Pg is g.g on average for white noise g.
     """
     height, width, _ = direction.shape
     factors = _radius(jnp.fft.rfftfreq(width), height, width) ** -exponent

@@ -1,4 +1,4 @@
-"""Values that change over the evaluations of a run, as leaves of a solver's arguments."""
+"""Values that change during a run; they are given in the arguments of a solver."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -21,17 +21,17 @@ Count = Int[Array, "..."] | int
 )
 @dataclass(frozen=True)
 class Ramp:
-    """A value that goes from `start` to `end` over `length` evaluations, and stays there.
+    """A value that goes from `start` to `end` over `length` evaluations, and then stays.
 
-    A pytree: numbers are traced, so that changing them compiles nothing, and a leading axis of
-    `start` and `end` makes a sweep under `vmap`. The course is static.
+    A ramp is a pytree. Its numbers are traced, so changing them does not compile again. With a
+    leading axis in the numbers, `vmap` makes a sweep of them. The course is static.
 
     Attributes:
-        course: `"linear"`; `"cosine"`, half a wave; `"exponential"`, by equal factors.
+        course: `"linear"`, `"cosine"` (half a wave) or `"exponential"` (by equal factors).
         start: value at the first evaluation.
         end: value after `length` evaluations.
-        length: evaluations on the way.
-        hold: evaluations between two changes.
+        length: number of evaluations over which the value changes.
+        hold: the value changes only at multiples of this number of evaluations.
     """
 
     course: Course
@@ -52,14 +52,14 @@ class Ramp:
 
 
 def at(tree: Any, evaluations: Count) -> Any:
-    """The tree with every ramp replaced by its value."""
+    """The tree with every ramp replaced by its value after `evaluations`."""
     if not _ramps(tree):
         return tree
     return jax.tree.map(lambda a: a(evaluations) if _is_ramp(a) else a, tree, is_leaf=_is_ramp)
 
 
 def changed(tree: Any, before: Count, after: Count) -> Bool[Array, ""] | bool:
-    """Whether a ramp of the tree has another value `after` than `before`."""
+    """Whether any ramp of the tree has different values at the counts `before` and `after`."""
     found: Any = False
     for ramp in _ramps(tree):
         found |= ramp(before) != ramp(after)

@@ -1,9 +1,8 @@
-"""Solvers: minimise any `fn(x, args) -> (value, terms)` with optax, in a loop on the device.
+"""Minimise any `fn(x, args) -> (value, terms)` with optax, in a loop on the device.
 
-The unknown is one array. Everything here is pure: `advance` runs a number of evaluations that is
-itself an argument, so one compilation serves every chunk, and all of it works under `jit` and
-`vmap`. Guards live in the loop: a curvature pair that would spoil L-BFGS is not taken up, and a
-blow-up goes back to the best point with an empty memory.
+The unknown x is one array. All functions are pure and work under `jit` and `vmap`. The number of
+evaluations is an argument of `advance`, so one compilation serves chunks of any length. After a
+blow-up the loop returns to the best point and restarts the optimiser.
 """
 
 from collections.abc import Callable
@@ -31,7 +30,7 @@ Function = Callable[[Array, Any], tuple[Float[Array, ""], dict[str, Float[Array,
 
 
 class Mean(NamedTuple):
-    """An average with exponentially falling weights: the weighted sum, and the sum of weights."""
+    """An average with exponentially decaying weights: the weighted sum and the sum of weights."""
 
     sum: Array
     weight: Float[Array, "..."]
@@ -40,9 +39,16 @@ class Mean(NamedTuple):
 class State(NamedTuple):
     """Everything that a minimisation carries from one evaluation to the next.
 
-    `x` is the next point to evaluate, `best_x` the best one evaluated, with total `best`; `first`
-    and `first_value` are total and value at the start (`advance` tells them apart); `restarts`
-    counts blow-ups; `mean` averages the points if that is wanted.
+    Attributes:
+        x: the next point to evaluate.
+        optimizer: state of the optax transformation.
+        best_x: the best point evaluated so far.
+        best: the total at `best_x`; see `advance` for total and value.
+        first: the total at the first evaluation.
+        first_value: the value at the first evaluation.
+        evaluations: function evaluations so far.
+        restarts: blow-ups so far.
+        mean: average of the points, if the optimiser keeps one.
     """
 
     x: Array
@@ -57,10 +63,14 @@ class State(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """What happened in one call of `advance`: rows `0 .. steps-1` of each array are filled.
+    """A record of one call of `advance`, with one row for each step.
 
-    `terms` are the function's own, one row a step; `evaluations` counts function evaluations up to
-    and including the row (a line search takes several a step); `restarted` marks blow-ups.
+    Attributes:
+        terms: the terms of the function, by name.
+        evaluations: function evaluations up to the end of each step. A step with a line search
+            takes several.
+        restarted: whether the step blew up.
+        steps: how many rows are filled; the rest is padding.
     """
 
     terms: dict[str, Float[Array, " n"]]
@@ -74,16 +84,16 @@ def start(optimizer: Optimizer, x: Float[Array, "..."]) -> State:
     zero = jnp.zeros((), jnp.int32)
     infinity = jnp.full((), jnp.inf, x.dtype)
     opt_state = transformation(optimizer, 1.0).init(x)
-    # optax leaves Python numbers here and there, whose weak types would compile `advance` twice.
+    # optax leaves Python numbers in some states. Their weak types would compile `advance` twice.
     opt_state = jax.tree.map(lambda a: jnp.asarray(a, jnp.result_type(a)), opt_state)
     mean = Mean(jnp.zeros_like(x), jnp.zeros((), x.dtype)) if optimizer.average else None
     return State(x, opt_state, x, infinity, infinity, infinity, zero, zero, mean)
 
 
 def point(state: State) -> Array:
-    """What a minimisation has come to after an evaluation: the average, or the best point.
+    """The result so far: the average of the points if the optimiser keeps one, or the best point.
 
-    States may have a leading axis of lanes.
+    The state may have a leading axis of lanes.
     """
     if state.mean is None:
         return state.best_x
@@ -101,23 +111,28 @@ def advance(
     *,
     capacity: int,
 ) -> tuple[State, Trace]:
-    """Go on until there have been so many function evaluations (a started line search is finished).
+    """Continue the minimisation up to a number of function evaluations.
+
+    A line search that has begun is finished, so the count may end above `until`.
 
     Args:
-        fn: `fn(x, args) -> (value, terms)`, static: pass the same function object again.
+        fn: `fn(x, args) -> (value, terms)`. The value is minimised. The terms are recorded; if they
+            include `"total"`, it decides which point is best. Static: pass the same function object
+            again, or it is compiled again.
         optimizer: static part of the solver.
         state: from `start` or an earlier call.
-        args: the function's data, a pytree. Where it holds a `Ramp`, `fn` gets its value at the
-            count of evaluations; what is minimised changes then, so `terms["total"]`, which must
-            not, judges which point is best. L-BFGS takes up no pair of gradients of two functions.
+        args: the function's data, a pytree. In place of a `Ramp` in it, `fn` gets the ramp's value
+            at the current count of evaluations. A ramp changes the value, but must not change
+            `terms["total"]`. L-BFGS stores no curvature pair across such a change.
         learning_rate: 1.0 for L-BFGS; ignored by the line search. May be a `Ramp` too.
-        until: the state's count of evaluations at the end; traced, at most `capacity` more.
+        until: the count of evaluations at which to end, at most `capacity` above the state's;
+            traced.
         capacity: rows of the returned trace; static.
 
     Returns:
         The new state and the trace of these evaluations.
     """
-    # Traced here for the terms' shapes, and with jit not a second time in the loop.
+    # Traced here for the shapes of the terms; jit saves tracing it a second time in the loop.
     value_and_grad = jax.jit(jax.value_and_grad(fn, has_aux=True))
     (_, terms), _ = jax.eval_shape(value_and_grad, state.x, schedules.at(args, state.evaluations))
     rows = Trace(
@@ -185,20 +200,20 @@ def minimize(
     learning_rate: Float[Array, ""] | float | Ramp = 1.0,
     evaluations: int = 500,
 ) -> tuple[State, Trace]:
-    """Minimise `fn(x, args)` from `x`, all on the device.
+    """Minimise `fn(x, args)` from `x`, entirely on the device.
 
     Args:
-        fn: a scalar function, or one of a scalar and a dict of scalars to record; must not close
-            over large arrays.
+        fn: returns a scalar, or a scalar and a dict of scalars to record. It must not close over
+            large arrays.
         x: the starting point, any shape, float32.
         args: the function's data; may hold ramps, as in `advance`.
-        optimizer: which method, by name, as an `Optimizer`, or any optax transformation.
-        learning_rate: 1.0 for L-BFGS; ignored by the line search and by a transformation of your
-            own. May be a `Ramp`.
-        evaluations: function evaluations, line searches included.
+        optimizer: name of a method, an `Optimizer`, or any optax transformation.
+        learning_rate: 1.0 for L-BFGS; ignored by the line search and by an optax transformation.
+            May be a `Ramp`.
+        evaluations: number of function evaluations, line searches included.
 
     Returns:
-        The last state (`best_x`, `best`) and the trace. Pure: works under `jit` and `vmap`.
+        The last state (with `best_x` and `best`) and the trace.
     """
     if not isinstance(optimizer, Optimizer):
         optimizer = Optimizer(optimizer)
@@ -212,20 +227,22 @@ def minimize(
 
 @dataclass(frozen=True)
 class Recorded:
-    """A scalar function as `advance` takes it: the value is the one term, `total`."""
+    """A scalar function in the form that `advance` takes; its value is the only term, `total`."""
 
     fn: Callable[..., Float[Array, ""]]
 
     def __call__(self, x: Array, args: Any) -> tuple[Array, dict[str, Array]]:
-        """The value, and the value by name."""
+        """The value, and a dict with the value as `total`."""
         value = self.fn(x, args)
         return value, {"total": value}
 
 
 def _blown_up(value: Array, total: Array, grad: Array, state: State) -> Bool[Array, ""]:
-    """Not finite, or, having improved, far above the start: L-BFGS would not come back alone.
+    """Whether value or gradient is not finite, or the run got far worse than its start.
 
-    Far by value and by total: a ramp may raise one of them without harm.
+    The second counts only once the run has improved on its start: L-BFGS does not recover from it
+    by itself. Value and total must both be far above the start, since a ramp may raise one of them
+    without harm.
     """
     finite = jnp.isfinite(value) & jnp.isfinite(jnp.sum(jnp.abs(grad)))
     improved = state.best < state.first
@@ -239,9 +256,10 @@ def _far_above(value: Array, first: Array) -> Bool[Array, ""]:
 
 @partial(jax.jit, static_argnames="optimizer", donate_argnames="state")
 def renewed(optimizer: Optimizer, state: State) -> State:
-    """The state where the function is another from here on; gives up `state`.
+    """Prepare a state for a change of the function's data; `state` is donated.
 
-    Totals do not compare with those before, and L-BFGS takes up no pair of the two functions.
+    The best and the first total are forgotten, since later totals do not compare with them. L-BFGS
+    stores no curvature pair across the change.
     """
     infinity = jnp.full_like(state.best, jnp.inf)
     state = state._replace(best=infinity, first=infinity, first_value=infinity)
@@ -262,7 +280,7 @@ def _averaged(optimizer: Optimizer, mean: Mean | None, x: Array) -> Mean | None:
     donate_argnames="state",
 )
 def advance_jit(fn, optimizer, state, args, learning_rate, until, *, capacity):
-    """`advance`, compiled once for each function, optimizer, shapes; gives up `state`."""
+    """`advance`, compiled once for each function, optimizer and shapes; `state` is donated."""
     return advance(fn, optimizer, state, args, learning_rate, until, capacity=capacity)
 
 

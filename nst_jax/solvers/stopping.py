@@ -1,4 +1,7 @@
-"""What ends a run: evaluations, time, a plateau, blow-ups. Judged on the host, chunk by chunk."""
+"""When a run ends: after a number of evaluations, after a time, on a plateau, or after blow-ups.
+
+The host decides this after each chunk of evaluations.
+"""
 
 import warnings
 from collections.abc import Sequence
@@ -18,11 +21,12 @@ class Limits:
     """When a run ends by itself.
 
     Attributes:
-        iterations: function evaluations (a started line search is finished).
-        seconds: time, compilation included; the run ends with the chunk in which it is up.
-        tolerance: at each multiple of `patience` evaluations, end where the lowest total has
-            fallen by less than this share of itself since the one before; 0 never ends.
-        patience: evaluations between two such looks.
+        iterations: number of function evaluations; a line search that has begun is finished.
+        seconds: time limit, compilation included; None for none. The run ends after the chunk in
+            which the limit is reached.
+        tolerance: the lowest total is checked at every multiple of `patience` evaluations. The run
+            ends if it fell by less than this share since the last check. 0 switches this off.
+        patience: evaluations between two checks.
     """
 
     iterations: int
@@ -31,12 +35,15 @@ class Limits:
     patience: int = 50
 
     def left(self, spent: float) -> float:
-        """The seconds that remain after so many; infinity without a limit."""
+        """The seconds left when `spent` have passed; infinity without a limit."""
         return np.inf if self.seconds is None else self.seconds - spent
 
 
 class Rows(NamedTuple):
-    """What happened, on the host: `terms[name][i]` and `restarted[i]` at `evaluations[i]`."""
+    """The record of a run, on the host, as numpy arrays with one row for each step.
+
+    `terms[name][i]` and `restarted[i]` belong to `evaluations[i]`; see `solver.Trace`.
+    """
 
     terms: dict[str, Float[np.ndarray, " n"]]
     evaluations: Int[np.ndarray, " n"]
@@ -44,7 +51,7 @@ class Rows(NamedTuple):
 
 
 def joined(parts: Sequence[Rows]) -> Rows:
-    """The rows of several parts, one after the other."""
+    """Concatenate the rows of several parts of a run."""
     return Rows(
         {name: np.concatenate([rows.terms[name] for rows in parts]) for name in parts[0].terms},
         np.concatenate([rows.evaluations for rows in parts]),
@@ -53,12 +60,13 @@ def joined(parts: Sequence[Rows]) -> Rows:
 
 
 class Watch:
-    """Looks at the rows of a run as they come in and says when it is to end, and how.
+    """Follows the rows of a run as they come in, and decides when the run ends and why.
 
     Args:
         limits: when to end.
-        rows: what happened before, which is not told again.
-        name: what warnings call the run, where there are several.
+        rows: the rows of an earlier run that this one continues. Their blow-ups count, but are not
+            warned of again.
+        name: name of the run in warnings, if there are several.
     """
 
     def __init__(self, limits: Limits, rows: Rows | None = None, name: str = ""):
@@ -71,16 +79,16 @@ class Watch:
 
     @property
     def rows(self) -> Rows | None:
-        """All that happened, if anything has."""
+        """All rows so far; None if there are none."""
         return joined(self._seen) if self._seen else None
 
     def diverged(self, rows: Rows) -> bool:
-        """Take up the rows of a chunk; whether there were too many blow-ups."""
+        """Add the rows of a chunk, and return whether there were too many blow-ups."""
         self._seen.append(rows)
         return self._blow_ups.too_many(rows)
 
     def ended(self, asked: int, seconds: float) -> Status | None:
-        """Whether a run is over after a chunk up to `asked` evaluations."""
+        """Why the run is over after `asked` evaluations and `seconds`; None if it goes on."""
         limits = self._limits
         if limits.left(seconds) <= 0:
             return "time"
@@ -99,10 +107,10 @@ class Watch:
 
 
 class _BlowUps:
-    """Counts blow-ups since the last better point; says what the first was, and which is the last.
+    """Counts blow-ups since the last better point; warns of the first one and of the last one.
 
-    Each ends in a restart from the best point, which is then evaluated once more: a fault that the
-    optimiser walks into again and again shows only in that nothing gets better.
+    After a blow-up the optimiser restarts from the best point, and evaluates it once more. A fault
+    that it meets again and again is therefore seen only in that no better point is found.
     """
 
     def __init__(self, name: str = ""):
@@ -110,7 +118,7 @@ class _BlowUps:
         self.failures, self.best, self.warned = 0, np.inf, False
 
     def too_many(self, rows: Rows, *, tell: bool = True) -> bool:
-        """Whether the run is to end with these rows."""
+        """Whether the run must end with these rows; warns of their blow-ups if `tell`."""
         for i, (total, blown) in enumerate(zip(rows.terms["total"], rows.restarted, strict=True)):
             if blown:
                 self.failures += 1

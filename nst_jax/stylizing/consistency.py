@@ -78,7 +78,7 @@ def _require_parts(settings: Any) -> None:
         known = [name for name in STATISTICS if registry.statistic(name).additive]
         raise InputError(
             f"tile computes in parts, but statistic '{getattr(statistic, 'name', statistic)}' "
-            f"needs the whole picture: leave out tile, or use statistic {', '.join(known)}."
+            f"sorts the whole picture: leave out tile, or use statistic {', '.join(known)}."
         )
     whole = next((term.name for term in settings.terms if term.layers and not term.additive), None)
     if whole:

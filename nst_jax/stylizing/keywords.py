@@ -51,7 +51,7 @@ class Keywords(TypedDict, total=False):
     precondition: float
     momentum: float
     average: float
-    units: float | None
+    units: float
     init: str | PictureSource
     init_noise: float
     noise_scale: float

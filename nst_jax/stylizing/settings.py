@@ -172,8 +172,8 @@ class Settings(_Weights):
     average: float = _option(
         0.0, "adam, sgd: the result is an average of all pictures, with weights that fall by this"
     )
-    units: float | None = _option(
-        None, "the optimiser sees pictures in 0..units; 'none' is 255, and 1 for one of your own"
+    units: float = _option(
+        255.0, "the optimiser sees pictures in 0..units; one of your own in 0..1"
     )
     init: str = _option("content", "start: content, noise, blend, style, or a picture file")
     init_noise: float = _option(0.5, "share of white noise when init is 'blend'")
@@ -276,10 +276,8 @@ class Settings(_Weights):
 
     @property
     def scale(self) -> float:
-        """The `units` that are meant."""
-        if self.units is not None:
-            return self.units
-        return 255.0 if isinstance(self.optimizer, str) else 1.0
+        """Pictures are in 0 to this for the optimizer."""
+        return self.units if isinstance(self.optimizer, str) else 1.0
 
     def program(self) -> tuple[Any, ...]:
         """What a compiled program depends on, as one hashable value: all but `TRACED`."""
@@ -296,7 +294,6 @@ class Settings(_Weights):
             "style_layers": dict(self.style_layers),
             "region_styles": self.region_styles and dict(self.region_styles),
             "terms": {term.name: weight for term, weight in self.terms.items()},
-            "units": self.scale,
             **{name: _named(plain[name]) for name in _OBJECTS},
         }
 
@@ -332,7 +329,6 @@ _OPTIONAL = [
     "min_size",
     "history",
     "tile",
-    "units",
 ]
 _RANGES: dict[str, tuple[type, float, float]] = {
     "size": (Integral, 1, 100_000),

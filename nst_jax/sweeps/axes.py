@@ -1,4 +1,4 @@
-"""Which lanes a sweep has: lists of values, crossed or side by side."""
+"""Find the lanes of a sweep: all combinations of the axes' values, or the values in parallel."""
 
 import itertools
 import os
@@ -11,17 +11,20 @@ from nst_jax.pictures.reading import PictureSource
 from nst_jax.stylizing.settings import LISTS
 
 _HOW = ("product", "zip")
-# A style, or several that are mixed.
+# One style picture, or several that are mixed.
 Style = PictureSource | Sequence[PictureSource]
 
 _LIKE_LISTS = (list, tuple, Mapping)
 
 
 def split(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, list[Any]]]:
-    """Options with one value, and axes: options with a list of values.
+    """Split options into those with one value and axes, which have a list of values.
 
-    Where one value is a list itself (layers, `style_blend`), a list of lists or mappings is an
-    axis.
+    For options whose value is a list itself (layers, `style_blend`), only a list of lists or of
+    mappings is an axis.
+
+    Returns:
+        The options with one value, and the axes.
     """
     axes = {name: _values(name, given) for name, given in options.items()}
     fixed = {name: options[name] for name, values in axes.items() if values is None}
@@ -41,10 +44,17 @@ def _values(name: str, given: Any) -> list[Any] | None:
 
 
 def labelled(sources: Any, what: str) -> dict[str, Any]:
-    """Pictures by name: a mapping as it is, files by their names, anything else by its number.
+    """Give each picture a name.
+
+    The names are the keys if `sources` is a mapping. In a list, files are named by their file name,
+    other pictures by their place in the list, from 0.
+
+    Args:
+        sources: a list of pictures, or a mapping from names to pictures.
+        what: `"content"` or `"style"`, for error messages.
 
     Raises:
-        InputError: none, or two of one name.
+        InputError: `sources` is empty or neither list nor mapping, or two pictures have one name.
     """
     if isinstance(sources, Mapping):
         found = {str(name): source for name, source in sources.items()}
@@ -66,7 +76,7 @@ def labelled(sources: Any, what: str) -> dict[str, Any]:
 
 
 def label(source: Any) -> str | None:
-    """The file's name; of several that are mixed, all of them; None for what has no name."""
+    """The name of a file, or of several that are mixed, joined by `+`; None for other pictures."""
     if isinstance(source, str | os.PathLike):
         return os.path.basename(source)
     if isinstance(source, list | tuple):
@@ -76,10 +86,15 @@ def label(source: Any) -> str | None:
 
 
 def points(axes: Mapping[str, Sequence[Any]], how: str) -> list[dict[str, Any]]:
-    """The value of each axis at each lane; in a product the last axis runs fastest.
+    """The value of each axis, for each lane.
+
+    Args:
+        axes: the values of each axis, by name.
+        how: `"product"` for all combinations, in which the last axis changes fastest; `"zip"` for
+            the first values together, then the second values, and so on.
 
     Raises:
-        InputError: an empty axis, axes of unequal length under zip.
+        InputError: `how` is unknown, an axis is empty, or axes under `"zip"` differ in length.
     """
     if how not in _HOW:
         raise InputError(unknown("way to combine axes", how, _HOW))
@@ -100,7 +115,14 @@ def points(axes: Mapping[str, Sequence[Any]], how: str) -> list[dict[str, Any]]:
 
 
 def require_distinct(lanes: Sequence[tuple[Mapping[str, Any], Any]]) -> None:
-    """Raise `InputError` where two lanes (their values, and what determines them) are the same."""
+    """Check that no two lanes are the same.
+
+    Args:
+        lanes: for each lane, its values on the axes, and everything that determines its result.
+
+    Raises:
+        InputError: two lanes are the same.
+    """
     seen: dict[str, int] = {}
     for i, (values, essence) in enumerate(lanes):
         earlier = seen.setdefault(repr(essence), i)
@@ -112,12 +134,12 @@ def require_distinct(lanes: Sequence[tuple[Mapping[str, Any], Any]]) -> None:
 
 
 def described(values: Mapping[str, Any]) -> str:
-    """A lane in words: `style_weight 1000, seed 1`."""
+    """The values of a lane in words: `style_weight 1000, seed 1`."""
     return ", ".join(f"{name} {shown(value)}" for name, value in values.items())
 
 
 def shown(value: Any) -> str:
-    """A value of an axis as tables and labels show it."""
+    """The value of an axis as a short text, for tables and labels."""
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Lanes into programs: those that share one run side by side, as many at once as pay."""
+"""Run lanes in batches: lanes that share a program run side by side, as many as save time."""
 
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -22,24 +22,24 @@ from nst_jax.stylizing.run import draw
 from nst_jax.stylizing.terms import terms_of
 from nst_jax.sweeps.lanes import Lane
 
-# Called after each chunk with the evaluations of each lane that is running, by number.
+# Called after each chunk with the evaluations so far of each running lane, by its number.
 Report = Callable[[Mapping[int, int]], None]
 
 
 @dataclass(frozen=True)
 class Group:
-    """Lanes that share a program, and how many of them to run side by side on each device."""
+    """Lanes that share a program, and how many of them run side by side on each device."""
 
     lanes: tuple[Lane, ...]
     in_flight: int
 
     def only(self, numbers: Collection[int]) -> "Group":
-        """The part with these numbers."""
+        """The group with only the lanes of these numbers."""
         return replace(self, lanes=tuple(lane for lane in self.lanes if lane.number in numbers))
 
 
 class _Ready(NamedTuple):
-    """A lane that can run."""
+    """A lane whose pictures are read and whose targets are computed."""
 
     lane: Lane
     request: Request
@@ -47,14 +47,17 @@ class _Ready(NamedTuple):
 
 
 def groups(every: Sequence[Lane], in_flight: int | None) -> list[Group]:
-    """Part lanes into groups; all programs are tried with all pairs of pictures before any runs.
+    """Divide lanes into groups that share a program.
+
+    Every program is prepared with every pair of pictures that it is used for, so that errors are
+    found before the first lane runs.
 
     Args:
         every: the lanes.
-        in_flight: lanes side by side on each device; None chooses what fits and pays.
+        in_flight: lanes side by side on each device; None runs as many as fit and save time.
 
     Raises:
-        InputError: what `prepare` finds.
+        InputError: raised by `read_pictures` or `prepare`.
     """
     programs: dict[Any, Any] = {}
     found: dict[Any, list[Lane]] = {}
@@ -79,11 +82,14 @@ def _fitting(request: Request, problem: Problem) -> int:
 
 
 def run(group: Group, devices: Sequence[Any], report: Report) -> Iterator[tuple[int, Stylization]]:
-    """Stylize the lanes of a group batch by batch; each result, by number, as its batch ends.
+    """Stylize the lanes of a group batch by batch; yield number and result of each lane.
+
+    The results of a batch are yielded when it ends. If the device runs out of memory, the batch is
+    run again with half as many lanes at once.
 
     Raises:
-        InputError: too little memory for a single lane.
-        KeyboardInterrupt: after Ctrl-C, when the lanes that were running have been given.
+        InputError: there is too little memory for one lane on each device.
+        KeyboardInterrupt: Ctrl-C was pressed; the results of the running lanes are yielded first.
     """
     devices, in_flight = list(devices)[: len(group.lanes)], group.in_flight
     axes = _axes(group)
@@ -118,7 +124,10 @@ def run(group: Group, devices: Sequence[Any], report: Report) -> Iterator[tuple[
 
 
 def _width(count: int, in_flight: int, devices: int) -> int:
-    """Lanes in each batch, a multiple of the devices: batches alike, with little padding."""
+    """The number of lanes in the next batch, a multiple of `devices`.
+
+    It divides the `count` lanes that are left into batches of equal size, with little padding.
+    """
     batches = -(-count // (in_flight * devices))
     return -(-count // (batches * devices)) * devices
 
@@ -131,7 +140,7 @@ def _prepared(lane: Lane, known: dict[tuple[str, str], Targets]) -> _Ready:
 
 
 def _alone(ready: _Ready, report: Report) -> Stylization:
-    """The very road that `stylize` takes."""
+    """Stylize one lane in the same way as `stylize` does."""
     number = ready.lane.number
     return draw(ready.request, report=lambda now: report({number: now.evaluations}))
 
@@ -139,7 +148,7 @@ def _alone(ready: _Ready, report: Report) -> Stylization:
 def _together(
     ready: Sequence[_Ready], width: int, axes: Arguments, devices: Sequence[Any], report: Report
 ) -> list[Stylization]:
-    # Copies of the last fill the batch, so that one program serves all batches.
+    # Copies of the last lane fill the batch up, so that one program serves all batches.
     problems = [some.problem for some in (*ready, *[ready[-1]] * (width - len(ready)))]
     mesh = mesh_of(devices)
     args = jax.tree.map(_joined, axes, *[p.args for p in problems], is_leaf=lambda a: a is None)
@@ -178,9 +187,9 @@ def _limits(lane: Lane) -> Limits:
 
 
 def _axes(group: Group) -> Any:
-    """What has an axis of lanes; what all lanes of the group share is there once."""
+    """The tree of axes of the arguments: 0 where lanes differ, None for what the group shares."""
     content, style = (len({lane.pair[i] for lane in group.lanes}) > 1 for i in (0, 1))
-    # A style's colours may be matched to the content, and its strokes are as large as that says.
+    # The style depends on the content too, which may set its colours and sets its size.
     differs = {"content": content, "style": content or style}
     terms = {
         term.name: 0 if any(differs[picture] for picture in term.follows) else None
@@ -196,5 +205,5 @@ def _joined(axis: int | None, *values: Any) -> Any:
 
 
 def _stacked(*values: Any) -> Any:
-    # Through numpy: Python numbers would be of weak type, and compile a second time.
+    # Through numpy, because the weak types of Python numbers would compile a second time.
     return jnp.asarray(np.stack([np.asarray(value) for value in values]))

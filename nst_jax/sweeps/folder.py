@@ -1,10 +1,10 @@
-"""A sweep in a folder: a picture and a record for each lane, written as it ends; `sweep.json`.
+"""Store a sweep in a folder. Each lane is written as soon as it ends.
 
-sweep.json      settings, axes, pictures and networks; what became of each lane
+sweep.json      settings, axes, pictures and networks; status and losses of each lane
 table.csv       the final losses
 sheet.png       the contact sheet
-000_....png     the pictures, with their settings embedded
-lanes/000.json  settings and losses of a lane; it is there when the picture is complete
+000_....png     the picture of a lane, with its settings embedded
+lanes/000.json  the record of a lane: settings and losses; written after the picture
 """
 
 import csv
@@ -29,15 +29,15 @@ from nst_jax.stylizing.settings import Settings
 from nst_jax.sweeps.axes import shown
 
 _INDEX, _LANES = "sweep.json", "lanes"
-# What a picture file keeps of a stylization by itself.
+# Fields of a stylization that are stored in the picture file.
 _IN_PICTURE = ("image", "alpha", "icc")
 
 
 def read_plan(path: str | os.PathLike) -> dict[str, Any]:
-    """What `sweep.json` says.
+    """Read `sweep.json`.
 
     Raises:
-        InputError: a folder without a sweep.
+        InputError: the folder holds no sweep, or the file cannot be read.
     """
     index = Path(path) / _INDEX
     if not index.exists():
@@ -46,18 +46,24 @@ def read_plan(path: str | os.PathLike) -> dict[str, Any]:
 
 
 class Folder:
-    """Where a sweep is kept; `plan` says what it is, in plain values."""
+    """The folder of a sweep; `plan` describes the sweep in plain values (see `plan_of`)."""
 
     def __init__(self, path: str | os.PathLike, plan: Mapping[str, Any]):
         self.path = Path(path)
         self.plan = json.loads(json.dumps(plan))
 
     def begin(self, *, resume: bool) -> list[int]:
-        """Make the folder and write the plan, or take up what is there; the lanes that are done.
+        """Make the folder and write the plan, or continue with the sweep in the folder.
+
+        Args:
+            resume: whether the folder may hold this sweep already.
+
+        Returns:
+            The numbers of the lanes that are done.
 
         Raises:
-            InputError: a folder that holds something else, another sweep, or this one if it is not
-                to be resumed; one that cannot be written.
+            InputError: the folder holds other files, another sweep, or this sweep without `resume`;
+                or it cannot be written to.
         """
         index = self.path / _INDEX
         if index.exists():
@@ -75,11 +81,11 @@ class Folder:
         return []
 
     def is_done(self, lane: int) -> bool:
-        """Whether picture and record of a lane are there."""
+        """Whether the picture and the record of a lane exist."""
         return self._record(lane).exists() and self._picture(lane).exists()
 
     def keep(self, lane: int, result: Stylization) -> None:
-        """Write picture and record of a lane, in this order, each complete or not at all."""
+        """Write the picture of a lane, then its record; each appears only when it is complete."""
         self._record(lane).parent.mkdir(exist_ok=True)
         result.save(self._picture(lane))
         plain = {f.name: getattr(result, f.name) for f in fields(result)}
@@ -90,7 +96,7 @@ class Folder:
         _write_json(self._record(lane), plain)
 
     def result(self, lane: int) -> Stylization:
-        """A lane that is done, as it was kept: the picture in 8 bits."""
+        """Read the result of a lane that is done; the picture has 8 bits."""
         plain = _read(self._record(lane))
         picture = reading.read(self._picture(lane), what=f"picture of lane {lane}")
         plain["losses"] = {k: np.array(v, np.float32) for k, v in plain["losses"].items()}
@@ -105,7 +111,7 @@ class Folder:
         table: Sequence[Mapping[str, Any]],
         sheet: Image.Image,
     ) -> None:
-        """Write what sums the sweep up: table, sheet, and how each lane ended."""
+        """Write the table, the contact sheet, and the status and losses of each lane."""
         if table:
             file = io.StringIO(newline="")
             writer = csv.DictWriter(file, list(table[0]))
@@ -138,14 +144,16 @@ def plan_of(
     pictures: Mapping[str, Mapping[str, Any]],
     networks: Mapping[str, str],
 ) -> dict[str, Any]:
-    """What makes a sweep this one: plain values, settings common to all lanes apart.
+    """Everything that identifies a sweep, as plain values.
+
+    Settings that are the same in all lanes are listed once.
 
     Args:
-        how: axes are combined.
-        axes: their values, by name.
-        points: the value of each axis, lane by lane.
-        settings: of each lane.
-        pictures: digests of contents and styles, by name.
+        how: how the axes are combined, `"product"` or `"zip"`.
+        axes: the values of each axis, by name.
+        points: the value of each axis, for each lane.
+        settings: the settings of each lane.
+        pictures: digests of contents and styles by name, and the names of the region maps.
         networks: digests of the networks, by name.
     """
     plain = [plain_settings(one) for one in settings]
@@ -168,14 +176,14 @@ def plan_of(
 
 
 def plain_settings(settings: Settings) -> dict[str, Any]:
-    """The settings, files by their names alone: folders are nobody's business."""
+    """The settings as plain values, with file names in place of full paths, for privacy."""
     plain = settings.to_dict()
     return plain | {k: os.path.basename(plain[k]) for k in ("network", "init")}
 
 
 def _require_same(plan: dict[str, Any], other: dict[str, Any], path: Path) -> None:
     names = ("axes", "how", "settings", "pictures", "networks")
-    # What a plan of an earlier version lacks had the value that changes nothing.
+    # Plans of earlier versions lack newer settings, whose defaults change nothing.
     usual = plain_settings(Settings())
     plan, other = (one | {"settings": usual | one["settings"]} for one in (plan, other))
     different = next((name for name in names if plan[name] != other.get(name)), None)
@@ -210,7 +218,7 @@ def _file_name(number: int, point: Mapping[str, Any]) -> str:
 
 
 def _numbers(values: np.ndarray) -> list[float | None]:
-    """NaN is no JSON."""
+    """The values as a list, with None for those that are not finite: JSON has no NaN."""
     return [float(v) if np.isfinite(v) else None for v in values]
 
 

@@ -1,4 +1,4 @@
-"""The lanes of a sweep: settings resolved, networks loaded, pictures named."""
+"""Make the lanes of a sweep: resolve their settings, load networks, assign pictures."""
 
 import hashlib
 import os
@@ -25,17 +25,17 @@ _ALONE = {"min_size": None, "draft": False}
 
 @dataclass(frozen=True)
 class Lane:
-    """One stylization of a sweep, its pictures not read yet.
+    """One stylization of a sweep, before its pictures are read.
 
     Attributes:
-        number: its place.
-        values: of each axis.
-        settings: what is wanted.
+        number: place in the sweep, from 0.
+        values: the value of each axis, by name.
+        settings: the settings of the stylization.
         network: the feature extractor.
         pair: names of content and style.
-        sources: where the pictures are.
-        also: terms that some lane of the sweep has: all have them, so that a weight of zero needs
-            no program of its own.
+        sources: the pictures and region maps, as they were given.
+        also: names of the registry's terms that have a weight in any lane of the sweep. They are
+            part of every lane's program, so that a weight of zero needs no program of its own.
     """
 
     number: int
@@ -48,11 +48,11 @@ class Lane:
 
     @property
     def program(self) -> tuple[Any, ...]:
-        """What its program depends on, besides pictures and network."""
+        """What the compiled program depends on, besides pictures and network."""
         return replace(self.settings, **{f"{name}_weight": 1.0 for name in self.also}).program()
 
     def request(self) -> Request:
-        """The lane with its pictures read."""
+        """Read the pictures, and return the request for the lane."""
         pictures = read_pictures(self.settings, self.sources)
         return Request(self.settings, self.network, pictures, also=self.also)
 
@@ -71,11 +71,21 @@ def lanes_of(
     offline: bool | None,
     progress: bool,
 ) -> list[Lane]:
-    """The lanes at these points of the axes; `content` and `style` are axes of names.
+    """Make one lane for each point of the axes.
+
+    Args:
+        points: for each lane, the value of each axis. `content` and `style` are axes of names.
+        fixed: options that all lanes share.
+        contents: content pictures by name.
+        styles: styles by name.
+        regions: region maps and mask for all lanes.
+        network: as for `stylize`; used where it is not an axis.
+        offline: never download weights.
+        progress: show a bar while weights are downloaded.
 
     Raises:
-        InputError: options that cannot be used, two lanes that are the same, weights that are not
-            to be had.
+        InputError: an option cannot be used, two lanes are the same, or the weights of a network
+            cannot be had.
     """
     load = _Networks(network, offline=offline, progress=progress)
     found = []
@@ -84,7 +94,7 @@ def lanes_of(
         style = point.get("style", next(iter(styles)))
         options = {**fixed, **{k: v for k, v in point.items() if k not in ("content", "style")}}
         preset, named = options.pop("preset", "default"), options.pop("network", network)
-        # A preset may draw from coarse to fine; here it does without.
+        # Switches off coarse to fine where a preset has it.
         settings, start = resolve_options(preset, named, _ALONE | options)
         for name, value in _ALONE.items():
             if getattr(settings, name) != value:
@@ -124,7 +134,7 @@ def lanes_of(
 
 
 class _Networks:
-    """Networks by name and options, each loaded once."""
+    """Loads networks by name and options, each of them once."""
 
     def __init__(self, network: Any, **how: Any):
         self.network, self.how = network, how
@@ -142,7 +152,7 @@ class _Networks:
 def digests(
     contents: Mapping[str, PictureSource], styles: Mapping[str, Style]
 ) -> dict[str, dict[str, str]]:
-    """What tells these pictures from others of the same names."""
+    """A digest of each picture, by name, to tell it from other pictures of the same name."""
     return {
         f"{what}s": {name: _digest(source, what) for name, source in sources.items()}
         for what, sources in (("content", contents), ("style", styles))

@@ -1,4 +1,4 @@
-"""load_sweep(): a sweep from its folder."""
+"""load_sweep(): read a sweep from its folder."""
 
 import os
 
@@ -7,10 +7,12 @@ from nst_jax.sweeps.result import Sweep
 
 
 def load_sweep(path: str | os.PathLike) -> Sweep:
-    """A sweep that was kept in a folder, finished or not.
+    """Read a sweep from the folder that holds it, whether it is finished or not.
+
+    Pictures are read in 8 bits.
 
     Raises:
-        InputError: a folder without a sweep.
+        InputError: the folder holds no sweep, or a file of it cannot be read.
     """
     plan = read_plan(path)
     folder = Folder(path, plan)

@@ -1,4 +1,8 @@
-"""Several processes, one sweep: each stylizes its share of the lanes; the first sums up."""
+"""Share a sweep among several processes.
+
+Each process stylizes its share of the lanes. The first one waits for the others, then writes the
+table and the contact sheet.
+"""
 
 import contextlib
 import threading
@@ -13,26 +17,31 @@ from nst_jax.errors import InputError
 from nst_jax.sweeps.folder import Folder
 
 _BEAT_SECONDS = 2.0
-# A process that has not been heard of for so long is taken for dead.
+# A process that gives no sign of life for so long counts as dead.
 _SILENCE_SECONDS = 60.0
 
 
 def is_first() -> bool:
-    """Whether this process has the last word."""
+    """Whether this is the first process, which sets up the sweep and completes it."""
     return jax.process_index() == 0
 
 
 def share(lanes: Sequence[int], process: int | None = None) -> list[int]:
-    """The lanes of this process, or of another."""
+    """The lanes of a process, by its index; None for this process."""
     process = jax.process_index() if process is None else process
     return list(lanes[process :: jax.process_count()])
 
 
 def agreed(count: int, begin: Callable[[], list[int]]) -> list[int]:
-    """What `begin` gives (numbers below `count`) when the first process calls it, for all.
+    """Call `begin` in the first process, and return its result in every process.
+
+    Args:
+        count: number of lanes.
+        begin: returns numbers of lanes.
 
     Raises:
-        InputError: what `begin` raises, in the first process; in the others, that it did.
+        InputError: `begin` raised it. The first process raises the same error; the others refer to
+            it.
     """
     if jax.process_count() == 1:
         return begin()
@@ -52,7 +61,10 @@ def agreed(count: int, begin: Callable[[], list[int]]) -> list[int]:
 
 @contextlib.contextmanager
 def heard(folder: Folder | None) -> Iterator[None]:
-    """Give signs of life in the folder, for the first process, as long as this lasts."""
+    """Within the block, write signs of life into the folder, for the first process to read.
+
+    Does nothing if there is only one process.
+    """
     if folder is None or jax.process_count() == 1:
         yield
         return
@@ -76,10 +88,10 @@ def heard(folder: Folder | None) -> Iterator[None]:
 
 
 def wait(folder: Folder, lanes: Sequence[int]) -> None:
-    """Wait until the other processes have done these lanes, of which each has its share.
+    """Wait until the other processes have done their shares of these lanes.
 
     Raises:
-        InputError: a process that is no longer heard of, with what it left undone.
+        InputError: a process gives no more signs of life; the message names its undone lanes.
     """
     last: dict[int, tuple[str, float]] = {}
     while True:

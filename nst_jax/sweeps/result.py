@@ -1,4 +1,4 @@
-"""What a sweep gives back."""
+"""The result of a sweep."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,15 +21,15 @@ from nst_jax.sweeps.folder import Folder, plan_of
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """The stylizations of a sweep, in the order of its lanes.
+    """The stylizations of a sweep, as a sequence in the order of the lanes.
 
-    A sequence of those that are there; after Ctrl-C some are missing.
+    Lanes without a result, as after Ctrl-C, are left out of the sequence.
 
     Attributes:
-        axes: the values of each axis, by name; pictures are named `content` and `style`.
-        how: `"product"` or `"zip"`.
-        points: the value of each axis, lane by lane.
-        results: the stylizations by the number of their lane.
+        axes: the values of each axis, by name. Axes of pictures are called `content` and `style`.
+        how: how the axes are combined, `"product"` or `"zip"`.
+        points: the value of each axis, for each lane.
+        results: the stylizations by the number of their lane, from 0.
     """
 
     axes: Mapping[str, tuple[Any, ...]]
@@ -39,7 +39,7 @@ class Sweep:
 
     @classmethod
     def of(cls, points: Sequence[Mapping[str, Any]], how: str) -> "Sweep":
-        """A sweep over these points that has no results yet."""
+        """A sweep over these points, without results."""
         axes = {
             name: tuple({shown(point[name]): point[name] for point in points}.values())
             for name in points[0]
@@ -70,8 +70,8 @@ class Sweep:
         """The one stylization with these values: `sweep.at(style_weight=1e3, seed=0)`.
 
         Raises:
-            InputError: an axis or a value that the sweep does not have, several stylizations that
-                fit, or one that is missing.
+            InputError: the sweep does not have an axis or value, several lanes have these values,
+                or the lane has no result.
         """
         found = self.where(**values)
         if len(found.points) > 1:
@@ -85,10 +85,10 @@ class Sweep:
         return found[0]
 
     def where(self, **values: Any) -> "Sweep":
-        """The part of the sweep that has these values.
+        """The part of the sweep with these values, as a sweep with its lanes numbered anew.
 
         Raises:
-            InputError: an axis or a value that the sweep does not have.
+            InputError: the sweep does not have an axis or value.
         """
         for name, value in values.items():
             if name not in self.axes:
@@ -106,11 +106,12 @@ class Sweep:
         return replace(part, results=kept)
 
     def table(self) -> list[dict[str, Any]]:
-        """One row a lane, for `pandas.DataFrame` or a CSV file; missing lanes are left out.
+        """One row for each lane that has a result, for `pandas.DataFrame` or a CSV file.
 
-        The values of the axes; `status`, `evaluations`, `seconds`; the final weighted losses, in
-        all and by term; and `content_unweighted`, `style_unweighted`, ..., which compare across
-        weights (None at weight 0).
+        The columns are the values of the axes; `status`, `evaluations` and `seconds`; the final
+        weighted losses, `total` and by term; and the same without their weights,
+        `content_unweighted`, `style_unweighted` and so on, to compare lanes of different weights
+        (None where the weight is 0).
         """
         return [
             {name: _plain(value) for name, value in self.points[i].items()}
@@ -126,15 +127,18 @@ class Sweep:
 
     @property
     def _terms(self) -> tuple[str, ...]:
-        """The terms of all lanes, those of the registry first."""
+        """The names of all terms of all lanes, those of the registry first."""
         own = (term.name for result in self for term in result.settings.terms)
         return tuple(dict.fromkeys((*TERMS, *own)))
 
     def grid(self, size: int | None = 192) -> Image.Image:
-        """A contact sheet: the last axis across, the others down; a single axis in lines.
+        """A contact sheet of all lanes.
+
+        In a product of several axes, the last axis runs across and the others run down. Otherwise
+        the lanes are set in rows, to about a square.
 
         Args:
-            size: long side of each picture in pixels; None keeps their own.
+            size: long side of each picture in pixels; None keeps the pictures' own sizes.
         """
         pictures = [
             self.results[i].image if i in self.results else None for i in range(len(self.points))
@@ -159,10 +163,16 @@ class Sweep:
         )
 
     def plot(self, ax: Any = None) -> Any:
-        """Content loss against style loss, both without their weights: the trade-off curve.
+        """Plot content loss against style loss, both without their weights.
 
-        One line for each combination of the other axes, through the lanes that differ in weights
-        alone. Returns the matplotlib axes.
+        There is one line for each combination of the axes that are no weights. It connects the
+        lanes that differ only in weights.
+
+        Args:
+            ax: matplotlib axes to draw on; None makes new ones.
+
+        Returns:
+            The matplotlib axes.
 
         Raises:
             InputError: matplotlib is not installed.
@@ -191,12 +201,18 @@ class Sweep:
     def save(self, folder: str | os.PathLike) -> Path:
         """Write every picture with its settings embedded, the table, the sheet and `sweep.json`.
 
+        Args:
+            folder: a new or empty folder.
+
+        Returns:
+            The path of the folder.
+
         Raises:
-            InputError: a folder that is not empty or cannot be written.
+            InputError: the folder is not empty or cannot be written to.
         """
         networks = {result.network: result.network_digest for result in self}
         settings = {i: result.settings for i, result in self.results.items()}
-        # Lanes that are missing have settings too, but nobody will miss them here.
+        # The settings of missing lanes are not known, and any will do: the folder needs some.
         every = [settings.get(i, self[0].settings) for i in range(len(self.points))]
         kept = Folder(folder, plan_of(self.how, self.axes, self.points, every, {}, networks))
         kept.begin(resume=False)
@@ -206,7 +222,7 @@ class Sweep:
         return kept.path
 
     def sum_up(self, folder: Folder) -> None:
-        """Write table, sheet and the end of each lane into the folder that has the lanes."""
+        """Write the table, the contact sheet and the status of each lane into the folder."""
         folder.finish(self.results, self.table(), self.grid())
 
     def _repr_png_(self) -> bytes:
@@ -219,13 +235,16 @@ class Sweep:
 
 
 def unweighted(result: Stylization, term: str) -> float | None:
-    """A term of the loss of a result without the weight of the term; None where that is zero."""
+    """The final loss of a term divided by the term's weight.
+
+    None if the weight is zero or the loss is not finite.
+    """
     weight, value = result.settings.weight(term), _final(result, term)
     return None if not weight or value is None else value / weight
 
 
 def _final(result: Stylization, term: str) -> float | None:
-    # A result of an earlier version may lack a term.
+    # Results of earlier versions lack newer terms; lanes may differ in terms of the user's own.
     value = float(result.losses[term][result.best]) if term in result.losses else 0.0
     return value if np.isfinite(value) else None
 

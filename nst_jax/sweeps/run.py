@@ -1,4 +1,7 @@
-"""sweep(): a grid of stylizations in one call, on all devices. Side effects live here."""
+"""sweep(): a grid of stylizations in one call, on all devices.
+
+Side effects (files, the progress bar) are in this module.
+"""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -43,41 +46,45 @@ def sweep(
 ) -> Sweep:
     """Stylize over a grid: `sweep(content, style, style_weight=[1e2, 1e3], seed=[0, 1])`.
 
-    Every option of `stylize` may be a list: an axis. Weights, layer weights, blends, learning rate,
-    seed, start, contents and styles are data, and lanes that differ in nothing else share one
-    program, network and targets; other options part the sweep into groups, each compiled once.
-    Lanes run side by side on each device, as many as fit and pay, and spread over all devices; with
-    `jax.distributed`, over all processes. No lane's result depends on the others.
+    Any option of `stylize` may be a list of values, and is then an axis. Each combination of values
+    is a lane. Lanes that differ only in weights, layer weights, blends, learning rate, seed, start,
+    content or style share one compiled program and one network. Other options divide the lanes into
+    groups, and each group is compiled once. Lanes run side by side on each device, as many as fit
+    and save time. They are spread over all devices and, with `jax.distributed`, over all processes.
+    No lane's result depends on the others.
 
     Args:
         content: one picture, as for `stylize`.
         style: one style, as for `stylize`.
-        contents: instead of `content` an axis: a list, or a mapping from names to pictures.
-        styles: instead of `style` an axis, likewise; an element may be a list to mix.
+        contents: an axis of pictures instead of `content`: a list, or a mapping from names to
+            pictures.
+        styles: an axis of styles instead of `style`, given likewise. An element may be a list of
+            pictures to mix.
         content_regions: as for `stylize`, for all lanes.
         style_regions: likewise.
         keep: likewise.
-        how: `"product"` of all axes, the last one fastest, or `"zip"`, side by side.
-        network: as for `stylize`, or an axis of names.
-        offline: never fetch weights.
+        how: `"product"` for all combinations of the axes, the last one changing fastest; `"zip"`
+            for the first values of all axes, then the second values, and so on.
+        network: as for `stylize`, or a list of names as an axis.
+        offline: never download weights; None follows `NST_JAX_OFFLINE`.
         progress: show a bar over all lanes.
-        output: a new folder for pictures (PNG, settings embedded), `table.csv`, `sheet.png` and
-            `sweep.json`; a lane is written as it ends.
-        resume: go on with the sweep that `output` holds already; its lanes come back as they were
-            written, in 8 bits.
+        output: a new folder for the pictures (PNG, with settings embedded), `table.csv`,
+            `sheet.png` and `sweep.json`. A lane is written as soon as it ends.
+        resume: continue the sweep that `output` holds. Its finished lanes are read from their
+            files, in 8 bits.
         in_flight: lanes side by side on each device; None chooses by memory and backend.
-        devices: None for all of this process.
-        **options: `preset` and the fields of `Settings`, or lists of their values. Options whose
-            value is a list itself (layers, `style_blend`) are an axis as a list of lists or of
-            mappings.
+        devices: the devices to use; None for all devices of this process.
+        **options: `preset` and the fields of `Settings`, or lists of their values. For options
+            whose value is a list itself (layers, `style_blend`), a list of lists or of mappings is
+            an axis.
 
     Returns:
-        A `Sweep`; after Ctrl-C with what is there: lanes that were running have the status
-        `"interrupted"` and are not written. Of several processes each has its own lanes, and the
-        first has all.
+        A `Sweep`. After Ctrl-C it has the lanes that were finished, and those that were running
+        with the status `"interrupted"`; these are not written to `output`. Of several processes,
+        each has its own lanes, and the first has all.
 
     Raises:
-        InputError: anything that cannot be used, in a sentence that says what to do.
+        InputError: something cannot be used; the message says what to do.
         KeyboardInterrupt: Ctrl-C before there was a picture.
     """
     if in_flight is not None and in_flight < 1:
@@ -139,7 +146,7 @@ def _run(
     *,
     progress: bool,
 ) -> None:
-    """Add to `results`, and to the folder; Ctrl-C ends with those that are there."""
+    """Run the groups, and add their results to `results` and the folder; Ctrl-C ends it early."""
     lanes = [lane for group in runs for lane in group.lanes]
     total = sum(lane.settings.iterations for lane in lanes)
     bar = tqdm(total=total, disable=not progress, unit="eval", desc="sweep")
@@ -165,7 +172,7 @@ def _run(
 
 
 def _pictures(one: Any, several: Any, what: str) -> dict[str, Any]:
-    """Pictures by name, from either way of giving them."""
+    """Pictures by name, from either `content` or `contents` (or `style` or `styles`)."""
     if (one is None) == (several is None):
         either = "both are given" if several is not None else "neither is given"
         raise InputError(f"Give one {what} or {what}s, a list of them: {either}.")

@@ -1,1 +1,1 @@
-"""How the networks that draw in one pass are trained."""
+"""Train the networks that draw in one pass."""

@@ -1,4 +1,4 @@
-"""train(): a folder of pictures and some styles in, a model file out. Side effects live here."""
+"""train(): make a model file from a folder of pictures and some styles. Side effects live here."""
 
 import dataclasses
 import os
@@ -31,11 +31,18 @@ from nst_jax.training.crops import Crops
 from nst_jax.training.recipe import Recipe
 from nst_jax.training.recording import Files, Recorder
 
-_SEEN = 3  # training pictures in a preview
+_SEEN = 3  # number of training pictures in a preview
 
 
 class _Made(NamedTuple):
-    """A training that is ready: names of styles, the task, what draws a preview, what the model."""
+    """A training that is ready to start.
+
+    Attributes:
+        names: names of the styles, or their number, which tell this training from others.
+        task: what is trained.
+        preview: draws a sheet of pictures from parameters and crops.
+        model: makes the content of the model file from parameters.
+    """
 
     names: list[str]
     task: tasks.Task
@@ -56,28 +63,28 @@ def train_model(
     devices: Sequence[Any] | None = None,
     **options: Any,
 ) -> Path:
-    """Train a network that draws in one pass, and write it as a model file.
+    """Train a network that draws in one pass, and write it to a model file.
 
     Args:
         content: folder of training pictures.
-        styles: style pictures by name; or files, named after themselves; for adain and wct files
-            and folders.
-        output: the `.safetensors` to write.
-        base: a trained transformer, to which the styles are added: only their own parameters are
-            trained.
-        init: a trained model of the same layout and as many styles, whose parameters are those to
-            begin with, in place of random ones; all are trained.
-        files: what to write while it goes.
-        offline: never fetch weights.
+        styles: a mapping from style name to picture, or a list of files, whose names become the
+            styles' names. For adain and wct: files and folders of style pictures.
+        output: the `.safetensors` file to write.
+        base: a trained transformer to which the styles are added. Only the parameters of the new
+            styles are trained.
+        init: a trained model with the same layout and number of styles. Training starts from its
+            parameters instead of random ones, and trains all of them.
+        files: files to write during training.
+        offline: True never downloads weights; None follows the environment (`NST_JAX_OFFLINE`).
         progress: show a bar.
-        devices: over which each batch is spread; all that this process has, if not given.
+        devices: the devices over which each batch is split; None takes all of this process.
         **options: the fields of `Recipe`.
 
     Returns:
-        `output`. After Ctrl-C it holds the model as it was then.
+        `output` as a path. After Ctrl-C the file holds the model as it was then.
 
     Raises:
-        InputError: anything that cannot be used, in a sentence that says what to do.
+        InputError: an argument cannot be used; the message says what to do.
     """
     files = files or Files()
     output = Path(output)
@@ -148,7 +155,7 @@ def train_model(
 
 
 def _begun(task: tasks.Task, init: str | os.PathLike | None) -> tuple[tasks.Task, str]:
-    """The task with the parameters of `init` where that is given; its digest."""
+    """The task with the parameters of `init`, if given, and the digest of `init` or ""."""
     if init is None:
         return task, ""
     file = modelfile.load(init)
@@ -261,7 +268,7 @@ def _any_style(
         }
         return ModelFile(modelfile.ANY_STYLE, architecture, jax.device_get(dict(parameters)))
 
-    # Its pictures are many: how many there are tells one training from another.
+    # There are too many style pictures to name: their number identifies the training.
     return _Made([f"{len(pictures.paths)} pictures"], task, preview, model)
 
 

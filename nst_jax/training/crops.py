@@ -1,4 +1,4 @@
-"""Training pictures: crops of a folder's pictures, drawn anew at each step, alike on every run."""
+"""Training pictures: random crops of a folder's pictures, the same on every run with a seed."""
 
 import os
 import warnings
@@ -18,8 +18,8 @@ from nst_jax.errors import InputError
 from nst_jax.pictures import reading, resizing
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
-_KEPT = 1024  # pictures in memory
-_DETAIL = 3  # short sides above so many crops are reduced when they are read
+_KEPT = 1024  # number of pictures kept in memory
+_DETAIL = 3  # pictures are reduced so that the short side is at most this many crop sides
 _reading = Lock()
 
 
@@ -32,18 +32,19 @@ def _inside(place: Path) -> list[Path]:
 
 
 class Crops:
-    """Square crops of the pictures in folders and their subfolders.
+    """Square random crops of the pictures in folders and their subfolders.
 
-    What a step sees depends on the seed and its number alone, so a run can be taken up anywhere.
-    Files that cannot be read, or are smaller than a crop, are skipped; `skipped` says why.
+    The crops of a step depend only on the seed and the step's number, so that a run can be resumed
+    at any step. Files that cannot be read or are smaller than a crop are skipped; `skipped` says
+    why.
 
     Args:
-        places: a folder, or several folders and files.
+        places: a folder, or a list of folders and files.
         size: side of a crop in pixels.
-        seed: of the draws.
+        seed: seed of the random crops.
 
     Raises:
-        InputError: no folder; none of its files is a picture that can be used.
+        InputError: a folder does not exist, or no file is a picture that can be used.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class Crops:
 
     def _decoded(self, path: Path) -> UInt8[np.ndarray, "h w 3"] | None:
         try:
-            # Filters of warnings are the whole process's: one thread at a time.
+            # Warning filters apply to the whole process, so only one thread at a time reads.
             with _reading, warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 rgb = reading.read(path).rgb
@@ -93,7 +94,7 @@ class Crops:
         return np.rint(rgb * 255).astype(np.uint8)
 
     def batch(self, step: int, count: int) -> Float[np.ndarray, "b s s 3"]:
-        """The crops of a step, RGB in [0, 1]: any part at any scale, half of them mirrored."""
+        """The crops of one step, RGB in [0, 1]: random place and scale, half of them mirrored."""
         rng = np.random.default_rng([self.seed, step])
         return np.stack([self._crop(self._draw(rng), rng) for _ in range(count)])
 
@@ -107,7 +108,7 @@ class Crops:
         self, picture: UInt8[np.ndarray, "h w 3"], rng: np.random.Generator
     ) -> Float[np.ndarray, "s s 3"]:
         h, w, _ = picture.shape
-        # Sides from the crop's own to the whole short side, evenly in the logarithm.
+        # The side in the picture is log-uniform, from the crop's size to the whole short side.
         side = min(float(np.exp(rng.uniform(np.log(self.size), np.log(min(h, w))))), h, w)
         top, left = rng.uniform(0, h - side), rng.uniform(0, w - side)
         square = Image.fromarray(picture).resize(
@@ -119,7 +120,7 @@ class Crops:
         return found[:, ::-1].copy() if rng.random() < 0.5 else found
 
     def stream(self, first: int, end: int, count: int) -> Iterator[Float[np.ndarray, "b s s 3"]]:
-        """The batches of steps `first` to `end`, read ahead by all processors."""
+        """Yield the batches of steps `first` to `end - 1`, prepared ahead on all processors."""
         workers = os.cpu_count() or 1
         steps = iter(range(first, end))
         with ThreadPoolExecutor(workers) as pool:

@@ -1,4 +1,4 @@
-"""The training loop: Adam or Muon over a task's steps, resumable with the same bits."""
+"""The training loop with Adam or Muon. Resuming a training does not change a bit of its result."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -20,18 +20,19 @@ from nst_jax.training.recipe import OptimizerName, Recipe
 from nst_jax.training.tasks import Task
 
 TRAINING = "training"
-# May differ between a run and its continuation.
+# Settings that may change when a training is resumed.
 _FREE = ("steps",)
-# What a checkpoint of an earlier version means where it says nothing.
+# Values of settings that checkpoints of earlier versions do not record.
 _USUAL = {k: v for k, v in Recipe().to_dict().items() if k.endswith("_weight")}
 
 
-# Axes of a kernel that are summed over, and of its outputs; the first is of kernels of one shape.
+# For stacks of kernels: the axes that a convolution sums over, and the axis of its outputs. Axis 0
+# counts the kernels of the stack.
 _AXES = {"kernel": ((1, 2, 3), 4), "pointwise": (1, 2)}
 
 
 def _axes_of(stacks: Mapping[str, Any]) -> dict[str, contrib.MuonDimensionNumbers | None]:
-    """Which axes of each stack make a matrix; None: none do."""
+    """For each stack of parameters the axes of its matrices; None if it has none."""
     return {
         name: contrib.MuonDimensionNumbers(*_AXES[kind]) if kind in _AXES else None
         for name in stacks
@@ -39,8 +40,9 @@ def _axes_of(stacks: Mapping[str, Any]) -> dict[str, contrib.MuonDimensionNumber
     }
 
 
-# Directions to go against. Muon (Jordan et al. 2024) makes all singular values of a kernel's step
-# equal; scaled like Adam's steps (Liu et al. 2025), so that one rate serves both.
+# The directions that these give are subtracted. Muon (Jordan et al. 2024) makes all singular values
+# of a kernel's step equal. Its steps are scaled to the size of Adam's (Liu et al. 2025), so that
+# one learning rate serves both.
 _OPTIMIZERS = {
     "adam": optax.scale_by_adam(),
     "muon": contrib.muon(
@@ -50,7 +52,7 @@ _OPTIMIZERS = {
 
 
 def _alike(tree: Mapping[str, Array]) -> dict[str, list[str]]:
-    """Names of the parameters of one kind and shape, by a name for them all."""
+    """Group the names of parameters of the same kind and shape, by a name for the group."""
     found: dict[str, list[str]] = {}
     for name, value in tree.items():
         found.setdefault(f"{name.rpartition('.')[2]} {value.shape}", []).append(name)
@@ -58,7 +60,7 @@ def _alike(tree: Mapping[str, Array]) -> dict[str, list[str]]:
 
 
 def _stacked(tree: Mapping[str, Array]) -> dict[str, Array]:
-    """Parameters that are alike as one array: few large products in place of many small ones."""
+    """Stack parameters of the same kind and shape: few large products replace many small ones."""
     return {
         stack: jnp.stack([tree[name] for name in names]) for stack, names in _alike(tree).items()
     }
@@ -74,7 +76,14 @@ def _apart(stacks: Mapping[str, Array], like: Mapping[str, Array]) -> dict[str, 
 
 
 class State(NamedTuple):
-    """Where a training stands; `average` is the model that it would give now."""
+    """The state of a training.
+
+    Attributes:
+        step: number of steps done.
+        parameters: the current parameters.
+        average: the average of the parameters over the steps, which becomes the model.
+        optimizer: the optimiser's state.
+    """
 
     step: Int[Array, ""]
     parameters: dict[str, Array]
@@ -83,7 +92,13 @@ class State(NamedTuple):
 
 
 class Now(NamedTuple):
-    """What is reported after a step: its number from 1, its terms; the state where that is due."""
+    """What is reported after a step.
+
+    Attributes:
+        step: number of the step, from 1.
+        terms: the terms of the loss.
+        state: the state after the step if it is due, else None.
+    """
 
     step: int
     terms: dict[str, float]
@@ -93,7 +108,7 @@ class Now(NamedTuple):
 def start(task: Task, optimizer: OptimizerName = "adam") -> State:
     """The state before the first step."""
     moments = jax.jit(lambda p: _OPTIMIZERS[optimizer].init(_stacked(p)))(task.parameters)
-    # A copy: each step gives up the state before it.
+    # Copies, because each step donates the state before it.
     average = jax.tree.map(jnp.copy, task.parameters)
     return State(jnp.int32(0), jax.tree.map(jnp.copy, task.parameters), average, moments)
 
@@ -107,22 +122,26 @@ def run(
     due: Callable[[int], bool] = lambda step: False,
     devices: list[Any] | None = None,
 ) -> State:
-    """All steps that are left; a true answer of `report` ends the run.
+    """Run all remaining steps, or stop early when `report` returns True.
 
-    So that a GPU never waits for what is done about a step, the next is on its way before that is
-    reported; where the state is due, the report comes first.
+    The next step starts before a step is reported, so that a GPU never waits for the report. Only
+    where the state is due does the report come first.
 
     Args:
         task: what is trained.
-        recipe: steps, batch, learning rate, average.
-        crops: `data.Crops.stream`.
-        state: from `start` or `load`; given up.
+        recipe: steps, batch size, learning rate and average.
+        crops: yields the crops of steps, as `Crops.stream` does.
+        state: from `start` or `load`; it is donated and cannot be used afterwards.
         report: called after each step.
-        due: of which steps, counted from 1, `report` wants the state.
-        devices: over which the batch is spread; its size is a multiple of their number.
+        due: tells for a step, counted from 1, whether `report` needs the state.
+        devices: the devices over which the batch is split; its size must be a multiple of their
+            number.
+
+    Returns:
+        The state after the last step.
 
     Raises:
-        InputError: a batch that cannot be spread; a loss that is not finite.
+        InputError: the batch cannot be split over the devices, or the loss is not finite.
     """
     devices = devices or jax.local_devices()[:1]
     if recipe.batch % len(devices):
@@ -138,7 +157,7 @@ def run(
         place(mesh, 0, task.batch(step, pictures))
         for step, pictures in enumerate(crops(first, recipe.steps, recipe.batch), first)
     )
-    with ThreadPoolExecutor(1) as pool:  # a batch goes to the device while that works
+    with ThreadPoolExecutor(1) as pool:  # moves the next batch to the device during a step
         batch = pool.submit(next, batches, None)
         for step in range(first, recipe.steps):
             rate = jnp.float32(learning_rate(recipe, step))
@@ -179,39 +198,45 @@ def advance(
     rate: Array,
     average: Array,
 ) -> tuple[State, dict[str, Array]]:
-    """One step, compiled once; the new state, and the terms of the loss before it."""
+    """Do one step; return the new state, and the terms of the loss before the step."""
     gradient = jax.grad(loss, has_aux=True)
     found, terms = gradient(state.parameters, frozen, batch)
-    # A flat crop's may overflow, through one instance normalisation after the other: left out.
+    # With a flat crop the gradient may overflow in the chain of instance normalisations. A gradient
+    # that is not finite counts as zero.
     finite = jnp.all(jnp.stack([jnp.isfinite(g).all() for g in found.values()]))
     found = {name: jnp.where(finite, g * masks[name], 0) for name, g in found.items()}
     stacks = _stacked(found), state.optimizer, _stacked(state.parameters)
     updates, moments = _OPTIMIZERS[optimizer].update(*stacks)
     updates = _apart(cast(Any, updates), found)
     parameters = jax.tree.map(lambda p, u: p - rate * u, state.parameters, updates)
-    # Early on the average is over the steps that there are.
+    # Early in training this is the mean over the steps so far.
     share = jnp.maximum(1 - average, 1 / (1 + state.step.astype(jnp.float32)))
     mean = jax.tree.map(lambda a, p: a + share * (p - a), state.average, parameters)
     return State(state.step + 1, parameters, mean, moments), terms
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
-    """Constant, and in the last third of the steps falling to zero."""
+    """The learning rate at a step: constant, then falling linearly to zero in the last third."""
     return (recipe.learning_rate or 0.0) * min(
         1.0, (recipe.steps - step) / max(1, recipe.steps // 3)
     )
 
 
 def save(path: str | os.PathLike, state: State, asked: Mapping[str, Any]) -> None:
-    """Write a checkpoint, whole or not at all; where that fails, warn."""
+    """Write a checkpoint, which appears only when it is complete; on failure, warn."""
     savepoint.save(path, TRAINING, _lasting(asked), state)
 
 
 def load(path: str | os.PathLike, like: State, asked: Mapping[str, Any]) -> State:
-    """Read a checkpoint of the training that is asked for.
+    """Read a checkpoint of this training.
+
+    Args:
+        path: the checkpoint.
+        like: a state of the same structure.
+        asked: the settings of the training.
 
     Raises:
-        InputError: no checkpoint, a damaged one, or another training's.
+        InputError: the file is no checkpoint, is damaged, or belongs to another training.
     """
     return savepoint.restored(like, savepoint.load(path, TRAINING, _lasting(asked), _USUAL).leaves)
 

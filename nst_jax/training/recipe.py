@@ -1,4 +1,4 @@
-"""How a model is trained: settings, checked. No JAX: the command line reads this."""
+"""The settings of a training, and their checks. No JAX here: the command line imports this."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -35,15 +35,15 @@ _Weights: Any = make_dataclass(
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(_Weights):
-    """Everything that determines a training, apart from the pictures. Checked on construction.
+    """All settings of a training, apart from the pictures. They are checked on construction.
 
     Raises:
-        InputError: a value out of its range, an unknown choice.
+        InputError: a value is out of its range, or a choice is unknown.
     """
 
     kind: Kind = _option("transformer", "a network for the given styles, or for any (adain, wct)")
     variant: Size = _option(
-        "small", "of a transformer: johnson's layout; small and medium for CPUs"
+        "small", "size of a transformer: johnson is the original, small and medium are for CPUs"
     )
     blocks: int = _option(5, "residual blocks of a transformer")
     network: str = _option("auto", "loss network, and encoder of adain and wct")
@@ -52,25 +52,31 @@ class Recipe(_Weights):
     crop: int = _option(256, "side of a crop in pixels, a multiple of 16")
     style_size: int = _option(512, "long side of the style pictures in pixels")
     content_weight: float = _option(1.0, "weight of the content loss")
-    style_weight: float | None = _option(None, "weight of the style loss; of adain and wct 1")
+    style_weight: float | None = _option(
+        None, "weight of the style loss (1000, or 1 for adain and wct)"
+    )
     content_layers: Mapping[str, float] | None = _option(
-        None, "content layers: NAME[:WEIGHT],...; of adain and wct relu4_1"
+        None, "content layers: NAME[:WEIGHT],...; for adain and wct relu4_1"
     )
     style_layers: Mapping[str, float] | None = _option(
-        None, "style layers: NAME[:WEIGHT],...; of adain and wct to relu4_1"
+        None, "style layers: NAME[:WEIGHT],...; for adain and wct up to relu4_1"
     )
-    optimizer: OptimizerName = _option("adam", "muon: for kernels, with adam for all else")
+    optimizer: OptimizerName = _option(
+        "adam", "adam, or muon for kernels and adam for all other parameters"
+    )
     learning_rate: float | None = _option(
         None,
-        "of the optimizer; of adain and wct 1e-4; the last third of the steps lowers it to zero",
+        "1e-3, or 1e-4 for adain and wct; the last third of the steps lowers it to zero",
     )
-    average: float = _option(0.999, "the model is an average of all steps' parameters")
+    average: float = _option(
+        0.999, "decay of the running average of the parameters, which becomes the model"
+    )
     precision: Precision = _option("float32", "of the activations; parameters stay float32")
-    seed: int = _option(0, "of the first parameters, and of what each step sees")
-    licence: str = _option("unknown", "of the model: a name, kept in its file")
+    seed: int = _option(0, "seed of the first parameters, and of the crops and styles of each step")
+    licence: str = _option("unknown", "name of the model's licence, kept in its file")
 
     def __post_init__(self):
-        """Fill in what depends on the kind, and check every value."""
+        """Fill in the defaults that depend on the kind, and check every value."""
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise InputError(unknown(name, getattr(self, name), choices))
@@ -83,7 +89,7 @@ class Recipe(_Weights):
         }
         if self.kind != "transformer":
             style.pop("relu5_1")
-            # Without normalisation a decoder's output soon saturates at a larger rate.
+            # Decoders have no normalisation, and soon saturate at a larger learning rate.
             fill |= {"style_weight": 1.0, "learning_rate": 1e-4, "content_layers": {"relu4_1": 1.0}}
         for name, value in fill.items():
             if getattr(self, name) is None:
@@ -102,7 +108,7 @@ class Recipe(_Weights):
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as kept in a model file."""
+        """The settings as plain values, as a model file stores them."""
         return dataclasses.asdict(self)
 
 

@@ -1,4 +1,4 @@
-"""What a training writes while it goes: checkpoints, a trace of every step, previews."""
+"""Files that a training writes as it runs: checkpoints, a trace of every step, and previews."""
 
 import json
 import os
@@ -15,7 +15,16 @@ from nst_jax.training import loop
 
 
 class Files(NamedTuple):
-    """What a training writes while it goes: paths, and how often, in steps."""
+    """Which files a training writes as it runs, and how often.
+
+    Attributes:
+        checkpoint: the checkpoint file.
+        checkpoint_every: steps from one checkpoint to the next.
+        resume: whether to resume from the checkpoint if it exists.
+        trace: a file of JSON lines, one with the loss terms of each step.
+        previews: a folder for pictures drawn by the model so far.
+        previews_every: steps from one preview to the next.
+    """
 
     checkpoint: str | os.PathLike | None = None
     checkpoint_every: int = 500
@@ -26,13 +35,13 @@ class Files(NamedTuple):
 
 
 class Recorder:
-    """Writes what was asked for while a training goes.
+    """Writes the files of a training as it runs.
 
     Args:
-        files: what, and where to.
-        preview: draws a sheet of pictures with parameters.
-        asked: what tells the training from others, kept with its checkpoints.
-        step: how many steps there have been.
+        files: which files to write.
+        preview: draws a sheet of pictures from parameters.
+        asked: settings that identify the training, stored in its checkpoints.
+        step: number of steps already done.
     """
 
     def __init__(
@@ -48,7 +57,7 @@ class Recorder:
             Path(files.previews).mkdir(parents=True, exist_ok=True)
         if files.trace is not None:
             path = Path(files.trace)
-            # What a killed run wrote after its last checkpoint comes again.
+            # Drop what a killed run wrote after its last checkpoint: those steps are done again.
             lines = (
                 path.read_text("utf-8").splitlines(True)[:step] if step and path.exists() else []
             )
@@ -56,7 +65,7 @@ class Recorder:
 
     @property
     def seconds(self) -> float:
-        """Since it was made."""
+        """Seconds since the recorder was created."""
         return time.monotonic() - self.began
 
     def recent(self) -> float | None:
@@ -64,7 +73,7 @@ class Recorder:
         return float(np.mean(self.totals[-100:])) if self.totals else None
 
     def due(self, step: int) -> bool:
-        """Whether a preview or a checkpoint is, after a step."""
+        """Whether a preview or a checkpoint is due after a step."""
         return self._preview(step) is not None or self._keeps(step)
 
     def _preview(self, step: int) -> Path | None:
@@ -76,7 +85,7 @@ class Recorder:
         return self.files.checkpoint is not None and step % self.files.checkpoint_every == 0
 
     def report(self, now: loop.Now) -> None:
-        """What is due after a step."""
+        """Write everything that is due after a step."""
         self.totals.append(now.terms["total"])
         if self.files.trace is not None:
             with open(self.files.trace, "a", encoding="utf-8") as file:
@@ -89,6 +98,6 @@ class Recorder:
             self.keep(now.state)
 
     def keep(self, state: loop.State) -> None:
-        """Write a checkpoint, where one is wanted."""
+        """Write a checkpoint if the files include one."""
         if self.files.checkpoint is not None:
             loop.save(self.files.checkpoint, state, self.asked)

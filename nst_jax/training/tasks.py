@@ -1,4 +1,4 @@
-"""What is trained: parameters to begin with, a loss of a step's crops, and the data it needs."""
+"""Training tasks: initial parameters, the loss of a step's crops, and the data that it needs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,16 +37,16 @@ Crops = Float[np.ndarray, "b s s 3"]
 
 
 class Task(NamedTuple):
-    """One training.
+    """What a training trains, and how.
 
     Attributes:
-        loss: of (parameters, frozen, batch), to a mean over the batch and its terms; static, equal
-            to others that compute the same.
-        parameters: to begin with, float32.
-        masks: 1 where parameters are trained, 0 where they stay.
-        frozen: what else the loss needs.
-        batch: of a step's number and its crops, what the loss gets; each leaf's first axis is the
-            batch's.
+        loss: a function of (parameters, frozen, batch) that returns the mean loss over the batch
+            and its terms. It is a static argument of `jit`: losses that compute the same are equal.
+        parameters: initial parameters, float32.
+        masks: 1 where parameters are trained, 0 where they stay as they are.
+        frozen: data that the loss needs and that is not trained.
+        batch: makes the loss's batch from a step's number and its crops; the first axis of each
+            array is the batch.
     """
 
     loss: Callable[..., tuple[Array, dict[str, Array]]]
@@ -57,7 +57,13 @@ class Task(NamedTuple):
 
 
 class Frozen(NamedTuple):
-    """The data of a loss; a decoder's has no styles of its own."""
+    """The data of a loss that is not trained.
+
+    Attributes:
+        network: the loss network.
+        style: targets of the styles by layer, stacked along the first axis; empty for decoders.
+        weights: weights of the terms and layers.
+    """
 
     network: Network
     style: dict[str, Array]
@@ -66,7 +72,7 @@ class Frozen(NamedTuple):
 
 @dataclass(frozen=True)
 class StylizersLoss:
-    """The mean objective of transformed crops, and its terms."""
+    """The loss of a transformer: the mean of the objective over the drawn crops, and its terms."""
 
     objective: Objective
     architecture: Architecture
@@ -75,7 +81,14 @@ class StylizersLoss:
     def __call__(
         self, parameters: Parameters, frozen: Frozen, batch: Any
     ) -> tuple[Array, dict[str, Array]]:
-        """Of crops (b, s, s, 3), their blends of all styles, and of those in `frozen`."""
+        """Compute the loss of a batch.
+
+        Args:
+            parameters: parameters of the transformer.
+            frozen: loss network, style targets and weights.
+            batch: crops (b, s, s, 3), their blends over all styles of the transformer, and their
+                blends over the styles in `frozen`.
+        """
         crops, blend, among = batch
         cast = _cast(parameters, self.precision)
         drawn = transformer.transform(self.architecture, cast, crops, blend)
@@ -97,14 +110,21 @@ def stylizers(
     styles: Sequence[Float[np.ndarray, "_ _ 3"]],
     trained: Parameters | None = None,
 ) -> Task:
-    """Train a transformer on some styles (Johnson et al. 2016; Dumoulin et al. 2017).
+    """The task of training a transformer on styles (Johnson et al. 2016; Dumoulin et al. 2017).
 
-    The loss is the very `objective` that `stylize` lowers, for each crop with one style's Gram
-    matrices. With the parameters of a `trained` network, which has the first of its
-    `architecture.styles`, only scales and shifts of the others are trained, on `styles`.
+    The loss is the same `objective` that `stylize` minimises; each crop is compared with the Gram
+    matrices of one style.
+
+    Args:
+        recipe: settings.
+        architecture: the transformer.
+        network: the loss network.
+        styles: pictures of the styles to train, RGB in [0, 1].
+        trained: parameters of a network that has all other styles of `architecture`, which come
+            first. Then only the scales and shifts of `styles` are trained. None trains everything.
 
     Raises:
-        InputError: layers that the network does not have.
+        InputError: the network does not have a layer, or all style layers have weight 0.
     """
     loss = StylizersLoss(_objective(recipe, network), architecture, recipe.precision)
     begin = jax.tree.map(jnp.asarray, stages.initial(architecture.shapes, recipe.seed))
@@ -121,7 +141,7 @@ def stylizers(
     )
 
     def batch(step: int, crops: Crops) -> Any:
-        """Which style each crop gets, each equally often."""
+        """Assign a style to each crop at random, each style about equally often."""
         rng = np.random.default_rng([recipe.seed, step, 1])
         rounds = -(-len(crops) // len(styles))
         chosen = np.concatenate([rng.permutation(len(styles)) for _ in range(rounds)])
@@ -135,10 +155,11 @@ def stylizers(
 
 @dataclass(frozen=True)
 class AdainLoss:
-    """What AdaIN makes of crops against what it was to make (Huang & Belongie 2017, eqs. 11 to 13).
+    """The loss of AdaIN's decoder (Huang & Belongie 2017, eqs. 11 to 13).
 
-    Content is the distance to the features that the decoder was given, style that of means and
-    deviations (squared here).
+    The content loss compares the drawn picture's features with the features that the decoder was
+    given. The style loss compares means and deviations with the style's; distances are squared
+    here, unlike in the paper.
     """
 
     objective: Objective
@@ -148,7 +169,7 @@ class AdainLoss:
     def __call__(
         self, parameters: Parameters, frozen: Frozen, batch: Any
     ) -> tuple[Array, dict[str, Array]]:
-        """Of crops of contents, and of styles."""
+        """Compute the loss of a batch: crops of content pictures, and crops of style pictures."""
         crops, styles = batch
         (level,) = self.objective.term("content").layers
         features = transfer.encode(frozen.network, crops, level)
@@ -167,9 +188,10 @@ class AdainLoss:
 
 @dataclass(frozen=True)
 class ReconstructionLoss:
-    """Crops from their own features (Li et al. 2017, eq. 4): decoders that know no style.
+    """The loss of WCT's decoders: reconstruct crops from their features (Li et al. 2017, eq. 4).
 
-    The squared distance of pixels in 0..255, and of features, at each level.
+    It sums, over all levels, the squared distances of pixels in 0..255 and of features. There is no
+    style in it.
     """
 
     decoders: tuple[tuple[Stage, ...], ...]
@@ -178,7 +200,7 @@ class ReconstructionLoss:
     def __call__(
         self, parameters: Parameters, frozen: Frozen, batch: Any
     ) -> tuple[Array, dict[str, Array]]:
-        """Of crops."""
+        """Compute the loss of a batch; only its content crops are used."""
         crops, _ = batch
         terms, cast = {}, _cast(parameters, self.precision)
         for decoder in self.decoders:
@@ -200,10 +222,18 @@ def decoders(
     network: Network,
     styles: Callable[[int, int], Crops] | None,
 ) -> Task:
-    """Train the decoders of AdaIN or WCT; `styles` gives crops of styles, of (step, count).
+    """The task of training the decoders of AdaIN or WCT.
+
+    Args:
+        recipe: settings.
+        method: `adain` or `wct`.
+        rows: the stages of each level's decoder.
+        network: encoder and loss network.
+        styles: returns crops of style pictures for a step's number and a count; None takes the
+            content crops.
 
     Raises:
-        InputError: layers that the network does not have, more than one content layer.
+        InputError: the network does not have a layer, or AdaIN's content layer is not relu4_1.
     """
     loss: Any
     if method == "adain":
@@ -249,7 +279,10 @@ def _weights(recipe: Recipe) -> Weights:
 def _extended(
     begin: Mapping[str, Array], trained: Parameters
 ) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Parameters of a network with more styles, the new ones like the mean of the old; masks."""
+    """Extend trained parameters by new styles, and make the masks that train only those.
+
+    The new styles start from the mean of the old ones.
+    """
     found, masks = {}, {}
     for name, value in begin.items():
         old = jnp.asarray(trained[name], jnp.float32)

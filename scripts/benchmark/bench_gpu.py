@@ -1,6 +1,6 @@
 """The section `gpu` of the benchmark: what only a GPU can tell.
 
-    python scripts/benchmark.py --sections gpu --threads 16
+    python scripts/benchmark/benchmark.py --sections gpu --threads 16
 
 Frames a second of the networks that draw in one pass; one evaluation in float32, TF32 and bfloat16
 beside PyTorch's loop, eager and compiled, and its share of what the GPU makes of a matrix product;

@@ -1,6 +1,6 @@
 """Peak memory by size, beside the estimate that `nst_jax.stylizing.memory` goes by.
 
-    python scripts/benchmark.py --sections large --large-sizes 512,3840x2160
+    python scripts/benchmark/benchmark.py --sections large --large-sizes 512,3840x2160
 
 Each size runs in a fresh process: the preset gatys with its whole history in place, ended after a
 few evaluations.

@@ -2,7 +2,7 @@
 
 Everything else includes conv1_1's second forward pass, which the loop makes to save memory.
 
-    python scripts/benchmark.py --sections profile
+    python scripts/benchmark/benchmark.py --sections profile
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Seconds to a loss: that with which PyTorch's classic loop ends, from the content picture.
 
-    python scripts/benchmark.py --sections time-to-loss --time-size 512 --time-folder docs/curves
+    python scripts/benchmark/benchmark.py --sections time-to-loss --time-folder docs/curves
 
 The peer's losses take hours: with a folder, what is finished is kept there with machine and
 versions, and not run again. Its seconds are measured just before ours on each pair; where its

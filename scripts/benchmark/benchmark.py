@@ -1,10 +1,11 @@
 """Speed and memory of nst_jax beside the classic loop in PyTorch, in the same run.
 
-    python scripts/benchmark.py --json benchmark.json            # all sections, for the record
-    python scripts/benchmark.py --sections eval --sizes 256      # one of them
-    python scripts/benchmark.py --markdown benchmark.json        # the tables of an earlier run
+    python scripts/benchmark/benchmark.py --json benchmark.json      # all sections
+    python scripts/benchmark/benchmark.py --sections eval --sizes 256      # one of them
+    python scripts/benchmark/benchmark.py --markdown benchmark.json  # an earlier run's tables
 
-Needs `pip install 'nst-jax[torch]'` for the peer (`scripts/torch_peer.py`) and VGG19's weights.
+Needs `pip install 'nst-jax[torch]'` for the peer (`torch_peer.py` beside this file) and VGG19's
+weights.
 `docs/performance.md` says what is compared and why.
 """
 

@@ -1,6 +1,6 @@
 """What a trained model reaches, against optimisation (Johnson et al. 2016, figure 5).
 
-    python scripts/compare_feedforward.py MODEL PICTURE... [--start noise] [--evaluations 200]
+    python scripts/benchmark/compare_feedforward.py MODEL PICTURE... [--start noise]
 
 For each picture and style (a transformer's own that `nst_jax.samples` has too; all of those for a
 model that takes any): the objective that the model was trained on, of its result in one pass, of

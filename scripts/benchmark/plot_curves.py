@@ -1,6 +1,6 @@
-"""Draw the curves of time-to-loss that `scripts/benchmark.py` keeps: loss against seconds.
+"""Draw the curves of time-to-loss that `benchmark.py` keeps: loss against seconds.
 
-    python scripts/plot_curves.py docs/curves docs/curves.png
+    python scripts/benchmark/plot_curves.py docs/curves docs/curves.png
 
 One panel for each pair of pictures with PyTorch's loop and the preset `default`, up to the loss
 with which PyTorch ends. Needs matplotlib.

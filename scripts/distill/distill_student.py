@@ -110,7 +110,7 @@ def export(
         tensors(student, scale),
         architecture="vgg19-lite",
         preprocessing=Preprocessing("RGB", 4.0, tuple(4 * v for v in MEAN.flatten().tolist())),
-        source=f"distilled by scripts/distill.py from {teacher.name}",
+        source=f"distilled by scripts/distill/distill.py from {teacher.name}",
         source_digest=weightfile.digest({k: raw[k] for k in raw}),
         licence="CC-BY-4.0",
         extra={

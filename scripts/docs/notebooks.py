@@ -1,6 +1,6 @@
 """Make the notebooks in colab/ from their text, which is what reviews look at.
 
-python scripts/notebooks.py
+python scripts/docs/notebooks.py
 
 The text is in the percent format: `# %%` begins a cell, `# %% [markdown]` one of prose, and a
 comment that begins with `%` is a command of the notebook.

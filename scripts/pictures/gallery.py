@@ -1,7 +1,7 @@
 """Stylize the sample photographs in the sample styles and lay the results out on one sheet.
 
-python scripts/gallery.py docs/gallery.jpg --contents cat --styles night waves glass ink
-python scripts/gallery.py color.jpg --control color --size 256 --iterations 150
+python scripts/pictures/gallery.py docs/gallery.jpg --contents cat --styles night waves glass ink
+python scripts/pictures/gallery.py color.jpg --control color --size 256 --iterations 150
 """
 
 import argparse

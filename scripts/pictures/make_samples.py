@@ -1,6 +1,6 @@
 """Draw the style pictures that the package ships, and copy its sample photographs.
 
-    python scripts/make_samples.py [FOLDER] [--only NAME]
+    python scripts/pictures/make_samples.py [FOLDER] [--only NAME]
 
 The styles (paintings.py, crafts.py) are drawn with numpy, scipy and Pillow alone, the same
 whenever this is run. The photographs come from an installed scikit-image; ORIGIN.md, beside the
@@ -19,7 +19,7 @@ from PIL import Image, ImageFile
 
 SIZE = (640, 512)
 LIMIT = 150_000  # bytes a style picture may take
-FOLDER = Path(__file__).resolve().parent.parent / "nst_jax" / "samples"
+FOLDER = Path(__file__).resolve().parents[2] / "nst_jax" / "samples"
 PHOTOGRAPHS = {"cat": "chelsea.png", "coffee": "coffee.png"}
 
 

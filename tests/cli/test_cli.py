@@ -40,7 +40,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Image.fromarray(tiny.picture()).save("content.png")
     Image.fromarray(tiny.picture(32, 32, 2)).save("style.png")
-    monkeypatch.setattr("nst_jax.stylizing.api.load_network", lambda *_, **__: NETWORK)
+    monkeypatch.setattr("nst_jax.stylizing.run.load_network", lambda *_, **__: NETWORK)
     monkeypatch.setattr(cache, "enable", lambda: None)
     return tmp_path
 
@@ -298,9 +298,9 @@ def test_weights_list_verify_and_convert(folder, monkeypatch, capfd):
 _TINY = """
 import sys, tiny
 from nst_jax.cli import main
-from nst_jax.stylizing import api
+from nst_jax.stylizing import run
 network = tiny.network()
-api.load_network = lambda *_, **__: network
+run.load_network = lambda *_, **__: network
 sys.argv[0] = "nst-jax"
 main.run()
 """

@@ -28,7 +28,7 @@ from nst_jax.losses.statistics.base import Given
 from nst_jax.losses.style import Style
 from nst_jax.networks import strips
 from nst_jax.options import Normalization
-from nst_jax.stylizing.problem import Arguments
+from nst_jax.stylizing.problem import Arguments, ScaledObjective
 
 NORMALIZATIONS = get_args(Normalization)
 
@@ -258,7 +258,7 @@ def lbfgs_beside_torch(network, tensors, rng, layers, evaluations):
     spec = gatys(style_layers=layers)
     targets = aims(spec, network, content, style)
     _, trace = minimize(
-        Scaledgatys(spec, 255.0),
+        ScaledObjective(spec, 255.0),
         jnp.asarray(content) * 255,
         Arguments(network, targets, weigh()),
         optimizer=Optimizer("lbfgs", history=100),

@@ -208,7 +208,7 @@ def test_regions_under_jit_vmap_and_both_gradients(rng, remat):
     weights = weigh(0.0, 1.0, blend=jnp.ones((2, 1)))
 
     def total(image, mask):
-        guides = at_layers(mask, network, spec.style_layers)
+        guides = at_layers(mask, network, spec.term("style").layers)
         return objective(spec, image, network, aims(spec, network, None, style, guides), weights)[0]
 
     gradient = jax.jit(jax.grad(total))
@@ -324,7 +324,7 @@ def test_a_region_too_small_for_a_layer():
 
 def test_the_command_takes_regions(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("nst_jax.stylizing.api.load_network", lambda *_, **__: NETWORK)
+    monkeypatch.setattr("nst_jax.stylizing.run.load_network", lambda *_, **__: NETWORK)
     monkeypatch.setattr("nst_jax.cli.cache.enable", lambda: None)
     pictures = {"content": CONTENT, "a": STYLE, "b": OTHER, "map": np.uint8(255 * HALVES)}
     for name, picture in pictures.items():

@@ -13,6 +13,7 @@ from nst_jax.losses.regions import Kept, at_layers
 from nst_jax.losses.tiling import layout
 from nst_jax.networks.load import load_network
 from nst_jax.stylizing import memory
+from nst_jax.stylizing.terms import layers
 
 SHALLOW = {"content_layers": ("relu2_1",), "style_layers": ("relu1_1", "relu2_1")}
 NETWORK, LITE = tiny.network(), load_network("vgg19-lite", Options(padding="replicate"))
@@ -153,7 +154,7 @@ def fitted(gigabytes, monkeypatch, **options):
     """Tile, curvature pairs, and the share of the memory; the history alone is 14.4 GB."""
     monkeypatch.setattr(devices, "available", lambda: int(gigabytes * 1e9))
     settings = nst.Settings(**options)
-    given = LITE, settings.layers, memory.Size(2000, 3000, ((500, 500),))
+    given = LITE, layers(settings), memory.Size(2000, 3000, ((500, 500),))
     found = memory.fitted(settings, *given)
     needed = memory.estimate(found, *given)
     assert needed <= gigabytes * 1e9
@@ -214,7 +215,7 @@ def test_a_run_that_was_cut_goes_on_cut(monkeypatch, tmp_path):
     monkeypatch.setattr(memory, "_TILES", (16,))
     monkeypatch.setattr(memory, "_PROGRAMS", {})
     settings = nst.Settings(**tiny.SHALLOW, optimizer="adam")
-    needed = memory.estimate(settings, NETWORK, settings.layers, memory.Size(45, 75))
+    needed = memory.estimate(settings, NETWORK, layers(settings), memory.Size(45, 75))
     monkeypatch.setattr(devices, "available", lambda: 1.9 * needed)
     path = tmp_path / "run"
     whole = stylize(optimizer="adam")

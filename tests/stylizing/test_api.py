@@ -15,6 +15,7 @@ from PIL import Image
 
 import nst_jax as nst
 from nst_jax import Options, devices
+from nst_jax.losses.registry import TERMS
 from nst_jax.networks import load
 from nst_jax.networks.base import keep
 from nst_jax.pictures import reading, resizing
@@ -47,7 +48,7 @@ def test_result_of_a_plain_run(plain):
     assert plain.image.max() <= 1
     assert (plain.status, plain.restarts) == ("finished", 0)
     np.testing.assert_array_equal(plain.evaluations, np.arange(1, 9))
-    assert list(plain.losses) == ["total", "content", "style", "tv", "relu2_1", "relu1_1"]
+    assert list(plain.losses) == ["total", *TERMS, "relu2_1", "relu1_1"]
     assert all(v.shape == (8,) and v.dtype == np.float32 for v in plain.losses.values())
     assert plain.losses["total"].min() < plain.losses["total"][0] / 2
     assert 0 < plain.compile_seconds < 300
@@ -228,7 +229,7 @@ def asked_for(monkeypatch, **options):
         asked.append(settings)
         raise Enough
 
-    monkeypatch.setattr("nst_jax.stylizing.api.load_network", load_network)
+    monkeypatch.setattr("nst_jax.stylizing.run.load_network", load_network)
     monkeypatch.setattr("nst_jax.stylizing.request.prepare", prepare)
     with pytest.raises(Enough):
         nst.stylize(CONTENT, STYLE, size=None, network="vgg19", progress=False, **options)
@@ -408,7 +409,7 @@ def test_the_embedded_network_is_recorded(monkeypatch):
         assert (name, options) == ("auto", Options(padding="reflect"))
         return NETWORK
 
-    monkeypatch.setattr("nst_jax.stylizing.api.load_network", load_network)
+    monkeypatch.setattr("nst_jax.stylizing.run.load_network", load_network)
     result = stylize(network="auto", padding="reflect")
     assert (result.settings.network, result.network) == ("auto", "tiny")
     assert load.load_network is not load_network

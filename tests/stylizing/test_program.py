@@ -130,6 +130,6 @@ def test_a_start_compiles_no_more_than_it_needs(caplog):
         nst.stylize(*pictures, network=tiny.network(), **options)
     compiled = r"Finished XLA compilation of jit\((.*)\)"
     found = [m[1] for r in caplog.records if (m := re.match(compiled, r.getMessage()))]
-    expected = ["multiply", "content_targets", "style_targets", "start", "advance_jit"]
+    expected = ["multiply", "content_features", "style_statistics", "start", "advance_jit"]
     # The best point so far, and the picture that it stands for.
     assert sorted(found) == sorted([*expected, "<lambda>", "<lambda>"])

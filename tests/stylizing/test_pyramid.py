@@ -269,7 +269,7 @@ def test_a_schedule_runs_over_all_scales():
     schedule = {"style_weight_schedule": "linear:0:1"}
     one = request(32, 32, min_size=16, coarse_iterations=30, iterations=500, **schedule)
     for scale in pyramid.scales(one):
-        ramps.append(one.at(scale, pyramid.total(one)).problem().args.factors.style)
+        ramps.append(one.at(scale, pyramid.total(one)).problem().args.factors["style"])
     assert {float(ramp.length) for ramp in ramps} == {2 * 30 + 500}
 
 

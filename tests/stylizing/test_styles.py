@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
+from objectives import gatys
 from PIL import Image
 
 import nst_jax as nst
@@ -174,9 +175,9 @@ def test_targets_of_one_style_are_not_stacked():
     content, style = (a / np.float32(255) for a in (CONTENT, STYLES[0]))
     problem = nst.prepare(settings, NETWORK, content, style)
     _, targets, weights, _ = problem.args
-    assert problem.fn == ScaledObjective(nst.Objective(("relu2_1",), ("relu1_1", "relu2_1")), 255.0)
+    assert problem.fn == ScaledObjective(gatys(("relu2_1",), ("relu1_1", "relu2_1")), 255.0)
     assert weights.blend is None
-    assert {g.ndim for g in targets.style.values()} == {2}
+    assert {g.ndim for g in targets.terms["style"].statistics.values()} == {2}
 
 
 @pytest.fixture
@@ -184,7 +185,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, picture in zip(("content", "a", "b"), (CONTENT, *STYLES), strict=True):
         Image.fromarray(picture).save(f"{name}.png")
-    monkeypatch.setattr("nst_jax.stylizing.api.load_network", lambda *_, **__: NETWORK)
+    monkeypatch.setattr("nst_jax.stylizing.run.load_network", lambda *_, **__: NETWORK)
     monkeypatch.setattr("nst_jax.cli.cache.enable", lambda: None)
     return tmp_path
 

@@ -66,7 +66,7 @@ print("all the same")
 
 PROCESS = """
 import sys, jax
-from nst_jax import cli
+from nst_jax.cli import main
 from nst_jax.cli import cache
 from nst_jax.sweeps import batches, lanes, processes
 import tiny
@@ -76,16 +76,16 @@ processes._BEAT_SECONDS, processes._SILENCE_SECONDS = 0.2, 3.0
 if "--die" in sys.argv:
     sys.argv.remove("--die")
     import os, signal
-    run = batches.loop.run
+    run = batches.draw
     def dying(*args, **options):
         if dying.left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
         dying.left -= 1
         return run(*args, **options)
     dying.left = 1
-    batches.loop.run = dying
+    batches.draw = dying
 sys.argv[0] = "nst-jax"
-cli.run()
+main.run()
 """
 
 

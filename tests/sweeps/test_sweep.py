@@ -124,6 +124,13 @@ def test_static_options_part_the_sweep_into_groups(programs):
     assert [r.settings.optimizer for r in found] == ["adam", "adam", "sgd", "sgd"]
 
 
+class Whole(nst.Term):
+    name = "whole"
+
+    def loss(self, seen, target):
+        return seen.picture.mean()
+
+
 def test_every_traced_option_leaves_the_program_alone():
     values = {
         "preset": "gatys",
@@ -133,7 +140,9 @@ def test_every_traced_option_leaves_the_program_alone():
         "style_blend": (0.3, 0.7),
         "init": "noise",
     }
-    plain = nst.Settings()
+    term = Whole()
+    values |= {"terms": {term: 3}, "range_weight": 3}
+    plain = nst.Settings(range_weight=2, terms={term: 2})
     for name in TRACED:
         changed = dataclasses.replace(plain, **{name: values.get(name, 1)})
         assert changed != plain
@@ -285,7 +294,7 @@ def test_a_folder_holds_everything_and_comes_back(found, tmp_path):
 def test_an_interrupted_sweep_resumes(tmp_path, monkeypatch):
     options = {"style_weight": [1, 2, 3], "output": tmp_path / "out", "in_flight": 1}
     whole = sweep(style_weight=[1, 2, 3], in_flight=1)
-    run = batches.loop.run
+    run = batches.draw
 
     def interrupted(*args, **given):
         if len(started) == 1:
@@ -295,7 +304,7 @@ def test_an_interrupted_sweep_resumes(tmp_path, monkeypatch):
 
     started = []
     with monkeypatch.context() as patch:
-        patch.setattr(batches.loop, "run", interrupted)
+        patch.setattr(batches, "draw", interrupted)
         part = sweep(**options)
     assert (len(part), part.missing) == (1, (1, 2))
     assert json.loads((tmp_path / "out" / "sweep.json").read_text())["status"] == "incomplete"
@@ -306,7 +315,7 @@ def test_an_interrupted_sweep_resumes(tmp_path, monkeypatch):
         started.append(None)
         return run(*args, **given)
 
-    monkeypatch.setattr(batches.loop, "run", counted)
+    monkeypatch.setattr(batches, "draw", counted)
     resumed = sweep(**options, resume=True)
     assert len(started) == 1 + 2
     np.testing.assert_array_equal(resumed[2].image, whole[2].image)

@@ -276,12 +276,12 @@ def test_a_training_that_was_killed_goes_on_with_the_same_bits(folder, monkeypat
         if int(state.step) == 4:
             raise KilledError
 
-    monkeypatch.setattr(train, "save", killed)
+    monkeypatch.setattr(loop, "save", killed)
     with pytest.raises(KilledError):
         trained(6)
     with (folder / "t.jsonl").open("a") as file:
         file.write("what came after the checkpoint\n")
-    monkeypatch.setattr(train, "save", keep)
+    monkeypatch.setattr(loop, "save", keep)
     again = modelfile.load(trained(6, "again.safetensors"))
     assert again.digest == whole.digest
     assert (folder / "t.jsonl").read_text() == trace
@@ -300,7 +300,7 @@ def pressed(monkeypatch):
             signal.raise_signal(signal.SIGINT)
         return state, terms
 
-    monkeypatch.setattr(train, "advance", interrupted)
+    monkeypatch.setattr(loop, "advance", interrupted)
 
 
 @pytest.mark.usefixtures("pressed")

@@ -43,13 +43,15 @@ class Statistic:
         name: what options and records call it.
         additive: whether it is linear in the weights of the positions, so that those of a
             picture's parts add up to the whole's; others need all positions at once.
+        projects: whether it needs `directions`.
     """
 
     name: ClassVar[str]
     additive: ClassVar[bool] = False
+    projects: ClassVar[bool] = False
 
     def directions(self, channels: int, key: Array) -> Float[Array, "c d"] | None:
-        """Unit vectors along which features are projected, if the statistic needs such."""
+        """Unit vectors along which features are projected, if the statistic `projects`."""
         del channels, key
 
     def of(

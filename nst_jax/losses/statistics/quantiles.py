@@ -39,6 +39,7 @@ class Sliced(Histogram):
     """The same along random directions (Heitz et al. 2021)."""
 
     name: ClassVar[str] = "sliced"
+    projects: ClassVar[bool] = True
 
     def directions(self, channels: int, key: Array) -> Float[Array, "c c"]:
         """Orthogonal ones, as many as there are channels."""

@@ -1,8 +1,8 @@
 """Train the models that the package ships: `weights/README.md` has the command, time and settings.
 
-    python scripts/train_models.py styles PHOTOGRAPHS OUT
-    python scripts/train_models.py johnson PHOTOGRAPHS OUT
-    python scripts/train_models.py adain PHOTOGRAPHS OUT --paintings FOLDER
+    python scripts/training/train_models.py styles PHOTOGRAPHS OUT
+    python scripts/training/train_models.py johnson PHOTOGRAPHS OUT
+    python scripts/training/train_models.py adain PHOTOGRAPHS OUT --paintings FOLDER
 
 `johnson` is the full-size network of one style with VGG19, which the package does not ship. The
 folders hold any pictures, OUT takes models, checkpoints, traces and previews. A run that was
@@ -16,6 +16,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "pictures"))
 from mosaics import mosaic
 
 from nst_jax import samples

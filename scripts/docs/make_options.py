@@ -1,6 +1,6 @@
-"""Write the README's table of options from the settings and outputs that the library reads.
+"""Write the table of options in docs/options.md from the settings and outputs that are read.
 
-python scripts/make_readme.py
+python scripts/docs/make_options.py
 """
 
 from dataclasses import fields
@@ -10,8 +10,8 @@ from nst_jax.stylizing.outputs import Outputs
 from nst_jax.stylizing.presets import PRESETS
 from nst_jax.stylizing.settings import CHOICES, Settings
 
-README = Path(__file__).resolve().parents[2] / "README.md"
-BEGIN, END = "<!-- options: made by scripts/make_readme.py -->\n", "<!-- /options -->"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "options.md"
+BEGIN, END = "<!-- options: made by scripts/docs/make_options.py -->\n", "<!-- /options -->"
 
 
 def options_table() -> str:
@@ -21,7 +21,7 @@ def options_table() -> str:
     for f in (*fields(Settings), *fields(Outputs)):
         default = defaults[f.name]
         if isinstance(default, dict):
-            default = ",".join(default)
+            default = ",".join(default) or "none"
         meaning = f.metadata["help"]
         if f.name in CHOICES:
             meaning += ": " + ", ".join(f"`{choice}`" for choice in CHOICES[f.name])
@@ -37,4 +37,4 @@ def with_table(text: str) -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(with_table(README.read_text("utf-8")), "utf-8")
+    PAGE.write_text(with_table(PAGE.read_text("utf-8")), "utf-8")
