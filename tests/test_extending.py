@@ -126,6 +126,7 @@ def test_targets_are_renewed_between_chunks():
         x = np.clip(x - rate * (x - target), 0, 1)
     np.testing.assert_allclose(result.losses["chaser"], expected, rtol=1e-4)
     assert result.restarts == 0
+    assert result.evaluations[result.best] == steps  # the one after the last renewal
 
 
 def test_a_run_with_renewed_targets_resumes_with_the_same_bits(tmp_path):

@@ -47,6 +47,9 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--list", action="store_true", help="print the model's styles")
     parser.add_argument("--force", action="store_true", help="overwrite results")
+    parser.add_argument(
+        "--skip-existing", action="store_true", help="draw only the results that are not there yet"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
     parser.set_defaults(handler=_run)
 
@@ -61,7 +64,7 @@ def _run(args: argparse.Namespace) -> int:
     styles = _styles(args, model)
     options = {"keep_colors": args.keep_colors} | {
         name: getattr(args, name)
-        for name in ("size", "tile", "strength")
+        for name in ("tile", "strength")
         if getattr(args, name) is not None
     }
     cache.enable()
@@ -78,6 +81,7 @@ def _run(args: argparse.Namespace) -> int:
             styles[0],
             overwrite=args.force,
             progress=not args.quiet,
+            size=args.size,
             **options,
         )
         return 0
@@ -112,12 +116,11 @@ def _files(text: str) -> Any:
     return files if len(files) > 1 else next(iter(files), None)
 
 
-def _places(args: argparse.Namespace, styles: Sequence[Any]) -> list[tuple[Path, bool, list[Path]]]:
+def _places(args: argparse.Namespace, styles: Sequence[Any]) -> list[tuple[Path, list[Path]]]:
     """Find the pictures and check where their results go.
 
     Returns:
-        For each picture its path, whether it was given itself (not by its folder), and the paths of
-        its results, one for each style.
+        For each picture its path, and the paths of its results, one for each style.
 
     Raises:
         InputError: a folder holds no pictures, two pictures have the same name, or a result cannot
@@ -133,28 +136,29 @@ def _places(args: argparse.Namespace, styles: Sequence[Any]) -> list[tuple[Path,
         raise InputError(
             f"The folder {str(output)!r} cannot be made ({error.strerror}): choose another place."
         ) from error
-    found: list[tuple[Path, bool]] = []
+    found: list[Path] = []
     for given in map(Path, args.pictures):
         if given.is_dir():
             inside = sorted(p for p in given.iterdir() if p.suffix.lower() in SUFFIXES)
             if not inside:
                 raise InputError(f"The folder {str(given)!r} holds no pictures.")
-            found += [(path, False) for path in inside]
+            found += inside
         else:
-            found.append((given, True))
-    names = [path.stem for path, _ in found]
+            found.append(given)
+    names = [path.stem for path in found]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
         raise InputError(
             f"Two pictures are called {twice!r} and would have one result: draw them one by one."
         )
     places = []
-    for path, named in found:
+    for path in found:
         ends = [f"-{_label(style)}" for style in styles] if len(styles) > 1 else [""]
         results = [output / f"{path.stem}{end}.{args.format}" for end in ends]
         for result in results:
-            writing.check_output(result, overwrite=args.force)
-        places.append((path, named, results))
+            if not (args.skip_existing and result.exists()):
+                writing.check_output(result, overwrite=args.force)
+        places.append((path, results))
     return places
 
 
@@ -166,25 +170,31 @@ def _draw(
     args: argparse.Namespace,
     model: Any,
     styles: Sequence[Any],
-    places: Sequence[tuple[Path, bool, list[Path]]],
+    places: Sequence[tuple[Path, list[Path]]],
     options: dict[str, Any],
 ) -> int:
+    """Draw every picture in every style. A bad picture is told of, and the others are drawn."""
     from tqdm import tqdm
 
+    from nst_jax.models.model import read
+
     failed = 0
-    bar = tqdm(total=len(places) * len(styles), disable=args.quiet, unit="picture", desc="apply")
+    total = len(places) * len(styles)
+    # With a delay, the bar appears only when there is something to show.
+    bar = tqdm(total=total, disable=args.quiet, unit="picture", desc="apply", delay=1e-3)
     with bar:
-        for path, named, results in places:
+        for path, results in places:
+            try:
+                picture = read(path, args.size)
+            except InputError as error:
+                tqdm.write(f"nst-jax: {error}", file=sys.stderr)
+                failed += 1
+                bar.update(len(styles))
+                continue
             for style, result in zip(styles, results, strict=True):
-                try:
-                    model(path, style, **options).save(result, overwrite=args.force)
-                except InputError as error:
-                    # A bad picture in a folder is skipped; one that was given itself is an error.
-                    if named or "picture" not in str(error):
-                        raise
-                    tqdm.write(f"nst-jax: {error}", file=sys.stderr)
-                    failed += 1
+                if not (args.skip_existing and result.exists()):
+                    model.draw(picture, style, **options).save(result, overwrite=args.force)
                 bar.update()
-    if not args.quiet:
+    if failed < len(places) and not args.quiet:
         print(args.output)
     return 2 if failed else 0

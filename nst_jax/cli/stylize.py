@@ -143,8 +143,8 @@ def _numbered(output: Path, steps: int) -> list[Path]:
 def _save(result: Any, output: Path, force: bool) -> Path:
     """Save a result, even if the folder has changed since it was checked.
 
-    If the file exists by now, a number is added to its name. If the folder cannot be written to
-    any more, the result is saved in a temporary folder.
+    If the file exists by now and `force` is false, a number is added to its name. If the folder
+    cannot be written to any more, the result is saved in a temporary folder.
 
     Returns:
         The path of the file.

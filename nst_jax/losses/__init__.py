@@ -1,11 +1,14 @@
-"""The losses: terms of an objective, statistics of a style, the objective that they add up to.
+"""The losses: the terms of the objective, the statistics of style, and the objective itself.
 
-`term` says what a term is, `registry` which there are; `content`, `style`, `smoothness` and `range`
-are those; `statistics` holds what a style may be compared by; `measuring` gets it all out of one
-pass through the network, `tiling` tile by tile; `objective` adds up.
+- `term` defines what a term is, and `registry` lists the terms and statistics by name.
+- `content`, `style`, `smoothness` and `range` are the terms.
+- `statistics` holds the statistics by which styles can be compared.
+- `measuring` measures all terms in one pass through the network; `tiling` does so tile by tile.
+- `objective` adds the weighted terms up.
 
-Three conventions, each written once. With N feature maps, M positions, features F of the picture
-and P of the content, Gram matrices G and A over positions (`gram`):
+The losses follow one of three conventions. N is the number of feature maps, M the number of
+positions. F are the features of the picture, P those of the content. G and A are the Gram matrices
+of the picture and the style, divided by M (`gram`):
 
 ============  =======================  ==============================  ======================
 name          content                  style, one layer                total variation
@@ -15,16 +18,19 @@ paper         1/2 sum (F - P)^2        1/(4 N^2 M^2) sum (MG - MA)^2   1/2 sum d
 neural-style  mean (F - P)^2           mean (G/N - A/N)^2              1/2 sum d^2
 ============  =======================  ==============================  ======================
 
-`gatys` is his PyTorch code, whose style weights are 1e3/N^2; it has no total variation, so the
-resolution-independent mean stands there. `paper` is Gatys, Ecker & Bethge 2015/2016, eqs. 1 and 4.
-`neural-style` is jcjohnson's Lua code. d are the differences of neighbouring pixels in 0..255.
-The weights of one convention turn into another's: paper style = N^2/4 x neural-style's (so alpha
-and beta mean something else), paper content = (N M / 2) x the mean (so it grows with the size).
+`gatys` is Gatys' PyTorch code, where the style weights are 1e3/N^2. It has no total variation, so
+we use the mean, which does not depend on the resolution. `paper` is Gatys, Ecker & Bethge
+2015/2016, eqs. 1 and 4. `neural-style` is jcjohnson's Lua code. d are the differences of
+neighbouring pixels, in 0..255.
 
-The style losses of the other statistics are squared Wasserstein-2 distances, divided by N: of each
-feature map's Gaussian (`moments`), of all maps' Gaussian (`wasserstein`), of each map's values
-(`histogram`), of the values along random directions (`sliced`). Like the content loss they are of
-second order in the features, where the Gram matrices' is of fourth.
+The weights of one convention can be converted to another. The style loss of `paper` is N^2/4 times
+that of `neural-style`, so alpha and beta have another meaning. The content loss of `paper` is
+N M / 2 times the mean, so it grows with the size of the picture.
+
+The style losses of the other statistics are squared Wasserstein-2 distances, divided by N. They
+compare a Gaussian for each feature map (`moments`), one Gaussian for all maps (`wasserstein`), the
+values of each map (`histogram`), or the values along random directions (`sliced`). Like the content
+loss, they are of second order in the features; the loss of Gram matrices is of fourth order.
 """
 
 import lazy_loader

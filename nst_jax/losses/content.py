@@ -1,4 +1,4 @@
-"""The content loss: how far the picture's features are from the content picture's."""
+"""The content loss: the distance of the picture's features from those of the content picture."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -18,9 +18,9 @@ from nst_jax.typing import AnyArray
 
 @dataclass(frozen=True)
 class Content(Term):
-    """Squared distance of the features at some layers (Gatys et al. 2016, eq. 1).
+    """The squared distance of features at some layers (Gatys et al. 2016, eq. 1).
 
-    Its target is the content picture's features by layer, (h, w, c).
+    The target is a dict from each layer to the features of the content picture, (h, w, c).
     """
 
     layers: tuple[str, ...] = ("relu4_2",)
@@ -31,38 +31,38 @@ class Content(Term):
 
     @classmethod
     def of(cls, options: Any) -> "Term | None":
-        """Of the layers that weigh something."""
+        """The term for the layers whose weight is not zero; None if there are none."""
         layers = weighted(options.content_layers)
         return cls(layers, options.normalization) if layers else None
 
     def target(self, scene: Scene) -> dict[str, Array]:
-        """Features of the content picture."""
+        """The features of the content picture, by layer."""
         return content_features(scene.network, scene.content, self.layers, scene.tile)
 
     def given(self, layer: str, target: Any) -> Array:
-        """The features of the layer."""
+        """The features of the content picture at one layer."""
         return target[layer]
 
     def measure(
         self, layer: str, features: Array, head: Array | None, given: Array
     ) -> tuple[Array, Array]:
-        """The sum of squared differences."""
+        """Sum the squared differences from the content picture's features."""
         del layer
         return features, squared_error(projected(features, head), given)
 
     def over(self, layer: str, target: Any) -> Array:
-        """The features of the layer."""
+        """The features of the content picture at one layer."""
         return target[layer]
 
     def part(
         self, layer: str, features: Array, head: Array | None, over: Array, own: Array
     ) -> Array:
-        """The tile's squared differences."""
+        """Sum the squared differences within one tile."""
         del layer
         return squared_error(projected(features, head), over, own)
 
     def loss(self, seen: Seen, target: Any) -> dict[str, Array]:
-        """For each layer."""
+        """The content loss of each layer."""
         del target
         return {
             layer: scaled_error(
@@ -79,7 +79,10 @@ class Content(Term):
 def content_features(
     network: Network, content: Float[AnyArray, "h w 3"], layers: tuple[str, ...], tile: int = 0
 ) -> dict[str, Array]:
-    """Features of a picture, (h, w, 3) in [0, 1]; computed in tiles if that is said."""
+    """Compute the features of a picture by layer, in tiles if `tile` is not 0.
+
+    The picture is (h, w, 3), in [0, 1].
+    """
     height, width, _ = content.shape
     layout = tiling.layout(tile, network, layers, height, width)
     if layout is not None:
@@ -88,7 +91,7 @@ def content_features(
 
 
 def positions(network: Network, layer: str, picture: AnyArray) -> int:
-    """How many positions a layer has."""
+    """The number of positions at a layer."""
     stride = network.strides[layer]
     return (picture.shape[0] // stride) * (picture.shape[1] // stride)
 
@@ -100,14 +103,14 @@ def content_loss(
     *,
     width: int | None = None,
 ) -> Float[Array, ""]:
-    """Distance of two pictures' features at one layer (Gatys et al. 2016, eq. 1).
+    """The content loss of one layer (Gatys et al. 2016, eq. 1).
 
     Args:
-        features: of the picture, (h, w, c).
-        target: of the content picture, the same shape.
+        features: features of the picture, (h, w, c).
+        target: features of the content picture, with the same shape.
         normalization: `"gatys"`, `"paper"` or `"neural-style"`; see `nst_jax.losses`.
-        width: N in the formulas; c if not given. A network that projects its feature maps gives
-            the unprojected number.
+        width: N in the formulas; None means c. For a network that projects its feature maps, N is
+            their number before the projection.
 
     Returns:
         A float32 scalar.
@@ -121,7 +124,7 @@ def squared_error(
     target: Float[AnyArray, "h w c"],
     weights: Float[AnyArray, "h w"] | None = None,
 ) -> Float[Array, ""]:
-    """The sum of squared differences, in float32; by weights of the positions."""
+    """The sum of squared differences in float32, weighted by position if weights are given."""
     squares = jnp.square(features.astype(jnp.float32) - target.astype(jnp.float32))
     return (squares if weights is None else squares * weights[..., None]).sum()
 
@@ -129,5 +132,5 @@ def squared_error(
 def scaled_error(
     total: Float[Array, ""], positions: int, width: int, normalization: Normalization
 ) -> Float[Array, ""]:
-    """The content loss of a picture whose squared differences sum to `total`."""
+    """Scale the sum of squared differences to the content loss."""
     return total / 2 if normalization == "paper" else total / (positions * width)

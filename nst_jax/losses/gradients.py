@@ -1,4 +1,4 @@
-"""Order of computation, where memory depends on it."""
+"""Custom gradients: one saves memory by its order of computation, the other has a fixed size."""
 
 from collections.abc import Callable
 from functools import partial
@@ -15,18 +15,18 @@ from nst_jax.networks.strips import added, after, is_large, over_strips, rows_of
 def beside(
     measure: Callable[[Array, Any], Any], axes: Any, features: Array, given: Any
 ) -> tuple[Array, Any]:
-    """The features and `measure(features, given)`, for features that are also used further on.
+    """Return the features and `measure(features, given)`; the network goes on with the features.
 
-    The measure's part of the gradient waits for the other part: XLA would compute it in the forward
-    pass already, and keep it, for every layer. To large features' gradient it is added in place,
-    strip by strip. `given` is not differentiated.
+    The gradient of the measure is computed only after the gradient from the rest of the network.
+    Otherwise XLA would compute it in the forward pass and keep it for every layer. Where the
+    features are large, it is added in place, strip by strip. `given` is not differentiated.
 
     Args:
-        measure: a sum over rows: of all it is the sum of what it is of each strip, with the
-            strip's rows of what is given.
-        axes: for each part of `given` the axis of its rows, -1 where it has none.
+        measure: a function that is a sum over rows: its value for all rows is the sum of its values
+            for strips of rows, each with the matching rows of `given`.
+        axes: for each part of `given`, the axis of its rows; -1 if it has none.
         features: (h, w, c).
-        given: what the measure needs besides.
+        given: the other arrays that `measure` needs.
     """
     del axes
     return features, measure(features, given)
@@ -41,7 +41,7 @@ def _beside_backward(measure, axes, kept, cotangents):
     height, width, channels = features.shape
     zeros = jax.tree.map(jnp.zeros_like, given)
     if not is_large(features.shape):
-        # Made again of what is kept anyway, and computed together with what follows.
+        # Recompute from the features, which are kept anyway, instead of keeping more.
         _, pull = jax.vjp(lambda f: measure(f, given), after(features, further))
         return further + pull(own)[0], zeros
     own = jax.tree.map(lambda cotangent: after(cotangent, further), own)
@@ -66,9 +66,14 @@ beside.defvjp(_beside_forward, _beside_backward)
 
 @jax.custom_vjp
 def unit_branch(features: Array) -> tuple[Array, Array, Array]:
-    """The features to go on with, the features to measure, and a scalar handle for `unit_pull`.
+    """Branch off features to measure, such that their gradient has a fixed size.
 
-    The gradient with respect to what is measured has absolute sum 1, times the handle's.
+    The gradient that comes back from the measured features is scaled: its absolute values sum to
+    the gradient of the handle.
+
+    Returns:
+        The features for the rest of the network, the features to measure, and a scalar handle for
+        `unit_pull`.
     """
     return features, features, jnp.zeros((), jnp.float32)
 
@@ -88,7 +93,7 @@ unit_branch.defvjp(_unit_branch_forward, _unit_branch_backward)
 
 @jax.custom_vjp
 def unit_pull(loss: Array, handle: Array) -> Array:
-    """The loss of what `unit_branch` gave to measure: it pulls at the handle, not with its size."""
+    """Return the loss of features from `unit_branch`, and send its gradient to the handle."""
     del handle
     return loss
 

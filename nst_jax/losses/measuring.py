@@ -1,4 +1,4 @@
-"""What the terms of an objective measure of a picture, at once or tile by tile."""
+"""Measure a picture for the terms of an objective, as a whole or tile by tile."""
 
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -17,14 +17,19 @@ Terms = tuple[Term, ...]
 
 
 class Found(NamedTuple):
-    """What a term measured at a layer; a handle for `unit_pull` if gradients are normalised."""
+    """What a term measured at a layer.
+
+    Attributes:
+        value: the result of the term's `measure`, or of `whole` if there are tiles.
+        handle: the handle for `unit_pull` if gradients are normalised.
+    """
 
     value: Any
     handle: Array | None = None
 
 
 def layers_of(terms: Iterable[Term]) -> tuple[str, ...]:
-    """All layers of some terms, each once."""
+    """All layers of the terms, each once."""
     return tuple(dict.fromkeys(layer for term in terms for layer in term.layers))
 
 
@@ -37,7 +42,19 @@ def measured(
     unit_gradients: bool = False,
     tile: int = 0,
 ) -> dict[str, dict[str, Found]]:
-    """By term and layer, of one pass through the network; see `objective.Objective`."""
+    """Measure all terms in one pass through the network; see `objective.Objective`.
+
+    Args:
+        terms: the terms; static.
+        image: RGB in [0, 1], (h, w, 3).
+        network: the feature extractor.
+        targets: the target of each term, by name.
+        unit_gradients: whether to normalise the gradients.
+        tile: side in pixels of the tiles; 0 for none.
+
+    Returns:
+        What was found, by name of the term and by layer.
+    """
     height, width, _ = image.shape
     layers = layers_of(terms)
     layout = tiling.layout(tile, network, layers, height, width)
@@ -73,9 +90,9 @@ def _tap(
     features: Array,
     head: Array | None = None,
 ) -> tuple[Array, dict[str, Found]]:
-    """Of a layer's features: those to go on with, and what each term measures."""
+    """Measure a layer for each term; also return the features for the rest of the network."""
     if head is not None and unit_gradients:
-        # The gradients of sum 1 are those of the features proper.
+        # Normalise the gradient of the features themselves, not of the activations before the head.
         whole = projected(features, head)
         return features, _tap(terms, unit_gradients, given, layer, whole)[1]
     found: dict[str, Found] = {}
@@ -126,5 +143,5 @@ def _parts(
     maps: Mapping[str, Any],
     own: Float[Array, "h w"],
 ) -> dict[str, Any]:
-    """What a tile adds to each term's sums."""
+    """What one tile adds to the sums of each term."""
     return {t.name: t.part(layer, features, head, maps[t.name], own) for t in _of(terms, layer)}

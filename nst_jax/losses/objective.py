@@ -23,18 +23,19 @@ Scalar = Float[Array, ""] | float
 
 @dataclass(frozen=True)
 class Objective:
-    """The static part of an objective: its terms, and how they are measured; hashable.
+    """The static part of an objective: its terms, and how they are measured.
 
-    jit compiles once for each. Everything that may change without recompiling (network weights,
-    targets, loss weights) is an argument of the functions below.
+    It is hashable, and `jit` compiles one program for each. What can change without recompiling
+    (network weights, targets, loss weights) is an argument of the functions below.
 
     Attributes:
-        terms: of the sum, in its order; no two of one name.
-        unit_gradients: each layer's loss gets a gradient of absolute sum 1, times its weights, with
-            respect to the layer's features, as neural-style's `-normalize_gradients`; the loss
-            stays.
-        tile: side in pixels of the tiles of larger pictures (`tiling`), 0 for none. It changes no
-            value, and is for terms that are `additive`, without `unit_gradients`.
+        terms: the terms, in the order of the sum; their names must differ.
+        unit_gradients: scale the gradient of each layer's loss with respect to the layer's
+            features, so that its absolute values sum to 1 times the weights. The loss itself stays
+            the same. This is neural-style's `-normalize_gradients`.
+        tile: side in pixels of the tiles into which larger pictures are cut (`tiling`); 0 for none.
+            It changes no value. All terms that measure layers must be `additive`, and
+            `unit_gradients` must be off.
     """
 
     terms: tuple[Term, ...] = (Content(), Style(), TotalVariation())
@@ -43,26 +44,41 @@ class Objective:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """All layers, each once, in the order of the terms."""
+        """All layers of the terms, each once, in the order of the terms."""
         return layers_of(self.terms)
 
     def term(self, name: str) -> Any:
-        """The term of that name; a KeyError without one."""
+        """The term of that name.
+
+        Raises:
+            KeyError: there is no such term.
+        """
         return {term.name: term for term in self.terms}[name]
 
 
 class Targets(NamedTuple):
-    """What the picture is drawn to: by term what `Term.target` gives; what of it stays as it is."""
+    """What the picture is compared with.
+
+    Attributes:
+        terms: the target of each term by name, from `Term.target`.
+        kept: the pixels that stay as they are in the content; None for no such pixels.
+    """
 
     terms: dict[str, Any]
     kept: Kept | None = None
 
 
 class Weights(NamedTuple):
-    """Weights by term, and by term and layer: traced; a leading axis under `vmap` makes a sweep.
+    """The weights of the objective.
 
-    A layer that is not there weighs 1. `blend` holds the weights of several styles, summing to 1,
-    (k,), or for each region of the picture, (r, k); None where there is one style and no region.
+    They are traced, so changing them needs no new program. A sweep adds a leading axis to them and
+    uses `vmap`.
+
+    Attributes:
+        terms: the weight of each term, by name.
+        layers: the weights of layers, by term and layer; a missing layer has weight 1.
+        blend: the weights of k styles, which sum to 1: (k,), or (r, k) for r regions. None if there
+            is one style and no region.
     """
 
     terms: dict[str, Scalar]
@@ -71,10 +87,10 @@ class Weights(NamedTuple):
 
 
 def targets_of(spec: Objective, scene: Scene, kept: Kept | None = None) -> Targets:
-    """What each term compares with, for a run.
+    """Compute the target of each term.
 
     Raises:
-        InputError: what the terms raise, such as a region that is empty.
+        InputError: a term cannot make its target, for example because a region is empty.
     """
     return Targets({term.name: term.target(scene) for term in spec.terms}, kept)
 
@@ -82,7 +98,10 @@ def targets_of(spec: Objective, scene: Scene, kept: Kept | None = None) -> Targe
 def content_targets(
     spec: Objective, network: Network, content: Float[AnyArray, "h w 3"]
 ) -> dict[str, Array]:
-    """The target of the term `content`: features of a picture, (h, w, 3) in [0, 1], by layer."""
+    """Compute the target of the term `content`: the features of a picture, by layer.
+
+    The picture is (h, w, 3), in [0, 1].
+    """
     return content_features(network, content, spec.term("content").layers, spec.tile)
 
 
@@ -93,10 +112,11 @@ def style_targets(
     guides: dict[str, Float[Array, "r _ _"]] | None = None,
     directions: dict[str, Float[Array, "c d"]] | None = None,
 ) -> dict[str, Any]:
-    """The `statistics` of a `StyleTarget`: of a picture, (h, w, 3) in [0, 1], by layer.
+    """Compute the `statistics` of a `StyleTarget` from a style picture, by layer.
 
-    With `guides` (`regions.at_layers`), those of its regions, with a leading axis. The sliced
-    statistic needs the same `directions` (`Style.directions`) for both pictures.
+    The picture is (h, w, 3), in [0, 1]. With `guides` (`regions.at_layers`) the statistics of its
+    regions are computed, with a leading axis of regions. The sliced statistic needs the same
+    `directions` (`Style.directions`) for both pictures.
     """
     return style_statistics(spec.term("style"), network, style, guides, directions, spec.tile)
 
@@ -108,18 +128,18 @@ def objective(
     targets: Targets,
     weights: Weights,
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
-    """The weighted sum of the terms of a picture (Gatys et al. 2016, eq. 7).
+    """Compute the weighted sum of all terms for a picture (Gatys et al. 2016, eq. 7).
 
     Args:
-        spec: terms; static.
-        image: (h, w, 3), RGB in [0, 1].
+        spec: the terms; static.
+        image: RGB in [0, 1], (h, w, 3).
         network: the feature extractor.
-        targets: from `targets_of`.
-        weights: of the terms and of the layers.
+        targets: the targets, from `targets_of`.
+        weights: the weights of terms and layers.
 
     Returns:
-        The total, and everything as it enters the total: `total`, each term by name, and each
-        layer by name (a layer that several terms use has their sum).
+        The total, and a dict of weighted values: `total`, each term by name, and each layer by
+        name. For a layer that several terms use, it holds their sum.
     """
     image = regions.composed(image, targets.kept)
     found = measured(

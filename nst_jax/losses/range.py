@@ -1,4 +1,4 @@
-"""The range penalty: how far values lie outside of [0, 1], where the final clip will take them."""
+"""The range penalty: it punishes values outside [0, 1], which the final clipping would change."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -12,7 +12,7 @@ from nst_jax.typing import AnyArray
 
 @dataclass(frozen=True)
 class Range(Term):
-    """`range_penalty` of the picture."""
+    """The term that applies `range_penalty` to the picture."""
 
     name: ClassVar[str] = "range"
     additive: ClassVar[bool] = True
@@ -25,10 +25,10 @@ class Range(Term):
 
 
 def range_penalty(image: Float[AnyArray, "h w 3"]) -> Float[Array, ""]:
-    """The mean square of what values lack to be within [0, 1], in units of 0..255.
+    """The mean squared distance of the values from [0, 1], in units of 0..255.
 
-    Zero, with a gradient of zero, for a picture that no clipping changes. A picture that is only
-    clipped at the end pays for it there: its style loss may rise severalfold.
+    The penalty and its gradient are zero for a picture within [0, 1]. Without the penalty, clipping
+    at the end can raise the style loss severalfold.
     """
     beyond = 255 * (image - jnp.clip(image, 0, 1))
     return jnp.square(beyond).mean()

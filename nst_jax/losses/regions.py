@@ -1,16 +1,16 @@
-"""Regions: which part of the picture is drawn to which part of which style, and what is kept.
+"""Regions: which part of the picture takes which part of which style, and which pixels are kept.
 
-Spatial guidance of Gatys et al. 2017, section 4: a region r with guidance channel T^r (h, w) has at
-each layer its own statistics, those of the feature maps T^r F, with T^r normalised so that its
-squares sum to 1. Hence positions count by T^2.
+This is the spatial guidance of Gatys et al. 2017, section 4. Each region r has a guidance channel
+T^r (h, w) and, at each layer, its own statistics: those of the feature maps T^r F. T^r is
+normalised so that its squares sum to 1, so each position has the weight T^2.
 
-Guides reach the layers by the paper's simple rule, resampling: the average over the pixels of each
-position, exactly as pooling lays them out. It keeps soft edges and shares, and empties no region
-that is there; the paper's "inside" rule, with receptive fields of a hundred pixels and more, would
-empty all but the largest at the deeper layers.
+The guides are resampled for each layer, which is the simple rule of the paper: the guide of a
+position is the mean over its pixels, in the same blocks as pooling. This keeps soft edges and
+shares, and no region that has pixels becomes empty. With the paper's "inside" rule, receptive
+fields of a hundred pixels and more would leave all but the largest regions empty at deep layers.
 
-A region's loss counts by its share of the picture, the paper's lambda_r: each pixel is drawn as
-strongly as without regions, and one region for the whole picture is no region at all.
+The loss of a region is weighted by its share of the picture, the paper's lambda_r. Each pixel then
+counts as much as without regions, and a single region for the whole picture changes nothing.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,7 +28,12 @@ from nst_jax.typing import AnyArray
 
 
 class Kept(NamedTuple):
-    """Pixels that stay: by how much, and which."""
+    """The pixels that stay as they are.
+
+    Attributes:
+        mask: the share of each pixel that is kept, in [0, 1].
+        picture: the picture that supplies these pixels.
+    """
 
     mask: Float[AnyArray, "h w"]
     picture: Float[AnyArray, "h w 3"]
@@ -36,14 +41,16 @@ class Kept(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Regions:
-    """What is drawn to what; masks may have any size, and are resized to their picture's.
+    """The regions of the result and of the styles, and how they are matched.
+
+    Masks can have any size; they are resized to the size of their picture.
 
     Attributes:
-        content: the regions in which the result is drawn; None is the whole picture.
-        styles: for each style its regions, or None for the whole of it. Each of them is a source
-            of statistics, numbered through.
-        blend: weights of the sources in each region of the result; rows sum to 1.
-        keep: where the content's own pixels stay; None is nowhere.
+        content: the regions of the result that are drawn; None for the whole picture.
+        styles: the regions of each style; None for the whole style. Each region and each whole
+            style is one source of statistics; all k sources are numbered in this order.
+        blend: the weights of the k sources in each of the r regions of the result; rows sum to 1.
+        keep: mask of the pixels that stay as they are in the content; None for no such pixels.
     """
 
     content: Masks | None
@@ -53,11 +60,11 @@ class Regions:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Of the regions of the result, as errors name them."""
+        """The names of the result's regions in error messages."""
         return ("that is drawn",) if self.content is None else tuple(self.content)
 
     def drawn(self, height_width: tuple[int, int]) -> Float[np.ndarray, "r h w"]:
-        """Where the regions of the result lie, at its size: not where it is kept."""
+        """The masks of the result's regions at its size, without the pixels that are kept."""
         whole = np.ones((1, *height_width), np.float32)
         masks = whole if self.content is None else stacked(self.content, height_width)
         return masks if self.keep is None else masks * (1 - resized(self.keep, height_width))
@@ -71,18 +78,18 @@ def match(
     chosen: Mapping[str, int] | None = None,
     keep: Float[np.ndarray, "h w"] | None = None,
 ) -> Regions:
-    """The regions of the content with those of the styles, by their labels.
+    """Match the regions of the content with those of the styles by their labels.
 
     Args:
-        content: the content's regions; None for the whole picture.
-        styles: each style's; None for the whole style, which then is in every region.
-        blend: weights of the styles.
-        chosen: from label to the number of its style, from 1; 0 keeps the content there. None
-            draws a region to all styles that have it.
-        keep: where the content's own pixels stay.
+        content: the regions of the content; None for the whole picture.
+        styles: the regions of each style; None for the whole style, which then serves every region.
+        blend: the weights of the styles.
+        chosen: from each label to the number of its style, counted from 1; 0 keeps the content in
+            this region. With None, a region takes all styles that have its label.
+        keep: mask of the pixels that stay as they are in the content.
 
     Raises:
-        InputError: labels that the other side lacks, styles that are not there, or options that
+        InputError: a label is missing on the other side, a style does not exist, or options
             contradict each other.
     """
     if content is None:
@@ -115,7 +122,7 @@ def match(
 def _choices(
     content: Masks, chosen: Mapping[str, int] | None, styles: int
 ) -> dict[str, tuple[int, ...]]:
-    """The numbers of the styles that each label may take, from 1; none where it is kept."""
+    """The numbers of the styles that each label takes, from 1; an empty tuple if it is kept."""
     if chosen is None:
         return dict.fromkeys(content, tuple(range(1, styles + 1)))
     chosen = {parse_label(label): number for label, number in chosen.items()}
@@ -138,7 +145,7 @@ def _choices(
 def _row(
     label: str, numbers: Sequence[int], styles: Sequence[Masks | None], blend: Sequence[float]
 ) -> list[float]:
-    """Weights of all sources in the region `label`, which may take the styles `numbers`."""
+    """The weights of all sources in the region `label`, which takes the styles `numbers`."""
     row: list[float] = []
     for number, (style, weight) in enumerate(zip(styles, blend, strict=True), 1):
         own = [""] if style is None else list(style)
@@ -182,14 +189,14 @@ def _normalized(rows: Sequence[Sequence[float]]) -> Float[np.ndarray, "r k"]:
 
 
 def stacked(masks: Masks, height_width: tuple[int, int]) -> Float[np.ndarray, "r h w"]:
-    """The masks at the size of their picture."""
+    """Resize the masks to the size of their picture, and stack them."""
     return np.stack([resized(mask, height_width) for mask in masks.values()])
 
 
 def at_layers(
     masks: Float[AnyArray, "r h w"], network: Network, layers: Sequence[str]
 ) -> dict[str, Float[Array, "r _ _"]]:
-    """By how much each position of each layer counts in each region: T^2, in [0, 1]."""
+    """Compute T^2 for each layer: the weight, in [0, 1], of each position in each region."""
     found: dict[str, Array] = {}
     for layer in layers:
         stride = network.strides[layer]
@@ -202,7 +209,7 @@ def at_layers(
 
 
 def require_all(guides: Mapping[str, Array], labels: Iterable[str], whose: str) -> None:
-    """Raise `InputError` for a region that is empty at one of the layers."""
+    """Raise `InputError` if a region is empty at one of the layers."""
     for layer, guide in guides.items():
         for label, total in zip(tuple(labels), np.asarray(guide.sum((1, 2))), strict=True):
             if not total > 0:
@@ -213,7 +220,7 @@ def require_all(guides: Mapping[str, Array], labels: Iterable[str], whose: str) 
 
 
 def composed(image: Float[AnyArray, "h w 3"], kept: Kept | None) -> Float[Array, "h w 3"]:
-    """The picture with what is kept in its place, blended where the mask is soft."""
+    """Put the kept pixels into the picture, blended where the mask is soft."""
     if kept is None:
         return jnp.asarray(image)
     mask = jnp.asarray(kept.mask)[..., None]

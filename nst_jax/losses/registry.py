@@ -1,7 +1,7 @@
-"""The terms of an objective and the statistics of a style, by name. No JAX.
+"""The terms of an objective and the statistics of style, by name.
 
-Weights, schedules, columns of traces and tables, and options on the command line follow from these
-names; what does the work is loaded on first use.
+These names determine the weights, the schedules, the columns of traces and tables, and the options
+on the command line. The module does not import JAX: the classes are loaded on first use.
 """
 
 import importlib
@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 
 
 class Entry(NamedTuple):
-    """A term of the registry.
+    """A term in the registry.
 
     Attributes:
-        place: where its class is.
-        about: what options say of it.
-        weight: in the preset `gatys`.
-        always: whether it is part of every program, so that a weight of zero is data like any
-            other; the rest is left out where it weighs nothing.
+        place: its class, as `module:name`.
+        about: its description in the help texts of options.
+        weight: its weight in the preset `gatys`.
+        always: whether it is part of every program, even at weight zero, so that its weight can
+            change without recompiling. Other terms are left out if their weight is zero.
     """
 
     place: str
@@ -42,12 +42,12 @@ STATISTICS: dict[str, str] = {
 
 
 def term(name: str) -> Any:
-    """The class of a term."""
+    """Load the class of a term."""
     return _loaded(TERMS[name].place)
 
 
 def statistic(given: Any) -> Any:
-    """The statistic of that name; an object that is one already."""
+    """Load the statistic of that name; return an object as it is."""
     return _loaded(STATISTICS[given])() if isinstance(given, str) else given
 
 

@@ -1,4 +1,4 @@
-"""Total variation: how much neighbouring pixels differ."""
+"""Total variation: how much neighbouring pixels differ from each other."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -13,7 +13,7 @@ from nst_jax.typing import AnyArray
 
 @dataclass(frozen=True)
 class TotalVariation(Term):
-    """`total_variation` of the picture."""
+    """The term that applies `total_variation` to the picture."""
 
     normalization: Normalization = "gatys"
     name: ClassVar[str] = "tv"
@@ -22,7 +22,7 @@ class TotalVariation(Term):
 
     @classmethod
     def of(cls, options: Any) -> "Term":
-        """By the formula of the options' normalisation."""
+        """The term with the formula that `normalization` selects."""
         return cls(normalization=options.normalization)
 
     def loss(self, seen: Seen, target: Any) -> Array:
@@ -34,12 +34,13 @@ class TotalVariation(Term):
 def total_variation(
     image: Float[AnyArray, "h w 3"], normalization: Normalization = "gatys"
 ) -> Float[Array, ""]:
-    """Squared differences of neighbouring pixels, in units of 0..255.
+    """The squared differences of neighbouring pixels, in units of 0..255.
 
     Args:
         image: RGB in [0, 1].
-        normalization: `"gatys"`: the mean over both directions' differences, independent of the
-            size; otherwise 1/2 the sum over pixels that have both neighbours (jcjohnson).
+        normalization: with `"gatys"`, the mean over the differences in both directions, which does
+            not depend on the size. Otherwise half the sum over all pixels that have a neighbour
+            both below and to the right, as in jcjohnson's code.
 
     Returns:
         A float32 scalar.

@@ -1,4 +1,4 @@
-"""The style loss: how far a statistic of the picture's features is from the style picture's."""
+"""The style loss: the distance of a statistic of features from that of the style picture."""
 
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,17 +21,17 @@ from nst_jax.options import Normalization
 from nst_jax.options import weighted as weighted_layers
 from nst_jax.typing import AnyArray
 
-_ROWS: Any = Given(*cast(Any, (1, -1, -1)))  # the axes of their rows
+_ROWS: Any = Given(*cast(Any, (1, -1, -1)))  # for `beside`: only guides have an axis of rows
 
 
 class StyleTarget(NamedTuple):
-    """What the picture's style is drawn to.
+    """The target of the style loss.
 
     Attributes:
-        statistics: by layer. Those of several styles, or of several of their regions, are stacked,
-            (k, ...); `Seen.blend` says how they mix.
-        guides: by layer (r, h, w), if the picture has regions (`regions.at_layers`).
-        directions: by layer (c, d), if the statistic projects features.
+        statistics: the statistics of the style, by layer. For several styles or regions of styles
+            they are stacked, (k, ...), and `Seen.blend` holds their weights.
+        guides: the guides by layer, (r, h, w), if the picture has regions (`regions.at_layers`).
+        directions: the directions by layer, (c, d), if the statistic projects features.
     """
 
     statistics: dict[str, Any]
@@ -41,7 +41,7 @@ class StyleTarget(NamedTuple):
 
 @dataclass(frozen=True)
 class Style(Term):
-    """Distance of a statistic of the features at some layers (Gatys et al. 2016, eqs. 3 to 5)."""
+    """The distance of a statistic of features at some layers (Gatys et al. 2016, eqs. 3 to 5)."""
 
     layers: tuple[str, ...] = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
     statistic: Statistic = field(default_factory=Gram)
@@ -50,21 +50,21 @@ class Style(Term):
 
     @property
     def additive(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """As the statistic is."""
+        """Whether the statistic is additive."""
         return self.statistic.additive
 
     @classmethod
     def of(cls, options: Any) -> "Term | None":
-        """Of the layers that weigh something."""
+        """The term for the layers whose weight is not zero; None if there are none."""
         layers = weighted_layers(options.style_layers)
         statistic = registry.statistic(options.statistic)
         return cls(layers, statistic, options.normalization) if layers else None
 
     def target(self, scene: Scene) -> StyleTarget:
-        """The statistics of all styles, or of their regions; where the picture's regions lie.
+        """Compute the statistics of all styles or their regions, and the guides of the picture.
 
         Raises:
-            InputError: a region that is empty at one of the layers.
+            InputError: a region is empty at one of the layers.
         """
         directions = self.directions(scene.network, scene.seed)
         statistics = self._of_styles(scene, directions)
@@ -76,7 +76,7 @@ class Style(Term):
         return StyleTarget(statistics, guides, directions)
 
     def _of_styles(self, scene: Scene, directions: dict[str, Array] | None) -> dict[str, Any]:
-        """By layer; stacked where there are several styles, or regions."""
+        """The statistics by layer, stacked if there are several styles or any regions."""
         of = partial(style_statistics, self, scene.network, directions=directions, tile=scene.tile)
         if scene.regions is None and len(scene.styles) == 1:
             return of(scene.styles[0])
@@ -93,7 +93,10 @@ class Style(Term):
         return jax.tree.map(lambda *each: jnp.concatenate(each), *found)
 
     def directions(self, network: Network, seed: int) -> dict[str, Float[Array, "c d"]] | None:
-        """Along which the features of each layer are projected, if the statistic needs that."""
+        """The directions along which each layer's features are projected.
+
+        None if the statistic does not project features. The seed determines the directions.
+        """
         if not self.statistic.projects:
             return None
         side = max((network.strides[layer] for layer in self.layers), default=1)
@@ -109,34 +112,34 @@ class Style(Term):
         }
 
     def given(self, layer: str, target: StyleTarget) -> Given:
-        """Guides and directions of the layer."""
+        """The guides and directions of the layer."""
         return Given((target.guides or {}).get(layer), (target.directions or {}).get(layer))
 
     def measure(
         self, layer: str, features: Array, head: Array | None, given: Given
     ) -> tuple[Array, Any]:
-        """The statistic."""
+        """Compute the statistic of the features, for each region if there are regions."""
         del layer
         given = given._replace(head=head)
         if not self.additive:
-            # Sorting is dear: rather keep the order than make it again.
+            # Sorting is slow, so keep the sorted order instead of recomputing it.
             return features, measure(self.statistic, features, given)
         part = partial(_part, self.statistic, features.shape[0])
         return cast(Any, beside(part, _ROWS, features, _normalized(given)))
 
     def over(self, layer: str, target: StyleTarget) -> Float[Array, "h w r"] | None:
-        """The guides."""
+        """The guides of the layer, with the regions on the last axis."""
         guides = (target.guides or {}).get(layer)
         return None if guides is None else jnp.moveaxis(jnp.asarray(guides), 0, -1)
 
     def part(self, layer: str, features: Array, head: Array | None, over: Any, own: Array) -> Any:
-        """The statistic by the tile's own positions, or by those of each region."""
+        """Compute what the tile's own positions add to the statistic, for each region."""
         del layer
         weights = [own] if over is None else [own * guide for guide in jnp.moveaxis(over, -1, 0)]
         return weighted(self.statistic, features, weights, Given(head=head))
 
     def whole(self, layer: str, sums: Any, positions: int, target: StyleTarget) -> Any:
-        """The sums divided by the weight of all positions."""
+        """Divide the sums by the total weight of the positions."""
         guides = (target.guides or {}).get(layer)
         if guides is None:
             return jax.tree.map(lambda s: s[0] / positions, sums)
@@ -144,7 +147,7 @@ class Style(Term):
         return jax.tree.map(lambda s: jax.vmap(jnp.divide)(s, mass), sums)
 
     def loss(self, seen: Seen, target: StyleTarget) -> dict[str, Array]:
-        """For each layer; of regions, the sum by their shares of the picture."""
+        """The style loss of each layer; regions are weighted by their share of the picture."""
         return {layer: self._loss(layer, seen, target) for layer in self.layers}
 
     def _loss(self, layer: str, seen: Seen, target: StyleTarget) -> Array:
@@ -169,11 +172,12 @@ def style_statistics(
     directions: dict[str, Float[Array, "c d"]] | None = None,
     tile: int = 0,
 ) -> dict[str, Any]:
-    """The statistics of a style picture, (h, w, 3) in [0, 1], by layer.
+    """Compute the statistics of a style picture by layer.
 
-    With `guides` (`regions.at_layers`), those of its regions, with a leading axis.
+    The picture is (h, w, 3), in [0, 1]. With `guides` (`regions.at_layers`) the statistics of its
+    regions are computed, with a leading axis of regions.
     """
-    # As the picture's own will be measured: what is equal then rounds alike.
+    # Measured in the same way as the drawn picture, so that equal pictures round alike.
     given = {term.name: StyleTarget({}, guides, directions)}
     found = measured((term,), jnp.asarray(style), network, given, tile=tile)
     return {layer: part.value for layer, part in found[term.name].items()}
@@ -182,8 +186,8 @@ def style_statistics(
 def blended(target: Any, blend: Float[AnyArray, "*r k"] | None) -> Any:
     """The weighted mean of stacked targets.
 
-    Of Gram matrices and moments: what a picture showing these shares would measure. Of quantiles:
-    what lies between the two on the line.
+    For Gram matrices and moments, this is the statistic of a picture that shows the styles in these
+    shares. For quantiles, it interpolates between the distributions.
     """
     if blend is None:
         return target
@@ -192,7 +196,7 @@ def blended(target: Any, blend: Float[AnyArray, "*r k"] | None) -> Any:
 
 
 def _part(statistic: Statistic, height: int, features: Array, given: Given) -> Any:
-    """What some rows add to `measure` of all, with guides that sum to 1 over all."""
+    """What a strip of rows adds to the statistic; guides must sum to 1 over all rows."""
     if given.guides is not None:
         return weighted(statistic, features, given.guides, given)
     share = features.shape[0] / height

@@ -1,4 +1,4 @@
-"""What a term of the objective is: what it compares with, what it measures, and its loss."""
+"""The base class of a term of the objective: its target, what it measures, and its loss."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from nst_jax.typing import AnyArray
 
 
 class Scene(NamedTuple):
-    """What a run is about: terms make their targets of it.
+    """The inputs of a run from which terms make their targets.
 
     Attributes:
         network: the feature extractor.
-        content: the content picture as losses see it, RGB in [0, 1].
-        styles: the style pictures likewise, of any sizes.
-        regions: what is drawn to what, if there are regions.
-        seed: of what a term draws at random.
+        content: the content picture as the losses see it, RGB in [0, 1].
+        styles: the style pictures as the losses see them, RGB in [0, 1], of any sizes.
+        regions: the regions of content and styles; None for no regions.
+        seed: the seed for random numbers of a term.
         tile: side in pixels of the tiles in which features are computed; 0 for none.
     """
 
@@ -33,13 +33,13 @@ class Scene(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What a loss is made of.
+    """What a term computes its loss from.
 
     Attributes:
-        picture: RGB, in [0, 1] where the optimiser keeps to it.
-        found: what the term's `measure` gave, by layer.
+        picture: RGB in [0, 1], though some optimisers leave this range.
+        found: what `measure` of the term returned, by layer.
         network: the feature extractor, with its `widths` and `strides`.
-        blend: weights of several styles, (k,), or in each region, (r, k); None for a single one.
+        blend: the weights of k styles, (k,), or (r, k) for r regions; None for a single style.
     """
 
     picture: Float[AnyArray, "h w 3"]
@@ -50,10 +50,10 @@ class Seen(NamedTuple):
 
 @dataclass(frozen=True)
 class Term:
-    """A term of the objective. Subclasses set `name` and write `loss`; the rest has defaults.
+    """A term of the objective. Subclasses set `name` and define `loss`; the rest has defaults.
 
-    Hashable and static: what changes without a new program (targets, weights) is data beside it,
-    under its name. So are its columns in traces and tables, and its options.
+    A term is static and hashable. What can change without recompiling (target, weight) is data
+    outside it. Data, options, and columns of traces and tables are found by the term's name.
 
         class Grey(Term):
             name = "grey"
@@ -62,11 +62,11 @@ class Term:
                 return jnp.var(seen.picture, axis=-1).mean()
 
     Attributes:
-        layers: of the network, whose features it measures.
-        name: what weights, columns and options call it.
-        additive: whether what it measures adds up over the tiles of a large picture (`part`).
-        follows: the pictures on which its target depends, of `"content"` and `"style"`.
-        renew_every: evaluations after which its target is made anew; 0 keeps the first.
+        layers: the layers of the network that it measures.
+        name: its name in weights, columns and options.
+        additive: whether its measurements add up over the tiles of a large picture (`part`).
+        follows: the pictures on which its target depends: `"content"`, `"style"`, both or none.
+        renew_every: evaluations between two renewals of its target; 0 keeps the first target.
     """
 
     layers: tuple[str, ...] = ()
@@ -77,60 +77,67 @@ class Term:
 
     @classmethod
     def of(cls, options: Any) -> "Term | None":
-        """The term that options ask for (`stylizing.settings`); None if it measures nothing."""
+        """Make the term from options (`stylizing.settings`); None if it has nothing to measure."""
         del options
         return cls()
 
     def target(self, scene: Scene) -> Any:
-        """What is compared with: arrays, made once for a run."""
+        """Make the target, a pytree of arrays; it is made once for each scale of a run."""
         del scene
 
     def renewed(self, scene: Scene, target: Any, picture: Float[Array, "h w 3"]) -> Any:
-        """The target for the evaluations that follow, where `renew_every` is not 0."""
+        """Make the target for the next evaluations; called only if `renew_every` is not 0."""
         del scene, picture
         return target
 
     def given(self, layer: str, target: Any) -> Any:
-        """The arrays of the target that `measure` needs at a layer."""
+        """Select the arrays of the target that `measure` needs at a layer."""
         del layer, target
 
     def measure(
         self, layer: str, features: Array, head: Array | None, given: Any
     ) -> tuple[Array, Any]:
-        """The features to go on with, and what `loss` needs of them; the features themselves.
+        """Measure what `loss` needs at a layer; the default is the features themselves.
 
         Args:
             layer: one of `layers`.
-            features: (h, w, c), or activations of which they are a product with the `head`.
-            head: (i, c) or None.
-            given: see there.
+            features: the features (h, w, c). If there is a head, these are activations (h, w, i),
+                and the features are their product with the head.
+            head: a matrix (i, c), or None.
+            given: the result of the method `given`.
+
+        Returns:
+            The features for the rest of the network, usually unchanged, and what was measured.
         """
         del layer, given
         return features, projected(features, head)
 
     def over(self, layer: str, target: Any) -> Any:
-        """The arrays of the target that lie over a layer's positions, (h, w, ...); see `part`."""
+        """Select the arrays of the target with one entry for each position, (h, w, ...).
+
+        `part` gets the piece of them that belongs to its tile.
+        """
         del layer, target
 
     def part(
         self, layer: str, features: Array, head: Array | None, over: Any, own: Float[Array, "h w"]
     ) -> Any:
-        """What a tile adds to sums over all positions, if the term is `additive`.
+        """Compute what a tile adds to sums over all positions, if the term is `additive`.
 
         Args:
             layer: one of `layers`.
-            features: of the tile and its margin, as in `measure`.
+            features: the features of the tile and its margin, as in `measure`.
             head: as in `measure`.
-            over: the same part of the arrays of `over`.
+            over: the same part of the arrays from `over`.
             own: 1 where a position belongs to the tile, 0 in its margin.
         """
         raise NotImplementedError(f"the term {self.name} has no sums over tiles")
 
     def whole(self, layer: str, sums: Any, positions: int, target: Any) -> Any:
-        """From the sums over all tiles to what `measure` gives of so many positions."""
+        """Turn the sums over all tiles into what `measure` gives for the whole picture."""
         del layer, positions, target
         return sums
 
     def loss(self, seen: Seen, target: Any) -> Array | dict[str, Array]:
-        """A float32 scalar, or one for each layer: without weights."""
+        """The loss without weights: a float32 scalar, or a dict with one for each layer."""
         raise NotImplementedError(f"the term {self.name} has no loss")

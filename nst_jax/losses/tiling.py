@@ -1,16 +1,16 @@
-"""Sums over the positions of a picture's layers, tile by tile: for pictures larger than memory.
+"""Compute losses tile by tile, for pictures whose activations do not fit into memory.
 
-What the losses need of a layer are sums over its positions: squared differences to the content,
-and what Gram matrices and moments are made of. So a first pass over the tiles adds these up, with
-no gradient; the losses are those of the whole picture, and their cotangents of the sums the same
-for every tile; a second pass pulls them back through one tile after the other. No more than one
-tile's activations are there at a time, and value and gradient are the untiled ones.
+At each layer the losses need only sums over positions: squared differences from the content, Gram
+matrices, moments. A first pass over the tiles adds up these sums, without a gradient. From the sums
+follow the losses of the whole picture, and their cotangents, which are the same for every tile. A
+second pass pulls the cotangents back through one tile after the other. Only one tile's activations
+are in memory at a time. The loss and its gradient are the same as without tiles.
 
-Every tile is seen through a window of one shape, so that all share a program: the tile with a
-margin as wide as the deepest layer's view. Windows begin at multiples of the coarsest stride, where
-pooling lays its blocks as in the whole picture, and the last ends with the picture. At the
-picture's edge a window has the network's own border, and inner edges lie beyond the margin. Each
-position of each layer belongs to one tile.
+Each tile is computed in a window: the tile plus a margin that covers the receptive field of the
+deepest layer. All windows have the same shape and share a program. They begin at multiples of the
+coarsest stride, so that pooling uses the same blocks as in the whole picture; the last one ends at
+the picture's edge. At this edge a window has the network's own border. Its other edges are a margin
+away from the tile and do not affect it. Each position of each layer belongs to exactly one tile.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,24 +29,25 @@ from nst_jax.losses.gradients import beside
 from nst_jax.networks.base import Network
 from nst_jax.typing import AnyArray
 
-# Of a layer's name and features in a window, perhaps still without their linear head, that head,
-# the window's part of the layer's maps, and which positions are the tile's own (1, else 0): a
-# pytree of sums over these. Maps are a pytree of arrays over positions, (h, w, ...).
+# measure(layer, features, head, maps, own) returns a pytree of sums over the tile's own positions.
+# `features` are those of the window; if there is a linear `head`, it is not applied yet. `maps` is
+# the window's part of the layer's maps, a pytree of arrays over positions, (h, w, ...). `own` is 1
+# at the tile's own positions, 0 elsewhere.
 Measure = Callable[[str, Array, Array | None, Any, Float[Array, "h w"]], Any]
 
 
-# The axes of their rows: of a head, which has none, of maps, and of the tile's own positions.
+# For `beside`, the axis of rows of the head (which has none), the maps, and the own positions.
 _ROWS: Any = (-1, 0, 0)
 
 
 @dataclass(frozen=True)
 class Axis:
-    """Windows along the height or the width, in pixels.
+    """The windows along the height or the width, in pixels.
 
     Attributes:
-        length: of each window.
-        starts: where they begin.
-        ends: where the part of each that is its tile ends, and the next tile begins.
+        length: the length of each window.
+        starts: where each window begins.
+        ends: where the tile of each window ends; the next tile begins there.
     """
 
     length: int
@@ -56,7 +57,13 @@ class Axis:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a picture is cut, and the picture's pixels per position of each layer; hashable."""
+    """How a picture is cut into tiles; hashable.
+
+    Attributes:
+        rows: the windows along the height.
+        columns: the windows along the width.
+        strides: each layer with its stride, the pixels per position.
+    """
 
     rows: Axis
     columns: Axis
@@ -68,7 +75,7 @@ class Layout:
         return tuple(layer for layer, _ in self.strides)
 
     def table(self) -> Int[np.ndarray, "n 2 3"]:
-        """For each tile, along rows and columns: start of the window, begin and end of the tile."""
+        """The start of the window, and the begin and end of the tile, for rows and columns."""
         along = [
             list(zip(axis.starts, (0, *axis.ends), axis.ends, strict=False))
             for axis in (self.rows, self.columns)
@@ -79,9 +86,12 @@ class Layout:
 def layout(
     tile: int, network: Network, layers: tuple[str, ...], height: int, width: int
 ) -> Layout | None:
-    """How to cut a picture into tiles of at most about `tile` pixels a side; None for no need.
+    """Cut a picture into tiles of about `tile` pixels a side, or fewer.
 
-    0 is one tile. Tiles have whole blocks of the coarsest stride, so the smallest is such a block.
+    The sides are multiples of the coarsest stride, and at least this stride.
+
+    Returns:
+        The layout; None if one tile is enough, or if `tile` is 0.
     """
     if not tile or not layers:
         return None
@@ -95,7 +105,7 @@ def layout(
 
 def _axis(size: int, tile: int, margin: int, stride: int) -> Axis:
     tile = max(tile // stride, 1) * stride
-    count = -(-(size - 2 * margin) // tile)  # the outer ones have a margin less, and hold more
+    count = -(-(size - 2 * margin) // tile)  # the outer tiles need one margin less, so are larger
     if count <= 1:
         return Axis(size, (0,), (size,))
     step = -(-(size - 2 * margin) // (count * stride)) * stride
@@ -112,14 +122,14 @@ def summed(
     network: Network,
     maps: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """What `measure` gives for each layer, summed over all tiles; differentiable in `image`.
+    """Sum `measure` over all tiles, for each layer; differentiable with respect to `image`.
 
     Args:
         layout: the tiles; static.
-        measure: of every layer in every window; static.
+        measure: called for every layer in every window; static.
         image: RGB in [0, 1].
         network: the feature extractor.
-        maps: what lies over the positions of each layer.
+        maps: for each layer, the arrays over its positions.
     """
     first = jnp.asarray(layout.table()[0])
     shapes = jax.eval_shape(partial(_of_tile, layout, measure), image, network, maps, first)
@@ -155,7 +165,7 @@ summed.defvjp(_forward, _backward)
 def gathered(
     layout: Layout, image: Float[Array, "h w 3"], network: Network
 ) -> dict[str, Float[Array, "_ _ c"]]:
-    """The features of a whole picture, computed tile by tile."""
+    """Compute the features of a whole picture tile by tile."""
     height, width, _ = image.shape
     window = jax.ShapeDtypeStruct((layout.rows.length, layout.columns.length, 3), image.dtype)
     shapes = jax.eval_shape(lambda x: network(x, layout.layers), window)
@@ -215,7 +225,7 @@ def _maps_at(layout: Layout, maps: Any, place: Array, stride: int) -> Any:
 
 
 def _window(layout: Layout, array: AnyArray, place: Array, stride: int = 1) -> Array:
-    """The part of an array over positions, (h, w, ...), that a window shows."""
+    """The part of an array over positions, (h, w, ...), that lies in a window."""
     sizes = layout.rows.length // stride, layout.columns.length // stride
     starts: list[Any] = [0] * array.ndim
     shape = [*array.shape]
@@ -230,7 +240,7 @@ def _put(array: Array, window: Array, place: Array, stride: int = 1) -> Array:
 
 
 def _own(layout: Layout, place: Array, stride: int) -> Float[Array, "h w"]:
-    """1 where a window's positions are its tile's, 0 elsewhere."""
+    """1 at the positions of a window that belong to its tile, 0 elsewhere."""
 
     def along(length: int, limits: Array) -> Array:
         pixels = limits[0] + stride * jnp.arange(length // stride)

@@ -124,21 +124,28 @@ class Model(ABC):
         Raises:
             InputError: a picture cannot be used, a style is unknown, or all weights are zero.
         """
-        found = read(picture, size)
-        height, width, _ = found.rgb.shape
-        began = time.monotonic()
         options: dict[str, Any] = {"strength": strength, "keep_colors": keep_colors, "tile": tile}
-        image = self.painter(style, height, width, **options)(found.rgb[None])[0]
+        return self.draw(read(picture, size), style, **options)
+
+    def draw(self, picture: Picture, style: Any = None, **options: Any) -> Drawn:
+        """Draw a picture that has been read, by `read`; see `__call__`.
+
+        Raises:
+            InputError: a style is unknown, or all weights are zero.
+        """
+        height, width, _ = picture.rgb.shape
+        began = time.monotonic()
+        image = self.painter(style, height, width, **options)(picture.rgb[None])[0]
         about = {
             "version": __version__,
             "model": self.name,
             "model_digest": self.digest,
             "style": _told(style),
-            "strength": strength,
-            "keep_colors": keep_colors,
+            "strength": options.get("strength", 1.0),
+            "keep_colors": options.get("keep_colors", False),
             "seconds": round(time.monotonic() - began, 3),
         }
-        return Drawn(image, found.alpha, found.icc, about)
+        return Drawn(image, picture.alpha, picture.icc, about)
 
 
 def read(picture: PictureSource, size: int | None) -> Picture:
@@ -151,8 +158,8 @@ def read(picture: PictureSource, size: int | None) -> Picture:
     height, width, _ = found.rgb.shape
     if min(height, width) < _SMALLEST:
         raise InputError(
-            f"The picture is {width}x{height} pixels, but both sides need at least {_SMALLEST}: "
-            "give a larger size."
+            f"The {reading.named(picture, 'picture')} is {width}x{height} pixels, but both sides "
+            f"need at least {_SMALLEST}: give a larger size."
         )
     return found
 

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Float, Int
+from PIL import Image
 
 from nst_jax.errors import InputError
 from nst_jax.pictures import reading
@@ -53,7 +54,11 @@ def read(source: MapSource, what: str) -> Masks:
         return {
             str(n): read_mask(mask, f"mask {n} of the {what}") for n, mask in enumerate(source, 1)
         }
-    if not isinstance(source, str | os.PathLike | bytes):
+    if isinstance(source, str | os.PathLike | bytes | Image.Image):
+        numbers = reading.read_numbers(source, what=what)
+        if numbers is not None and np.unique(numbers).size <= _MAX_LABELS:
+            return _by_label(numbers, what, str)
+    else:
         array = np.asarray(cast(reading.ArrayLike, source))
         if array.ndim == 2 and array.dtype.kind in "iub" and array.dtype != np.uint8:
             return _by_label(array.astype(np.int64), what, str)
@@ -69,16 +74,41 @@ def read(source: MapSource, what: str) -> Masks:
 def read_mask(source: PictureSource, what: str) -> Float[np.ndarray, "h w"]:
     """Read a grey picture as a mask: white is 1, black is 0.
 
+    Masks as segmentation code makes them are taken too: booleans, and whole numbers of any type.
+    Where the largest number is 1, it is white; otherwise 255 is.
+
     Raises:
-        InputError: `reading.read` cannot read the picture, or it has colours or is all black.
+        InputError: `reading.read` cannot read the picture, or it has colours or is all black;
+            whole numbers below 0 or above 255.
     """
-    rgb = reading.read(source, what=what).rgb
+    rgb = reading.read(_of_numbers(source, what), what=what).rgb
+    if rgb.max() == np.float32(1 / 255):
+        rgb = rgb * 255
     if np.ptp(rgb, axis=-1).max() > 0.1:
         raise InputError(f"The {what} has colours; expected a mask of greys, white where it holds.")
     mask = rgb.mean(axis=-1)
     if not mask.max() > 0:
         raise InputError(f"The {what} is black everywhere, so its region is empty: leave it out.")
     return mask
+
+
+def _of_numbers(source: PictureSource, what: str) -> PictureSource:
+    """An array of booleans or whole numbers as greys in 8 bits; anything else as it is."""
+    if isinstance(source, str | os.PathLike | bytes | Image.Image):
+        numbers = reading.read_numbers(source, what=what)
+        if numbers is None or numbers.max() > 255:
+            return source
+        array = numbers
+    else:
+        array = np.asarray(cast(reading.ArrayLike, source))
+    if array.dtype.kind not in "iub" or not array.size:
+        return source
+    low, high = int(array.min()), int(array.max())
+    if low < 0 or high > 255:
+        raise InputError(
+            f"The {what} has whole numbers from {low} to {high}; a mask has 0 and 1, or 0 to 255."
+        )
+    return array.astype(np.uint8)
 
 
 def resized(

@@ -15,10 +15,10 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from nst_jax.errors import InputError
@@ -35,7 +35,34 @@ class ArrayLike(Protocol):
         ...
 
 
-PictureSource = str | os.PathLike | bytes | Image.Image | ArrayLike
+@runtime_checkable
+class Readable(Protocol):
+    """An open file, or `io.BytesIO`."""
+
+    def read(self) -> bytes:
+        """Return the bytes that are left."""
+        ...
+
+
+@runtime_checkable
+class Pictured(Protocol):
+    """A result, such as a `Stylization`, whose picture is its attribute `image`."""
+
+    image: Any
+    alpha: Any
+
+
+PictureSource = (
+    str
+    | os.PathLike
+    | bytes
+    | bytearray
+    | memoryview
+    | Image.Image
+    | ArrayLike
+    | Readable
+    | Pictured
+)
 
 MAX_PIXELS = 178_956_970
 _LIMIT_VARIABLE = "NST_JAX_MAX_PIXELS"
@@ -72,9 +99,10 @@ def read(
     16-bit grey exactly, but reduces 16-bit colour to 8 bits.
 
     Args:
-        source: a path, the bytes of a file, a PIL picture, or an array. Arrays have the shape
-            (h, w), (h, w, 1), (h, w, 3) or (h, w, 4) with straight alpha, and hold uint8, uint16,
-            or floats in [0, 1]. Floats up to a thousandth outside are clipped.
+        source: a path, the bytes of a file, an open file, a PIL picture, an array, or a result
+            with an `image`. Arrays have the shape (h, w), (h, w, 1), (h, w, 3) or (h, w, 4) with
+            straight alpha, and hold uint8, uint16, or floats in [0, 1]. Floats up to a thousandth
+            outside are clipped.
         size: long side of the result in pixels; the picture is enlarged or reduced to it. None
             keeps the picture's size.
         what: name of the picture in error messages.
@@ -89,14 +117,12 @@ def read(
     limit = _limit(max_pixels)
     if size is not None and size < 1:
         raise InputError(f"size is the long side in pixels, at least 1, or None; got {size}.")
-    if isinstance(source, str | os.PathLike):
-        name = f"{what} {os.fsdecode(source)!r}"
-    else:
-        name = f"{what} (given as {type(source).__name__})"
+    name = named(source, what)
+    source = _plain(source, name)
     if isinstance(source, str | os.PathLike | bytes | Image.Image):
         picture = _decode(source, name, limit)
     else:
-        picture = _from_array(source, name)
+        picture = _from_array(cast(np.ndarray, source), name)
     height, width, _ = picture.rgb.shape
     original = height, width
     if size is None:
@@ -114,6 +140,9 @@ def _decode(source: str | os.PathLike | bytes | Image.Image, name: str, limit: i
         with contextlib.suppress(Exception):  # without readable EXIF there is no rotation
             image = ImageOps.exif_transpose(image)
         pixels, alpha = _planes(image, name)
+        numbers = np.asarray(image) if image.mode.startswith("I") else None
+    if numbers is not None:
+        _tell_of_8_bits(numbers, name)
     if icc and metadata.is_srgb(icc):
         icc = None
     rgb = _in_srgb(pixels, icc) if icc else _rgb(pixels)
@@ -126,6 +155,28 @@ def _decode(source: str | os.PathLike | bytes | Image.Image, name: str, limit: i
     if icc and not metadata.is_rgb(icc):
         icc = None  # results are RGB, and cannot be converted back to this profile
     return Picture(rgb, None if alpha is None or alpha.min() == 1 else alpha, icc)
+
+
+def named(source: Any, what: str) -> str:
+    """What errors call a picture: its file, or the type that was given."""
+    if isinstance(source, str | os.PathLike):
+        return f"{what} {os.fsdecode(source)!r}"
+    return f"{what} (given as {type(source).__name__})"
+
+
+def read_numbers(
+    source: str | os.PathLike | bytes | Image.Image, *, what: str = "picture"
+) -> Int[np.ndarray, "h w"] | None:
+    """The whole numbers of a grey picture of 16 or 32 bits, upright; None for any other.
+
+    Raises:
+        InputError: as `read`.
+    """
+    name = named(source, what)
+    with _opened(source, name, _limit(None)) as image:
+        if not image.mode.startswith("I"):
+            return None
+        return np.asarray(ImageOps.exif_transpose(image)).astype(np.int64)
 
 
 def _planes(
@@ -172,14 +223,42 @@ def _in_srgb(
     return np.stack(channels, axis=-1).astype(np.float32)
 
 
-def _from_array(source: ArrayLike, name: str) -> Picture:
-    array = np.asarray(source)
+def _plain(source: Any, name: str) -> str | os.PathLike | bytes | Image.Image | np.ndarray:
+    """A path, bytes, a PIL picture or numpy's array, of whatever was given."""
+    if source is None:
+        raise InputError(f"The {name} is missing: give a path, bytes, a PIL picture or an array.")
+    if isinstance(source, str | os.PathLike | bytes | Image.Image):
+        return source
+    if isinstance(source, bytearray | memoryview):
+        return bytes(source)
+    if isinstance(source, list | tuple):
+        raise InputError(f"The {name} is a list of {len(source)}; expected a single picture.")
+    if isinstance(source, Pictured) and not isinstance(source, np.ndarray):
+        rgb = np.asarray(source.image)
+        return rgb if source.alpha is None else np.dstack([rgb, source.alpha])
+    if isinstance(source, Readable):
+        data = source.read()
+        if not isinstance(data, bytes):
+            raise InputError(f"The {name} gives text, not bytes: open the file with mode 'rb'.")
+        return data
+    # PyTorch's tensors may carry a gradient or live on a device.
+    for step in ("detach", "cpu"):
+        source = getattr(source, step)() if hasattr(source, step) else source
+    try:
+        return np.asarray(source)
+    except Exception as error:
+        raise InputError(f"The {name} cannot be read as an array ({error}).") from None
+
+
+def _from_array(array: np.ndarray, name: str) -> Picture:
     values = array[..., None] if array.ndim == 2 else array
     if values.ndim != 3 or values.shape[-1] not in (1, 3, 4) or not values.size:
         raise InputError(
             f"The {name} has the shape {array.shape}; expected (height, width) or "
             "(height, width, channels) with 1, 3 or 4 channels."
         )
+    if array.dtype == np.uint16:
+        _tell_of_8_bits(array, name)
     if array.dtype in (np.uint8, np.uint16):
         values = values / np.float32(np.iinfo(array.dtype).max)
     elif array.dtype.kind == "f" or array.dtype.name == "bfloat16":
@@ -195,11 +274,24 @@ def _from_array(source: ArrayLike, name: str) -> Picture:
     return Picture(rgb, None if alpha is None or alpha.min() == 1 else alpha)
 
 
+def _tell_of_8_bits(values: np.ndarray, name: str) -> None:
+    """Warn of values in 16 bits that look as if they were meant in 8: they are nearly black."""
+    highest = int(values.max())
+    if 0 < highest < 256:
+        warnings.warn(
+            f"The {name} has values of 16 bits, but none above {highest}: it is nearly black. If "
+            "its white is 255, give it in 8 bits (astype('uint8')).",
+            stacklevel=4,
+        )
+
+
 def _unit(values: np.ndarray, top: int, name: str) -> Float[np.ndarray, "..."]:
     """Scale values from [0, top] to float32 in [0, 1]."""
     values = values.astype(np.float32)
+    if not np.isfinite(values).all():
+        raise InputError(f"The {name} has values that are not finite (NaN or infinite).")
     low, high = float(values.min()), float(values.max())
-    if not (low >= -1e-3 * top and high <= 1.001 * top):  # false for NaN too
+    if not (low >= -1e-3 * top and high <= 1.001 * top):
         raise InputError(
             f"The {name} has values from {low:g} to {high:g}; expected 0 to {top}: scale them."
         )
@@ -228,6 +320,8 @@ def _opened(
                 f"The {name} is not in a format that can be read: export it as PNG or JPEG."
             ) from None
         except Exception as error:  # decoders raise any kind of exception on damaged files
+            if isinstance(source, Image.Image) and "closed" in str(error):
+                raise InputError(f"The {name} is closed: open it again.") from None
             raise InputError(
                 f"The {name} is damaged or cut short and cannot be decoded: export it again."
             ) from error
@@ -239,7 +333,11 @@ def _read_bytes(source: str | os.PathLike | bytes, name: str) -> bytes:
     if not isinstance(source, bytes) and re.match(r"[A-Za-z][\w+.-]+://", os.fsdecode(source)):
         raise InputError(f"The {name} is a URL: download it first and give the file.")
     try:
-        data = source if isinstance(source, bytes) else Path(os.fsdecode(source)).read_bytes()
+        data = (
+            source
+            if isinstance(source, bytes)
+            else Path(os.fsdecode(source)).expanduser().read_bytes()
+        )
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"The {name} does not exist: check the path.") from None
     except IsADirectoryError:

@@ -182,6 +182,8 @@ class Chunks:
             return
         self._args, self._anew = self._renewal.anew(self._state.x, self._args, end), True
         self._state = self._renewed(self._state)
+        for lane in self._lanes:
+            lane.watch.renewed()
 
     def _save(self, end: int) -> None:
         """Pass everything that is needed to resume from here to `keep`, if that is due."""

@@ -64,8 +64,8 @@ def scale_by_lbfgs(
     Args:
         history: number of curvature pairs to keep.
         precondition: P, a linear, symmetric and positive map: the first guess of the inverse
-            Hessian, up to its scale. The limit of the first update is then on sqrt(g.Pg) of the
-            scaled gradient g.
+            Hessian, up to its scale. At the first update, sqrt(g.Pg) of the scaled gradient g is
+            then at most 1, instead of the norm.
         stretch: factor on the scale of the first guess. The usual scale y.s / y.Py is set by the
             largest curvatures, and is too small along all other directions.
         widening: share by which the first guess grows with each pair that is kept. The more pairs

@@ -34,7 +34,7 @@ class Carried(NamedTuple):
         state: the state of the solver.
         rows: all rows so far.
         compile_seconds: time spent on compilation so far.
-        run_seconds: time spent on evaluations so far.
+        run_seconds: time of the run so far, without compilation.
         args: the function's data, if the run has renewed it; otherwise None.
     """
 
@@ -54,7 +54,7 @@ class Outcome:
         rows: all rows of the run.
         status: how the run ended.
         compile_seconds: time spent on compilation.
-        run_seconds: time spent on evaluations.
+        run_seconds: time of the run, without compilation.
         state: the solver's last state, of all lanes together; None if it is not needed. For a
             single run that ended at its limit or on a plateau it belongs to the last row. Otherwise
             it may be a chunk ahead.

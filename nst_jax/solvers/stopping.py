@@ -87,6 +87,10 @@ class Watch:
         self._seen.append(rows)
         return self._blow_ups.too_many(rows)
 
+    def renewed(self) -> None:
+        """Totals before this do not compare with those that follow."""
+        self._blow_ups.best = np.inf
+
     def ended(self, asked: int, seconds: float) -> Status | None:
         """Why the run is over after `asked` evaluations and `seconds`; None if it goes on."""
         limits = self._limits

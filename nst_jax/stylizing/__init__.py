@@ -1,1 +1,1 @@
-"""Stylization by optimisation, from the settings and pictures to the result."""
+"""Stylization by optimisation: from settings and pictures to the result."""

@@ -1,4 +1,4 @@
-"""stylize(): pictures in, a Stylization out. Side effects (files, progress, fetching) live here."""
+"""stylize(): from pictures to a Stylization, with all side effects (files, progress, downloads)."""
 
 import inspect
 import os
@@ -40,32 +40,38 @@ def stylize(
     """Draw the content of one picture in the style of another (Gatys et al. 2016).
 
     Args:
-        content: path, bytes, PIL picture, numpy (uint8, or float in [0, 1]) or JAX array; None
-            makes a picture from `content_regions` alone, without content, from noise.
-        style: likewise; or a list of several, mixed by `style_blend`.
-        content_regions: label map of the content, or a list with one grey mask for each region
-            (`maps.read`).
-        style_regions: likewise of the style, with the same labels: each region is drawn to the
-            style's region of that label; with several styles, a list with a map or None for each.
-            Which style a region takes may also be said by `region_styles`.
-        keep: grey mask, white where the content's own pixels stay.
-        preset: `default`, or named after a paper or peer: `gatys`, `paper`, `neural-style`.
-        network: `vgg19`, `vgg16`, `vgg19-lite`, a weight file, `auto`, or a network object, which
-            brings its own pooling, padding, precision and remat.
-        offline: never fetch weights; None leaves it to the environment (`NST_JAX_OFFLINE`).
-        progress: show a bar with loss and time left.
-        callback: called with a `Progress` after each chunk of evaluations (about three seconds),
-            its `x` the best picture so far, in [0, 1] and as large as the scale that is being
-            drawn; a true result stops the run.
-        **options: the fields of `Settings` and of `Outputs`, listed below; what is not given is the
-            preset's. `init` may also be a picture.
+        content: the content picture: a path, bytes, a PIL picture, or a numpy or JAX array (uint8,
+            or float in [0, 1]). With None there is no content loss; `content_regions` then says
+            where each style goes, and the picture starts from noise.
+        style: the style picture, in the same forms; or a list of several style pictures, blended
+            with the weights `style_blend`.
+        content_regions: the regions of the content picture: a label map, or a list with one grey
+            mask for each region, white where the region is (`masks.read`).
+        style_regions: the regions of the style picture, in the same forms and with the same labels.
+            Each region of the content takes the style of the region with its label. For several
+            styles, give a list with one entry for each; None is the whole style picture. The
+            option `region_styles` can assign one of several styles to each region.
+        keep: a grey mask, white where the content picture's own pixels stay.
+        preset: the bundle of settings to start from: `default`, or `gatys`, `paper`,
+            `neural-style` or `wasserstein`, which follow a paper or another implementation.
+        network: `vgg19`, `vgg16`, `vgg19-lite`, the path of a weight file, or a network object,
+            which has its own pooling, padding, precision and remat. `auto` takes `vgg19` if its
+            weights are on this machine or can be downloaded, and otherwise `vgg19-lite`.
+        offline: True never downloads weights; None follows the environment (`NST_JAX_OFFLINE`).
+        progress: show a bar with the loss and the time left.
+        callback: called with a `Progress` after each chunk of evaluations, about every three
+            seconds. Its `x` is the best picture so far, in [0, 1], at the size of the current
+            scale. A true result stops the run.
+        **options: the fields of `Settings` and `Outputs`, listed below. The preset gives the
+            settings that are not set here. `init` can also be a picture, in the forms of `content`.
 
     Returns:
-        A `Stylization`; after Ctrl-C with the best picture so far.
+        A `Stylization`, with the picture and the losses. After Ctrl-C it has the best picture so
+        far.
 
     Raises:
-        InputError: anything that cannot be used, in a sentence that says what to do.
-        KeyboardInterrupt: Ctrl-C before there was a picture.
+        InputError: a picture, an option or a file cannot be used; the message says what to do.
+        KeyboardInterrupt: Ctrl-C was pressed before there was a picture.
     """
     outputs, settings = split(options)
     request = requested(
@@ -87,7 +93,7 @@ def stylize(
         recorder.start(found.rows, found.more)
     if progress and (outlook := request.outlook(total)):
         print(outlook, file=sys.stderr)
-    # With a delay it stays out of sight until there is something to show: refusals come before.
+    # The delay hides the bar until there is progress to show, so that errors come without a bar.
     bar = tqdm(total=total, disable=not progress, unit="eval", desc="stylize", delay=1e-3)
 
     def report(now: pyramid.Progress) -> bool | None:
@@ -114,7 +120,7 @@ def stylize(
 
 
 def _show_options(function: Callable) -> None:
-    """Let `help()` and notebooks show the options, from the one source."""
+    """Add the options to the signature and docstring, for `help()` and notebooks."""
     signature = inspect.signature(function)
     own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
     options = [f for f in fields(Settings) if f.name not in signature.parameters]

@@ -1,4 +1,4 @@
-"""Checkpoints of a run: the solver's state, the losses so far, and all that determines them."""
+"""Checkpoints of a run: the solver's state, the losses so far, and the settings behind them."""
 
 import dataclasses
 import hashlib
@@ -24,15 +24,22 @@ from nst_jax.stylizing.request import Request
 from nst_jax.stylizing.settings import HISTORY, INITS, PICTURE, Settings
 
 _RUN = "run"
-# A name, a name whose network's digest is compared, a budget.
+# These may differ on resuming: the preset is only a name, the network is compared by its digest,
+# and the seconds are only a limit.
 _FREE = ("preset", "network", "seconds")
-# Options that earlier versions lacked, by how their names end; they had the values of `Settings`.
+# Endings of the names of options that earlier versions lack. They then have their default values.
 _LATER = ("_weight", "_weight_schedule", "terms")
 _CALLED = {"content": "content picture", "styles": "style picture", "start": "init picture"}
 
 
 class Checkpoint(NamedTuple):
-    """Where a run stood, and what else was kept of it."""
+    """What a checkpoint file holds.
+
+    Attributes:
+        position: where the run stands.
+        more: other arrays that were saved with it, by name.
+        fitted: the values of `tile` and `history` that fitted into memory.
+    """
 
     position: Position
     more: dict[str, np.ndarray]
@@ -40,34 +47,36 @@ class Checkpoint(NamedTuple):
 
     @property
     def rows(self) -> list[Rows]:
-        """All that happened before."""
+        """The losses of all evaluations before the checkpoint, one part for each scale."""
         now = self.position.carried.rows
         return [*self.position.earlier, *([] if now is None else [now])]
 
     def continued(self, request: Request) -> Request:
-        """The request with the tile and history that there was memory for: the same program."""
+        """The request with the checkpoint's tile and history, so that the program is the same."""
         return dataclasses.replace(
             request, settings=dataclasses.replace(request.settings, **self.fitted)
         )
 
 
 def find(outputs: Outputs, request: Request) -> Checkpoint | None:
-    """The checkpoint to go on from, if that is wanted and there is one.
+    """Read the checkpoint to resume from, if resuming is wanted and there is one.
 
     Raises:
-        InputError: one that is not wanted, or cannot be used; a place that cannot be written.
+        InputError: there is a checkpoint but resuming is not wanted, the checkpoint cannot be used,
+            or its place cannot be written to.
     """
     path = savepoint.find(outputs.checkpoint, resume=outputs.resume, what=_RUN)
     return None if path is None else load(path, request)
 
 
 def identity(request: Request) -> dict[str, Any]:
-    """What a run must have in common with the one that it goes on from; plain values."""
+    """The plain values that must be equal in a run and in the checkpoint that it resumes."""
     settings = {k: v for k, v in request.settings.to_dict().items() if k not in _FREE}
     settings["init"] = settings["init"] if settings["init"] in INITS else PICTURE
     evaluations = total(request)
     if all(v == CONSTANT for k, v in settings.items() if k.endswith("_schedule")):
-        # Nothing depends on how long the run is to be, but the memory of a very short one.
+        # Without schedules a run can be made longer. Its length matters only for a very short run,
+        # which keeps fewer curvature pairs.
         settings["history"] = dataclasses.replace(request.settings, iterations=evaluations).pairs
         del settings["iterations"]
     pictures = request.pictures._asdict()
@@ -82,7 +91,7 @@ def identity(request: Request) -> dict[str, Any]:
 
 
 def digest(data: Any) -> str:
-    """Digest of everything in arrays, dataclasses, mappings, sequences and plain values."""
+    """The SHA-256 digest of nested arrays, dataclasses, mappings, sequences and plain values."""
     found = hashlib.sha256()
 
     def add(value: Any) -> None:
@@ -110,14 +119,14 @@ def save(
     position: Position,
     more: Mapping[str, np.ndarray],
 ) -> None:
-    """Write a checkpoint in place of the one before; where that fails, warn, and keep that one.
+    """Write a checkpoint over the previous one; on failure, warn and keep the previous one.
 
     Args:
         path: the file.
-        asked: the run's `identity`.
-        used: its settings, with what memory had room for.
-        position: where it stands.
-        more: other arrays to keep, by name.
+        asked: the `identity` of the run.
+        used: the settings of the run, with the tile and history that fitted into memory.
+        position: where the run stands.
+        more: other arrays to save, by name.
     """
     state, rows, *seconds, args = position.carried
     parts = [*position.earlier, rows]
@@ -129,10 +138,10 @@ def save(
 
 
 def load(path: Path, request: Request) -> Checkpoint:
-    """Read a checkpoint of the run that is asked for.
+    """Read the checkpoint of the requested run.
 
     Raises:
-        InputError: no checkpoint, a damaged one, or another run's.
+        InputError: the file is no checkpoint, is damaged, or belongs to another run.
     """
     usual = {k: v for k, v in Settings().to_dict().items() if k.endswith(_LATER)}
     leaves, more = savepoint.load(path, _RUN, identity(request), usual)

@@ -1,4 +1,4 @@
-"""Which settings contradict each other. No JAX but for tiles."""
+"""Check that settings do not contradict each other. JAX is loaded only to check `tile`."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from nst_jax.losses.registry import STATISTICS, TERMS
 
 
 def require_consistent(settings: Any) -> None:
-    """Raise `InputError` for options that are no use together, each by itself in its range."""
+    """Raise `InputError` for options that are valid by themselves but not together."""
     if not (settings.weighing or any(settings.terms.values())):
         *others, last = (f"{name}_weight" for name in TERMS)
         raise InputError(

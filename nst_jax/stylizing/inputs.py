@@ -1,4 +1,4 @@
-"""What goes into a stylization: the pictures and region maps that were given, read."""
+"""Read the pictures and region maps that go into a stylization."""
 
 import os
 import warnings
@@ -19,7 +19,10 @@ from nst_jax.stylizing.settings import Settings
 
 
 class Sources(NamedTuple):
-    """What was given, as it was given."""
+    """The pictures and maps as the caller gave them; see `stylize`.
+
+    `start` is the picture to start from, if `init` is a picture.
+    """
 
     content: PictureSource | None
     style: PictureSource | Sequence[PictureSource]
@@ -30,19 +33,28 @@ class Sources(NamedTuple):
 
     @property
     def styles(self) -> list[PictureSource]:
-        """The style pictures, one or more."""
+        """The style pictures as a list, also for a single one."""
         return _listed(self.style)
 
     def names(self) -> dict[str, Any]:
-        """File names alone: they go into the picture, and folders are nobody's business."""
+        """The file names of what was given, without folders.
+
+        They are embedded in the result. Folders are left out, since they may be private.
+        """
         given = {k: v for k, v in self._asdict().items() if k != "start" and v is not None}
         names = {k: _names(v) for k, v in given.items()}
         return {k: v for k, v in names.items() if v}
 
 
 class Pictures(NamedTuple):
-    """What was read: content and styles at their sizes, the start if it is a picture, what the maps
-    say of regions; names of the files.
+    """The pictures and regions after reading.
+
+    Attributes:
+        content: the content picture, at the size of the result.
+        styles: the style pictures at their sizes, RGB in [0, 1].
+        start: the picture to start from, RGB in [0, 1]; None if `init` is not a picture.
+        regions: the regions from the maps and masks; None if there are none.
+        sources: the file names of what was read.
     """
 
     content: Picture
@@ -52,7 +64,7 @@ class Pictures(NamedTuple):
     sources: Mapping[str, Any]
 
     def at(self, height: int, width: int) -> "Pictures":
-        """The content at another size, and the styles in proportion; maps fit any size."""
+        """Resize the content, and the styles in proportion; region maps fit any size."""
         h, w, _ = self.content.rgb.shape
         if (h, w) == (height, width):
             return self
@@ -62,10 +74,10 @@ class Pictures(NamedTuple):
 
 
 def read_pictures(settings: Settings, sources: Sources) -> Pictures:
-    """Read everything, and check what can be checked before a network is there.
+    """Read all pictures and maps, and check all that can be checked without a network.
 
     Raises:
-        InputError: anything that cannot be used, or does not go together.
+        InputError: a picture or map cannot be used, or they do not fit together.
     """
     if not sources.styles:
         raise InputError("There is no style picture in the list: give at least one.")
@@ -124,7 +136,7 @@ def _scaled(rgb: Float[np.ndarray, "h w 3"], share: float) -> Float[np.ndarray, 
 
 
 def _blank(masks: Masks | None, size: int | None) -> Picture:
-    """In place of the content of a picture that is made from its region map alone."""
+    """A grey picture in place of the content, for a picture made from its region map alone."""
     if masks is None:
         raise InputError("There is no content picture: give one, or content_regions alone.")
     height, width = next(iter(masks.values())).shape

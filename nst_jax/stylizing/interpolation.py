@@ -1,4 +1,4 @@
-"""interpolate(): a series of pictures from one style to the next."""
+"""interpolate(): a series of pictures that goes from one style to the next."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,24 +21,26 @@ def interpolate(
     each: Callable[[Stylization], None] | None = None,
     **options: Any,
 ) -> list[Stylization]:
-    """Stylize one picture in blends that go from the first style through all others to the last.
+    """Stylize one picture several times, with blends from the first style to the last.
 
-    Every picture starts anew, as `stylize` does with these `style_blend` weights. The weights are
-    data, so the program is compiled once.
+    The blends pass through all styles in their order. Each picture is drawn from the start, as
+    `stylize` does with these weights as `style_blend`. The program is compiled only once.
 
     Args:
         content: as for `stylize`.
-        styles: two pictures or more.
-        steps: how many pictures, evenly spaced, the pure first and last style included.
-        each: called with every picture as soon as it is there.
+        styles: two or more style pictures.
+        steps: the number of pictures. They are evenly spaced; the first has only the first style,
+            the last only the last style.
+        each: called with each picture as soon as it is done.
         **options: as for `stylize`.
 
     Returns:
-        The pictures in order; after Ctrl-C, or when the callback stops one, those made so far.
+        The pictures in order. After Ctrl-C, or when the callback stops a run, those drawn so far.
 
     Raises:
-        InputError: what `stylize` raises; fewer than two styles or steps; a `style_blend`.
-        KeyboardInterrupt: Ctrl-C before there was a picture.
+        InputError: `stylize` raises it, there are fewer than two styles or steps, or `style_blend`
+            or a file to write during the run is given.
+        KeyboardInterrupt: Ctrl-C was pressed before there was a picture.
     """
     if len(styles) < 2:
         raise InputError("To interpolate, give a list of two style pictures or more.")
@@ -65,10 +67,10 @@ def interpolate(
 
 
 def path(styles: int, steps: int) -> Float[np.ndarray, "steps styles"]:
-    """Blend weights, each row summing to 1, along the line from style to style.
+    """The blend weights for each step on the way from style to style; each row sums to 1.
 
     Raises:
-        InputError: steps that are no whole number from 2.
+        InputError: `steps` is less than 2.
     """
     if steps < 2:
         raise InputError(f"steps is {steps}, but must be a whole number from 2.")

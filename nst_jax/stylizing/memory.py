@@ -1,4 +1,4 @@
-"""How much memory a stylization needs, told before it starts; what to do where that is too much."""
+"""Estimate the memory of a stylization before it starts, and fit it into what is free."""
 
 import math
 import warnings
@@ -16,26 +16,28 @@ from nst_jax.networks.base import Network
 from nst_jax.stylizing.settings import Settings
 from nst_jax.stylizing.terms import terms_of
 
-# At the peak, as measured: copies of the convolutions' activations, or of the named layers' in a
-# network that names no convolutions; more of the style layers' where a statistic sorts; of the
-# first layer's in the forward pass alone, which a style picture sees; pictures beside the history.
+# Measured at the peak of memory, in this order: copies of the convolutions' activations; copies of
+# the named layers' activations, if a network names no convolutions; further copies of the style
+# layers' activations, if the statistic sorts; copies of the first layer's activations in a forward
+# pass alone, as for a style picture; pictures in addition to the history.
 _COPIES = 0.75
 _COPIES_OF_NAMED = 1.4
 _COPIES_SORTED = 3.5
 _COPIES_FORWARD = 3
 _PICTURES = 18
-# XLA's CPU backend has many of the bfloat16 activations in float32 too.
+# XLA's CPU backend also holds many of the bfloat16 activations in float32.
 _BFLOAT16_BYTES = {"cpu": 3.3}
-# Compiler and programs, where they live in the same memory.
+# Bytes of the compiler and its programs, where they are in the same memory.
 _PROGRAMS = {"cpu": 200_000_000}
-# Pixels in flight beyond which another lane saves no time. Two CPU cores: measured, beyond 64x64
-# pixels a lane beside others takes longer than alone. Accelerators: an estimate.
+# With more pixels than this at work, another lane saves no time. Measured on two CPU cores: beyond
+# 64x64 pixels, a lane takes longer beside others than alone. For accelerators it is an estimate.
 _BUSY_PIXELS = {"cpu": 4 * 64**2}
 _BUSY_PIXELS_ELSEWHERE = 16 * 512**2
-# Of the memory that is free; the estimate is good to a quarter.
+# The share of free memory that lanes may use; the estimate can be wrong by a quarter.
 _SHARE = 0.7
-# How much of it a single stylization may take (others live on the machine), and with how many of
-# its curvature pairs at least. With 20, 300 evaluations come as far as 273 with 100: measured.
+# What `fitted` tries in turn for a single stylization: the share of free memory that it may use
+# (other programs need some), and the smallest number of curvature pairs. Measured: with 20 pairs,
+# 300 evaluations come as far as 273 with 100 pairs.
 _ALL = 10_000
 _STEPS = ((0.5, _ALL), (0.7, _ALL), (0.5, 20), (0.7, 20), (1.0, _ALL), (1.0, 5), (1.0, 1))
 _WORTH_TELLING = 0.1
@@ -43,7 +45,14 @@ _TILES = (2048, 1024, 512, 256, 128)
 
 
 class Size(NamedTuple):
-    """What memory depends on, of the pictures: pixels, and how many regions there are."""
+    """What the need for memory depends on: the sizes of pictures and the number of regions.
+
+    Attributes:
+        height: height of the result in pixels.
+        width: width of the result in pixels.
+        styles: height and width of each style picture.
+        regions: the number of regions; 0 for none.
+    """
 
     height: int
     width: int
@@ -52,11 +61,11 @@ class Size(NamedTuple):
 
 
 def estimate(settings: Settings, network: Network, layers: tuple[str, ...], size: Size) -> int:
-    """Bytes at the peak of a stylization, within about a quarter.
+    """Estimate the bytes at the peak of a stylization, to about a quarter.
 
-    Activations kept for the backward pass, or of the styles if those are larger, of one tile if
-    there are several; the optimiser's history, the content's features, regions' guides, the
-    network's weights.
+    They hold the network's weights, the optimiser's history, the features of the content, the
+    guides of regions, and activations. The activations are those kept for the backward pass, or
+    those of a style picture if they need more; with tiles, those of one tile.
     """
     return _shared(network) + _of_pictures(settings, network, layers, size)
 
@@ -87,7 +96,7 @@ def _of_pictures(settings: Settings, network: Network, layers: tuple[str, ...], 
 
 
 def optimizer_pictures(settings: Settings) -> int:
-    """How many pictures the optimizer keeps, beside those that any keeps."""
+    """The number of pictures that this optimiser keeps in addition to what all optimisers keep."""
     if isinstance(settings.optimizer, str):
         return 2 * settings.pairs
     picture = jax.ShapeDtypeStruct((1, 1, 3), jnp.float32)
@@ -96,7 +105,7 @@ def optimizer_pictures(settings: Settings) -> int:
 
 
 def _kept(settings: Settings, network: Network, layers: tuple[str, ...]) -> float:
-    """Numbers for each pixel that the backward pass needs, and its own."""
+    """The numbers for each pixel that the backward pass needs: kept activations and its own."""
     known = list(network.widths)
     used = known[: max((known.index(k) for k in layers), default=-1) + 1]
     per_pixel = {k: network.widths[k] / network.strides[k] ** 2 for k in used}
@@ -112,13 +121,14 @@ def _kept(settings: Settings, network: Network, layers: tuple[str, ...]) -> floa
 
 
 def fitted(settings: Settings, network: Network, layers: tuple[str, ...], size: Size) -> Settings:
-    """The settings with a tile and a history that memory has room for, where it lacks that.
+    """Choose the tile and the history so that the stylization fits into free memory.
 
-    What comes first: the whole picture at once, then tiles as large as there is room for, since
-    these change no result, and last fewer curvature pairs, which is told in a warning.
+    First it tries the whole picture at once, then tiles, as large as possible: tiles do not change
+    the result. Last it keeps fewer curvature pairs, and warns. It changes only what the settings
+    leave open.
 
     Raises:
-        InputError: nothing fits, of what the settings leave open.
+        InputError: the stylization does not fit into memory in any way that the settings allow.
     """
     free, wanted = devices.available(), settings.pairs
     pair = 2 * 3 * 4 * size.height * size.width
@@ -148,7 +158,7 @@ def fitted(settings: Settings, network: Network, layers: tuple[str, ...], size: 
 def outlook(
     settings: Settings, network: Network, layers: tuple[str, ...], size: Size
 ) -> str | None:
-    """The estimate in a line, with what is done about it; None where it is not worth telling."""
+    """A line with the estimate and the tiles, if any; None if it needs little memory."""
     needed, free = estimate(settings, network, layers, size), devices.available()
     cut = tiling.layout(settings.tile or 0, network, layers, size.height, size.width)
     if cut is None and needed < _WORTH_TELLING * free:
@@ -160,7 +170,7 @@ def outlook(
 
 
 def _tiled(settings: Settings) -> list[Settings]:
-    """The settings as they are, if they say what tile; else without and with tiles."""
+    """The settings as they are if they set `tile`; otherwise without tiles and with each size."""
     if settings.tile is not None:
         return [settings]
     parts = not settings.normalize_gradients and all(
@@ -172,7 +182,10 @@ def _tiled(settings: Settings) -> list[Settings]:
 def lanes_in_flight(
     settings: Settings, network: Network, layers: tuple[str, ...], size: Size
 ) -> int:
-    """How many stylizations to run side by side on one device: what fits, and what pays."""
+    """The number of stylizations to run side by side on one device.
+
+    It is limited by memory, and by the number of pixels beyond which it saves no time.
+    """
     each = _of_pictures(settings, network, layers, size)
     fit = int((_SHARE * devices.available() - _shared(network)) // each)
     busy = _BUSY_PIXELS.get(jax.default_backend(), _BUSY_PIXELS_ELSEWHERE)

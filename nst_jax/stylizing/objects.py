@@ -1,4 +1,4 @@
-"""Terms, statistics and optimizers given as objects in place of names. No JAX."""
+"""Terms, statistics and optimisers that are given as objects, not by name. No JAX is imported."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,21 +11,24 @@ from nst_jax.options import WEIGHT, is_number, unknown
 
 @dataclass(frozen=True)
 class Lost:
-    """An object of which a file kept the name alone: nothing can be drawn with it."""
+    """Stands for an object of which a file holds only the name; nothing can be drawn with it."""
 
     name: str
 
 
 def parse_terms(terms: Any) -> tuple[dict[str, float], dict[Any, float]]:
-    """Terms with their weights: those of the registry by name, and those that are objects.
+    """Read terms and their weights.
 
     Args:
-        terms: `NAME[:WEIGHT],...`; a name, an object, or a list of such, each of weight 1; or a
-            mapping to weights. None is nothing.
+        terms: a text `NAME[:WEIGHT],...`, an object, a list of such names and objects, or a mapping
+            from them to weights. Without a weight, a term has weight 1. None is no terms.
+
+    Returns:
+        The weights of the registry's terms by name, and the weights of the terms that are objects.
 
     Raises:
-        InputError: an unknown name, two terms of one name, a weight out of its range, an object
-            that lacks something.
+        InputError: a name is unknown, two terms have the same name, a weight is out of its range,
+            or an object lacks an attribute.
     """
     if terms is None:
         return {}, {}
@@ -73,7 +76,7 @@ def _weighed(term: Any) -> tuple[Any, float]:
 
 
 def require_term(given: Any) -> None:
-    """Raise `InputError` for an object that is no term."""
+    """Raise `InputError` if the object is not a term."""
     _require(
         "term",
         given,
@@ -84,7 +87,7 @@ def require_term(given: Any) -> None:
 
 
 def require_statistic(given: Any) -> None:
-    """Raise `InputError` for an object that is no statistic."""
+    """Raise `InputError` if the object is not a statistic."""
     _require(
         "statistic",
         given,
@@ -96,7 +99,7 @@ def require_statistic(given: Any) -> None:
 
 
 def require_optimizer(given: Any) -> None:
-    """Raise `InputError` for an object that is no optax transformation."""
+    """Raise `InputError` if the object is not an optax transformation."""
     _require("optimizer", given, ("init", "update"), "optax.adam(0.02)")
 
 
@@ -114,7 +117,7 @@ def _require(what: str, given: Any, parts: Iterable[str], smallest: str) -> None
 
 
 def require_found(objects: Iterable[Any]) -> None:
-    """Raise `InputError` for an object that is lost."""
+    """Raise `InputError` if one of the objects is `Lost`."""
     for one in objects:
         if isinstance(one, Lost):
             raise InputError(

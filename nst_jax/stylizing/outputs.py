@@ -1,4 +1,7 @@
-"""What a run writes while it goes: options that change no result. No JAX."""
+"""Options for the files that a run writes on the way. They do not change the result.
+
+JAX is not imported, since the command line reads this.
+"""
 
 import os
 from collections.abc import Mapping
@@ -14,10 +17,11 @@ def _option(default: Any, help: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Outputs:
-    """What is written while a run goes. Checked on construction.
+    """The files that a run writes on the way. Values are checked on construction.
 
     Raises:
-        InputError: counts that are no whole numbers from 1; resume without a checkpoint.
+        InputError: a count is not a whole number from 1, a path is not a path, or `resume` is given
+            without `checkpoint`.
     """
 
     checkpoint: str | os.PathLike | None = _option(
@@ -50,7 +54,7 @@ class Outputs:
 
 
 def require_source(checkpoint: Any, *, resume: bool) -> None:
-    """Raise `InputError` if there is no file named to go on from, before anything is loaded."""
+    """Raise `InputError` if `resume` is given without `checkpoint`, before anything is loaded."""
     if resume and checkpoint is None:
         raise InputError("There is nothing to resume from: give checkpoint, a file, too.")
 
@@ -59,6 +63,6 @@ OUTPUTS = tuple(f.name for f in fields(Outputs))
 
 
 def split(options: Mapping[str, Any]) -> tuple[Outputs, dict[str, Any]]:
-    """The outputs among options, and the others."""
+    """Split options into the outputs and all others."""
     own = {name: value for name, value in options.items() if name in OUTPUTS}
     return Outputs(**own), {k: v for k, v in options.items() if k not in own}

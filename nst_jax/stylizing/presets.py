@@ -1,4 +1,4 @@
-"""Named bundles of settings. No JAX: the command line reads this."""
+"""Presets: named bundles of settings. JAX is not imported, since the command line reads this."""
 
 from dataclasses import fields, replace
 from typing import Any
@@ -7,9 +7,9 @@ from nst_jax.errors import InputError
 from nst_jax.options import unknown
 from nst_jax.stylizing.settings import GATYS_STYLE_LAYERS, Settings
 
-# Named after papers and peers: these stay faithful for ever. `default` is ours to improve.
+# Presets named after a paper or another implementation stay faithful to it. `default` may change.
 PRESETS: dict[str, Settings] = {
-    # Gatys' objective, by a shorter way: docs/performance.md has the seconds.
+    # Gatys' objective, minimised in less time; docs/performance.md has the seconds.
     "default": Settings(
         preset="default",
         draft=True,
@@ -36,8 +36,8 @@ PRESETS: dict[str, Settings] = {
         init="noise",
         noise_scale=1e-3 / 255,
     ),
-    # crowsonkb's, whose network sees pictures in units of their deviation (255 x 0.226): squares of
-    # its features are 1/3318 of ours, and so its weights are in proportion to the style's of 1.
+    # crowsonkb's. Its network sees pictures in units of their deviation (255 x 0.226), so squares
+    # of its features are 1/3318 of ours. All weights are relative to a style weight of 1.
     "wasserstein": Settings(
         preset="wasserstein",
         statistic="wasserstein",
@@ -53,10 +53,11 @@ PRESETS: dict[str, Settings] = {
 
 
 def resolve(preset: str = "default", **options: Any) -> Settings:
-    """The settings of a preset with some of them replaced.
+    """The settings of a preset, with the given options replaced.
 
     Raises:
-        InputError: an unknown preset or option (with near misses), or a value out of range.
+        InputError: a preset or option is unknown (the message suggests similar names), or a value
+            is out of its range.
     """
     if preset not in PRESETS:
         raise InputError(unknown("preset", preset, PRESETS))

@@ -1,4 +1,4 @@
-"""A stylization as a minimisation: settings, network and pictures in, a pure problem out."""
+"""Turn settings, network and pictures into a minimisation problem without side effects."""
 
 import math
 from collections.abc import Collection, Sequence
@@ -26,27 +26,33 @@ from nst_jax.stylizing.settings import INITS, Settings
 from nst_jax.stylizing.terms import terms_of, weights_of
 from nst_jax.typing import AnyArray
 
-# The mean colour of ImageNet: what the Caffe networks see as zero, and jcjohnson's noise surrounds.
+# The mean colour of ImageNet: zero for the Caffe networks, and the centre of jcjohnson's noise.
 _MEAN_COLOUR = np.array([[[123.68, 116.779, 103.939]]], np.float32) / 255
 _ADAM_RATE = 0.02
-# Plain gradients grow as the picture shrinks: stable at half of what diverges, at 64 px.
+# Per pixel, since gradients grow as the picture shrinks. Half of the rate that diverges at 64 px.
 _SGD_RATE_PER_PIXEL = 1e-12
 _HOLD = 10
-# Of preconditioned steps. Twice the usual guess took 262 evaluations to a loss instead of 294; with
-# 5 they diverge. Where steps may grow faster, half of six pictures blew up at the start.
+# For preconditioned L-BFGS. With twice the usual first guess, a loss took 262 evaluations instead
+# of 294; with 5 times it diverged. With a larger limit on the growth of steps, half of six pictures
+# blew up at the start.
 _STRETCH = _GROWTH = 2.0
-# Six times the guess with a hundred pairs: a tenth fewer evaluations to the same loss on six
-# pictures. With 0.05 it is no fewer, with 0.15 steps blow up.
+# Share by which each pair widens the guess: with _STRETCH, to six times the usual one at a hundred
+# pairs. On six pictures this took a tenth fewer evaluations to the same loss. With 0.05 there are
+# no fewer; with 0.15 steps blow up.
 _WIDENING = 0.02
 
 _drawn = jax.jit(lambda x, units: color.as_rgb(jnp.clip(x / units, 0, 1)))
 
 
 class Arguments(NamedTuple):
-    """The data of a stylization.
+    """The data of the minimised function.
 
-    `factors` are by what the terms are multiplied on the way, schedules of their weights; None
-    where no weight has a schedule.
+    Attributes:
+        network: the feature extractor.
+        targets: what the picture is compared with.
+        weights: the weights of terms and layers.
+        factors: for each term, the factor on its weight, which may follow a schedule; None if no
+            weight has a schedule.
     """
 
     network: Network
@@ -57,15 +63,16 @@ class Arguments(NamedTuple):
 
 @dataclass(frozen=True)
 class ScaledObjective:
-    """The objective of an unknown in 0..units, as the optimiser sees it; hashable."""
+    """The objective as a function of the unknown z, a picture in 0..units; hashable."""
 
     spec: Objective
     units: float
 
     def __call__(self, z: Array, args: "Arguments") -> tuple[Array, dict[str, Array]]:
-        """What is minimised now, and the terms at their weights, of the picture `z / units`.
+        """Return the value to minimise and the weighted terms for the picture `z / units`.
 
-        An unknown of one channel stands for a grey picture.
+        Schedules change only the value to minimise; the terms have their final weights. If z has
+        one channel, it stands for a grey picture.
         """
         network, targets, weights, factors = args
         total, terms = objective(self.spec, color.as_rgb(z / self.units), network, targets, weights)
@@ -75,9 +82,18 @@ class ScaledObjective:
 
 
 class Problem(NamedTuple):
-    """A stylization as a minimisation: arguments of `loop.run`, without side effects.
+    """A stylization as a minimisation problem; it has no side effects.
 
-    `scene` is what the terms made their targets of, `content` the content in its own colours.
+    Attributes:
+        fn: the function to minimise.
+        optimizer: the static part of the solver.
+        x: the starting point, in 0..units.
+        args: the data of the function.
+        learning_rate: in the units of `x`, constant or with a schedule.
+        scene: the inputs from which the terms made their targets.
+        content: the content picture in its own colours, RGB in [0, 1].
+        color: how colours are kept or matched.
+        color_space: the colour space for this.
     """
 
     fn: ScaledObjective
@@ -91,9 +107,9 @@ class Problem(NamedTuple):
     color_space: ColorSpace
 
     def picture(self, x: Float[Array, "h w c"]) -> Float[Array, "h w 3"]:
-        """The picture that an unknown in 0..units stands for, in [0, 1].
+        """Turn an unknown in 0..units into a picture in [0, 1].
 
-        Its colours are put back, and what is kept is in its place.
+        Colours of the content are restored if asked for, and kept pixels are put in.
         """
         drawn = color.restored(_drawn(x, self.fn.units), self.content, self.color, self.color_space)
         kept = self.args.targets.kept
@@ -101,12 +117,12 @@ class Problem(NamedTuple):
 
     @property
     def renewal(self) -> Renewal | None:
-        """How targets change on the way, where they do."""
+        """How targets are renewed during the run; None if no term renews its target."""
         every = math.gcd(*(term.renew_every for term in self.fn.spec.terms))
         return Renewal(every, self.renewed) if every else None
 
     def renewed(self, x: Float[Array, "h w c"], args: Arguments, evaluations: int) -> Arguments:
-        """The data after so many evaluations, at which the unknown is `x`."""
+        """Renew the targets that are due after so many evaluations, at the unknown `x`."""
         picture = composed(color.as_rgb(x / self.fn.units), args.targets.kept)
         anew = {
             term.name: term.renewed(self.scene, args.targets.terms[term.name], picture)
@@ -127,29 +143,30 @@ def prepare(
     targets: Targets | None = None,
     also: Collection[str] = (),
 ) -> Problem:
-    """The minimisation that `settings` ask for, with its targets computed.
+    """Make the minimisation problem that the settings describe, and compute its targets.
 
     Args:
-        settings: what is wanted.
+        settings: the settings.
         network: the feature extractor, with its own options.
-        content: RGB in [0, 1], at the size of the result.
-        style: RGB in [0, 1], at the size that its strokes should have; or several of them, of any
-            sizes.
-        start: the picture to start from if `settings.init` is a picture; scaled to cover the
-            content.
-        regions: what is drawn to what, and what is kept, from `regions.match`; they bring the
-            weights of the styles.
-        targets: those of an earlier problem, with the same network, pictures and layers.
-        also: terms that are part of the program even where they weigh nothing.
+        content: the content picture, RGB in [0, 1], at the size of the result.
+        style: the style picture, RGB in [0, 1], or several of any sizes. Its size determines the
+            size of the strokes.
+        start: the picture to start from if `settings.init` is a picture; scaled and cropped to the
+            size of the content.
+        regions: the regions and the kept pixels, from `regions.match`. They include the weights of
+            the styles.
+        targets: targets of an earlier problem with the same network, pictures and layers; None
+            computes them.
+        also: names of terms that are part of the program even if their weight is zero.
 
     Raises:
-        InputError: layers that the network lacks, pictures too small, too little memory, blend
-            weights for another number of styles, a region that is empty.
+        InputError: the network lacks a layer, a picture is too small, there is too little memory,
+            the blend weights are for another number of styles, or a region is empty.
     """
     if start is None and settings.init not in INITS:
         raise InputError(f"init is '{settings.init}', but there is no picture: give start.")
     spec = Objective(terms_of(settings, also), settings.normalize_gradients)
-    # With a dtype JAX takes up an array of numpy's without compiling anything.
+    # With a dtype, JAX converts a numpy array without compiling anything.
     content = jnp.asarray(content, jnp.float32)
     given = style if isinstance(style, list | tuple) else [style]
     styles = [jnp.asarray(s, jnp.float32) for s in given]
@@ -158,7 +175,7 @@ def prepare(
     settings = memory.fitted(settings, network, spec.layers, size_of(content, styles, regions))
     spec = replace(spec, tile=settings.tile or 0)
     scene = _scene(settings, network, content, styles, regions)
-    # Before the targets, which keep the processors busy while Python goes on.
+    # Before the targets: they keep the processors busy while Python continues.
     x = _unknown(settings, scene, start)
     if targets is None:
         targets = targets_of(spec, scene, _kept(scene))
@@ -193,7 +210,7 @@ def _scene(
     styles: Sequence[Array],
     regions: Regions | None,
 ) -> Scene:
-    """The pictures as the losses are to see them."""
+    """The pictures as the losses see them, with colours prepared."""
     choice, space = settings.color, settings.color_space
     return Scene(
         network,
@@ -208,16 +225,16 @@ def _scene(
 def _unknown(
     settings: Settings, scene: Scene, start: Float[AnyArray, "_ _ 3"] | None
 ) -> Float[Array, "h w c"]:
-    """Where the optimiser starts, in 0..units."""
+    """The starting point of the optimiser, in 0..units."""
     x = initial_picture(settings, scene.content, scene.styles[0] if start is None else start)
     if settings.color == "luminance":
-        # With three channels the optimiser would work in colours that nobody gets to see.
+        # With three channels the optimiser would work on colours that the result does not show.
         x = color.grey(x, settings.color_space)
     return x * settings.scale
 
 
 def _kept(scene: Scene) -> Kept | None:
-    """What of the content stays as it is."""
+    """The pixels of the content that stay as they are; None if there are none."""
     if scene.regions is None or scene.regions.keep is None:
         return None
     height, width, _ = scene.content.shape
@@ -225,7 +242,7 @@ def _kept(scene: Scene) -> Kept | None:
 
 
 def _learning_rate(settings: Settings, content: Array) -> float | Ramp:
-    """In the optimiser's units, where learning rates are stated for pictures in [0, 1]."""
+    """The learning rate in the optimiser's units; the settings give it for pictures in [0, 1]."""
     height, width, _ = content.shape
     usual, unit = 1.0, 1.0
     if settings.optimizer == "adam":
@@ -237,18 +254,18 @@ def _learning_rate(settings: Settings, content: Array) -> float | Ramp:
 
 
 def size_of(content: AnyArray, styles: Sequence[AnyArray], regions: Regions | None) -> memory.Size:
-    """What memory depends on, of these pictures."""
+    """The sizes of these pictures, for the estimate of memory."""
     height, width, _ = content.shape
     shapes = tuple((style.shape[0], style.shape[1]) for style in styles)
     return memory.Size(height, width, shapes, 0 if regions is None else len(regions.labels))
 
 
 def optimizer_of(settings: Settings) -> Optimizer:
-    """The static part of the solver that the settings ask for."""
+    """The static part of the solver, from the settings."""
     first_order = not settings.is_lbfgs
     found = Optimizer(
         method=settings.optimizer,
-        # Nothing that is of no use may make another program of it.
+        # Options without effect get a fixed value, so that they do not lead to another program.
         history=settings.pairs or 1,
         precondition=0.0 if first_order else settings.precondition,
         stretch=_STRETCH,
@@ -262,7 +279,7 @@ def optimizer_of(settings: Settings) -> Optimizer:
 
 
 def _factors(settings: Settings, spec: Objective) -> dict[str, Any] | None:
-    # L-BFGS loses a pair of gradients at each change: it has one in ten evaluations.
+    # L-BFGS loses a curvature pair at each change, so weights change only every ten evaluations.
     hold = _HOLD if settings.is_lbfgs else 1
     names = [term.name for term in spec.terms]
     ramps = {name: _ramp(settings, f"{name}_weight", 1.0, hold) for name in names}
@@ -287,10 +304,10 @@ def _ramp(settings: Settings, option: str, value: float, hold: int = 1) -> Ramp 
 
 
 def blend_weights(settings: Settings, styles: int) -> Float[np.ndarray, " k"] | None:
-    """The weights of so many styles, normalised to sum 1; None for a single style.
+    """The weights of the styles, normalised to sum 1; None for a single style.
 
     Raises:
-        InputError: weights for another number of styles.
+        InputError: `style_blend` has weights for another number of styles.
     """
     given = settings.style_blend or (1.0,) * styles
     if len(given) != styles:
@@ -306,7 +323,7 @@ def blend_weights(settings: Settings, styles: int) -> Float[np.ndarray, " k"] | 
 def initial_picture(
     settings: Settings, content: Float[AnyArray, "h w 3"], other: Float[AnyArray, "h2 w2 3"]
 ) -> Float[Array, "h w 3"]:
-    """Where the optimiser starts: the content, white noise, a blend of both, or `other`."""
+    """The picture to start from: the content, white noise, a blend of both, or `other`."""
     if settings.init == "content":
         return jnp.asarray(content)
     if settings.init in ("noise", "blend"):

@@ -1,8 +1,8 @@
-"""Coarse to fine: which sizes, how many evaluations at each, what goes from one to the next.
+"""Draw from coarse to fine: at several sizes (scales), each from the result of the one before.
 
-Large shapes settle at the small sizes, where an evaluation costs little and the network sees much
-of the picture at once; so a large picture comes to look like its small preview. A run at a single
-size is a pyramid of one scale.
+Large shapes form at the small sizes, where an evaluation is cheap and the network sees much of the
+picture at once. So a large picture looks like its small preview. A run at a single size is a
+pyramid of one scale.
 """
 
 import math
@@ -26,12 +26,17 @@ from nst_jax.stylizing.request import Request
 from nst_jax.stylizing.result import Scale
 from nst_jax.stylizing.terms import layers
 
-# Of its last step, how much L-BFGS takes first at the next scale: with all of it losses climb.
+# The share of its last step that L-BFGS takes first at the next scale. With all of it losses climb.
 _CAUTION = 0.25
 
 
 class Position(NamedTuple):
-    """Where a run stands: after what at earlier scales, with what it goes on at this one."""
+    """Where a run stands.
+
+    Attributes:
+        earlier: the rows of each earlier scale.
+        carried: what is needed to resume at the current scale.
+    """
 
     earlier: tuple[Rows, ...]
     carried: Carried
@@ -39,13 +44,19 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True)
 class Progress(outcomes.Progress):
-    """What a callback of `stylize` sees: `x` is a picture in [0, 1], of the size of `scale`."""
+    """What a callback of `stylize` gets: `x` is a picture in [0, 1], at the size of `scale`."""
 
     scale: Scale
 
 
 class Drawn(NamedTuple):
-    """Problem and outcome of the last scale, with the rows of all; the scales as they were used."""
+    """The outcome of a run over several scales.
+
+    Attributes:
+        problem: the problem of the last scale.
+        outcome: the outcome of the last scale, with the rows of all scales.
+        scales: the scales that were drawn, with the evaluations that each took.
+    """
 
     problem: Problem
     outcome: Outcome
@@ -53,15 +64,15 @@ class Drawn(NamedTuple):
 
 
 def total(request: Request) -> int:
-    """Evaluations at all scales together."""
+    """The number of evaluations at all scales together."""
     return sum(scale.evaluations for scale in scales(request))
 
 
 def scales(request: Request) -> tuple[Scale, ...]:
-    """The sizes from coarse to fine, each the next by sqrt(2).
+    """The scales from coarse to fine; each is smaller than the next by a factor of sqrt(2).
 
-    None is below `min_size`, none so small that a picture leaves nothing at the deepest layer. With
-    a draft, its network draws all of them, and the request's own the last once more.
+    No scale is below `min_size`, or so small that a picture has no position at the deepest layer.
+    With a draft, its network draws all sizes; then the request's own network draws the last size.
     """
     settings, (height, width, _) = request.settings, request.pictures.content.rgb.shape
     long, sizes = max(height, width), list[int]()
@@ -86,25 +97,28 @@ def run(
     keep: Callable[[Position], None] | None = None,
     keep_every: int = 100,
 ) -> Drawn:
-    """Draw a picture at one scale after the other, from the best of the one before.
+    """Draw a picture at one scale after the other, each from the best picture of the last.
 
-    Adam's moments go on, resized, also from the draft's network to the other. L-BFGS starts anew,
-    since its curvature belongs to the old grid or objective (pairs of a draft blew up at once), but
-    for the length of its first step, which from norm 1 on would take ten evaluations to grow.
-    A plateau ends a scale, everything else the run. Evaluations are counted through all scales.
-    After Ctrl-C before a scale's first evaluation there is what the scale before came to. The next
-    scale is made ready before one is drawn, and its loop compiled meanwhile.
+    Adam's moments are resized and kept, also when the network changes after a draft. L-BFGS drops
+    its curvature pairs, since they belong to the old grid or objective (pairs from a draft blew up
+    at once). It keeps the length of its steps: from norm 1 they would take ten evaluations to grow.
+
+    A plateau ends only the scale; any other early end, such as Ctrl-C, ends the run. Evaluations
+    are counted across all scales. If Ctrl-C comes before the first evaluation of a scale, the
+    result is that of the scale before. The next scale is prepared before the current one is drawn,
+    and its program is compiled meanwhile.
 
     Args:
-        request: what is to be drawn, at its last size.
-        position: where an earlier run stood.
-        report: as in `loop.run`; `x` is a picture in [0, 1] of the scale's size, `scale` the scale.
+        request: what to draw, at its final size.
+        position: where an earlier run stood; None starts from the beginning.
+        report: as in `loop.run`; gets a `Progress` with a picture as `x`.
         marks: as in `loop.run`.
-        keep: as in `loop.run`, but gets the position.
+        keep: as in `loop.run`, but gets a `Position`.
         keep_every: as in `loop.run`.
 
     Raises:
-        InputError: what `prepare` raises.
+        InputError: `prepare` raises it.
+        KeyboardInterrupt: Ctrl-C was pressed before there was a picture.
     """
     plan, drawn = scales(request), None
     earlier, carried = position or ((), None)
@@ -144,16 +158,16 @@ def _problem(request: Request, scale: Scale) -> Problem:
 
 
 class _Ahead(NamedTuple):
-    """The next scale's problem; its program will then be in JAX's cache of compiled ones."""
+    """The next scale's problem, and the future of its program, which JAX's cache then holds."""
 
     problem: Problem
     compiled: Future
 
 
 def _ahead(problem: Problem) -> _Ahead:
-    """A problem whose program is being compiled in a thread; a process that ends waits for it."""
+    """Start to compile the problem's program in a thread; a process that exits waits for it."""
     fn, optimizer, x, args, learning_rate, *_ = problem
-    # Traced here: settings like jax.default_device hold for a thread, and are part of the program.
+    # Trace in this thread: settings like jax.default_device hold per thread and affect the program.
     lowered = loop.lowered(fn, optimizer, x, args, learning_rate)
     pool = ThreadPoolExecutor(1)
     compiled = pool.submit(lowered.compile)
@@ -162,7 +176,7 @@ def _ahead(problem: Problem) -> _Ahead:
 
 
 def _when_compiled(ahead: _Ahead, carried: Carried) -> Carried:
-    """Wait for the next scale's program, and count the wait."""
+    """Wait for the next scale's program, and count the wait as compilation."""
     began = time.perf_counter()
     ahead.compiled.result()
     waited = time.perf_counter() - began
@@ -179,7 +193,7 @@ def _draw(
     report: Callable | None,
     **options: Any,
 ) -> Outcome:
-    """One scale, after `earlier` ones."""
+    """Draw one scale, after the `earlier` ones."""
     settings, scale = request.settings, plan[len(earlier)]
     done = int(earlier[-1].evaluations[-1]) if earlier else 0
     reports = _Reports(report, problem, scale)
@@ -204,13 +218,13 @@ def _draw(
 
 
 def _with_targets(carried: Carried, problem: Problem) -> Carried:
-    """What a checkpoint kept, its renewed targets in their place."""
+    """Put the renewed targets of a checkpoint into the problem's data."""
     targets = savepoint.restored(problem.args.targets, carried.args)
     return carried._replace(args=problem.args._replace(targets=targets))
 
 
 def _used(plan: Sequence[Scale], rows: Sequence[Rows]) -> tuple[Scale, ...]:
-    """The scales that there were, with the evaluations that each took."""
+    """The scales that were drawn, with the evaluations that each took."""
     ends = [0, *(int(part.evaluations[-1]) for part in rows)]
     return tuple(
         scale._replace(evaluations=end - begin)
@@ -219,7 +233,10 @@ def _used(plan: Sequence[Scale], rows: Sequence[Rows]) -> tuple[Scale, ...]:
 
 
 class _Reports:
-    """Passes reports on, with pictures; `stop` also where a scale was over anyway."""
+    """Passes reports on with pictures, and remembers in `stop` whether the last one asked to stop.
+
+    The run must then stop even if the scale was over anyway.
+    """
 
     def __init__(self, report: Callable | None, problem: Problem, scale: Scale):
         self._report, self._problem, self._scale, self.stop = report, problem, scale, False
@@ -236,7 +253,7 @@ def _with_position(keep: Callable, earlier: tuple[Rows, ...]) -> Callable:
 
 
 def _handed_on(outcome: Outcome, optimizer: solver.Optimizer, scale: Scale) -> Carried:
-    """The best point, the count and what the optimiser may keep, on the next scale's grid."""
+    """Carry the best point, the count of evaluations and the optimiser's state to the next grid."""
     shape = (scale.height, scale.width, *outcome.x.shape[2:])
     x = jax.image.resize(outcome.x, shape, "cubic")
     last = cast(solver.State, outcome.state)
@@ -249,14 +266,14 @@ def _handed_on(outcome: Outcome, optimizer: solver.Optimizer, scale: Scale) -> C
 
 
 def _with_step(state: optax.OptState, last: optax.OptState) -> optax.OptState:
-    """L-BFGS without pairs, but with a first step in proportion to the last scale's."""
+    """L-BFGS without curvature pairs, but with a first step in proportion to the last one."""
     (anew, *rest), (before, *_) = cast(tuple, state), cast(tuple, last)
     scale = _CAUTION * before.scale * (anew.x.size / before.x.size)
     return (anew._replace(scale=scale), *rest)
 
 
 def _resized_moments(state: optax.OptState, shape: tuple[int, ...]) -> optax.OptState:
-    """Adam's moments on another grid; each pixel's gradient is smaller as there are more."""
+    """Resize Adam's moments; with more pixels, the gradient of each one is smaller."""
     moments, *rest = cast(tuple, state)
     share = moments.mu.size / math.prod(shape)
     return (

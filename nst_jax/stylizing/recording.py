@@ -1,4 +1,4 @@
-"""Writes while a run goes: intermediate pictures, a film, every term of the loss."""
+"""Write files during a run: intermediate pictures, a film, and every term of the loss."""
 
 import json
 import math
@@ -24,16 +24,16 @@ _NOTHING: Mapping[str, np.ndarray] = {}
 
 
 class Recorder:
-    """Takes what a run reports and writes what was asked for.
+    """Writes what the outputs ask for, from the reports of a run.
 
-    What cannot be written any more is given up with a warning: it ends no run.
+    If a file can no longer be written, the recorder warns and gives it up; the run goes on.
 
     Args:
         outputs: what to write.
-        content: the content at the size of the result, for its transparency and profile.
+        content: the content picture at the size of the result, for transparency and colour profile.
 
     Raises:
-        InputError: a place where nothing can be written.
+        InputError: a file cannot be written.
     """
 
     def __init__(self, outputs: Outputs, content: Picture):
@@ -51,11 +51,11 @@ class Recorder:
 
     @property
     def marks(self) -> tuple[int, ...]:
-        """Counts of evaluations at whose multiples a report is needed."""
+        """Numbers of evaluations; a report is needed at every multiple of each."""
         return (self._every,) if {"frames", "animation"} & self._places.keys() else ()
 
     def start(self, rows: Sequence[Rows] = (), kept: Mapping[str, np.ndarray] = _NOTHING) -> None:
-        """Begin; or go on after `rows`, with what was `kept`."""
+        """Begin to record, or resume after `rows` with what a checkpoint `kept`."""
         if rows:
             self._done = int(rows[-1].evaluations[-1])
         self._film = list(kept.get("film", ()))
@@ -64,11 +64,11 @@ class Recorder:
         self._try("frames", lambda path: path.mkdir(exist_ok=True))
 
     def kept(self) -> dict[str, np.ndarray]:
-        """What a checkpoint must keep for the film to go on."""
+        """What a checkpoint must hold so that the film can be resumed."""
         return {"film": np.stack(self._film)} if self._film else {}
 
     def report(self, now: Progress) -> None:
-        """Write what is due; `now.x` is a picture in [0, 1]."""
+        """Write all that is due; `now.x` is a picture in [0, 1]."""
         self._try("trace", lambda path: _append(path, _lines(now.rows)))
         due = self._done == 0 or now.evaluations // self._every > self._done // self._every
         self._done = now.evaluations
@@ -92,7 +92,7 @@ class Recorder:
         self._try("frames", lambda path: writing.save(path / name, image, alpha=alpha, icc=icc))
 
     def _try(self, what: str, write: Callable[[Path], Any]) -> None:
-        """Write something if it was asked for, and give it up where that fails."""
+        """Write a file if it was asked for; on failure, warn and give it up."""
         path = self._places.get(what)
         if path is None:
             return
@@ -114,7 +114,7 @@ def _append(path: Path, lines: Iterator[str]) -> None:
 
 
 def _lines(rows: Rows) -> Iterator[str]:
-    """One line of JSON for each row, what is not finite as null."""
+    """One line of JSON for each row; values that are not finite become null."""
     names = (*_FIRST, *sorted(rows.terms.keys() - set(_FIRST)))
     nothing = np.zeros_like(rows.terms["total"])
     for i, evaluation in enumerate(rows.evaluations):

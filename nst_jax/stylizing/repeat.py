@@ -1,4 +1,4 @@
-"""repeat(): a result made again from what it says of itself, or varied."""
+"""repeat(): draw a result again, or a variation of it, from the settings in its file."""
 
 import os
 import warnings
@@ -24,21 +24,21 @@ _OF_NETWORK = tuple(f.name for f in fields(Options))
 def repeat(
     result: str | os.PathLike, content: Any = None, style: Any = None, **options: Any
 ) -> Stylization:
-    """Stylize with the settings that a result carries, and what is given here in their place.
+    """Stylize with the settings that are embedded in a result; options given here replace them.
 
-    With the same pictures, network and machine the same picture comes of it, bit for bit.
+    With the same pictures, network and machine, the new picture is the same bit for bit.
 
     Args:
         result: a picture that `Stylization.save` or `nst-jax stylize` wrote.
-        content: as for `stylize`; None takes the file that the result names, from the result's own
-            folder or else the current one.
+        content: as for `stylize`. None takes the file that the result names; it is looked for in
+            the result's folder, then in the current folder.
         style: likewise.
         **options: as for `stylize`, except `preset`.
 
     Raises:
-        InputError: a picture without settings, or whose pictures are not there; what `stylize`
-            raises.
-        KeyboardInterrupt: Ctrl-C before there was a picture.
+        InputError: the picture has no settings, a file that it names is missing, or `stylize`
+            raises it.
+        KeyboardInterrupt: Ctrl-C was pressed before there was a picture.
     """
     return stylize(**recall(result, content, style, **options))
 
@@ -60,7 +60,7 @@ def recall(
     folder = Path(result).parent
     sources = {"content": None, "style": None, **record.get("sources", {})}
     if sources["content"] is None and "content_regions" in sources and content is None:
-        # Made from its map alone: there was none.
+        # The result was made from its region map alone, without a content picture.
         del sources["content"]
         given["content"] = None
         settings = {k: v for k, v in settings.items() if k not in _OF_CONTENT}
@@ -76,7 +76,7 @@ def recall(
 
 
 def _known(result: str | os.PathLike, record: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that this version has; those that the picture's version lacked are off."""
+    """The settings that this version knows; those that the picture lacks get their defaults."""
     settings, names = dict(record["settings"]), {f.name for f in fields(Settings)}
     unknown = sorted(settings.keys() - names)
     if unknown:
@@ -90,7 +90,7 @@ def _known(result: str | os.PathLike, record: Mapping[str, Any]) -> dict[str, An
 
 
 def _files(result: str | os.PathLike, what: str, names: Any) -> Any:
-    """Where the named files are: beside the result, or in the current folder."""
+    """Find the named files beside the result or in the current folder."""
     if isinstance(names, list):
         return [_files(result, what, name) for name in names]
     if names is None and what in _NEEDED:
@@ -107,7 +107,7 @@ def _files(result: str | os.PathLike, what: str, names: Any) -> Any:
 
 
 def _network(folder: Path, asked: str, record: Mapping[str, Any]) -> str:
-    """The network that made a result; warns where its weights are others now."""
+    """The network that made a result; warns if its weights have changed since."""
     name = str(record.get("network", _AUTO)) if asked == _AUTO else asked
     name = str(folder / name) if (folder / name).is_file() else name
     path = weights.locate(name)

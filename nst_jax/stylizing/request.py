@@ -1,4 +1,4 @@
-"""What a stylization starts from, settings, network and pictures; and what it comes to."""
+"""A request: settings, network and pictures, from which a problem and then the result are made."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,8 +22,8 @@ from nst_jax.stylizing.result import Scale, Stylization
 from nst_jax.stylizing.settings import Settings
 from nst_jax.stylizing.terms import layers
 
-# Times the content's weight while the draft's network draws: it keeps less of the content at the
-# same weight, and what it lost does not come back.
+# Factor on the content weight while the draft's network draws. At the same weight it keeps less of
+# the content, and lost content does not come back.
 _DRAFT_CONTENT = 2.0
 
 
@@ -32,13 +32,13 @@ class Request:
     """Everything that determines a result.
 
     Attributes:
-        settings: what is wanted.
+        settings: the settings.
         network: the feature extractor, with its own options.
-        pictures: what was read.
-        draft: the network that draws first, if one does.
-        also: terms that are part of the program even where they weigh nothing: those of other
-            lanes that share it.
-        targets: of the last scale, where they are known already.
+        pictures: the pictures and regions.
+        draft: the network that draws first; None for no draft.
+        also: names of terms that are part of the program even if their weight is zero, because
+            other lanes that share the program use them.
+        targets: the targets of the last scale, if they are known already.
     """
 
     settings: Settings
@@ -49,9 +49,10 @@ class Request:
     targets: Targets | None = None
 
     def at(self, scale: Scale, evaluations: int) -> "Request":
-        """The same at another size, styles in proportion, for a run of so many evaluations.
+        """The request at another scale, for a run of so many evaluations in total.
 
-        That all pictures shrink alike is what keeps the strokes as large as they are.
+        The styles are resized in proportion to the content, so that strokes keep their size
+        relative to the picture.
         """
         weight = self.settings.content_weight
         if scale.draft:
@@ -65,21 +66,21 @@ class Request:
         )
 
     def network_at(self, scale: Scale) -> Network:
-        """The network that draws a scale: at a scale of the draft, the draft's."""
+        """The network that draws a scale: the draft's network at a scale of the draft."""
         return self.draft if scale.draft and self.draft else self.network
 
     def fitted(self, evaluations: int) -> "Request":
-        """The same with what memory has room for, for so many evaluations: see `memory.fitted`.
+        """Fit the request into memory, for a run of so many evaluations; see `memory.fitted`.
 
         Raises:
-            InputError: a layer that the network lacks, too little memory.
+            InputError: the network lacks a layer, or there is too little memory.
         """
         require_layers(self.network, layers(self.settings))
         found = memory.fitted(*self._needs(evaluations))
         return replace(self, settings=replace(found, iterations=self.settings.iterations))
 
     def outlook(self, evaluations: int) -> str | None:
-        """What it needs of memory, in a line, if it is much."""
+        """A line on the memory that it needs; None if that is little."""
         return memory.outlook(*self._needs(evaluations))
 
     def _needs(self, evaluations: int) -> tuple[Settings, Network, tuple[str, ...], memory.Size]:
@@ -88,12 +89,12 @@ class Request:
 
     @property
     def size(self) -> memory.Size:
-        """What memory depends on, of the pictures."""
+        """The sizes of the pictures, for the estimate of memory."""
         content, styles, _, regions, _ = self.pictures
         return size_of(content.rgb, styles, regions)
 
     def problem(self) -> Problem:
-        """The minimisation; see `prepare`."""
+        """The minimisation problem; see `prepare`."""
         content, styles, start, regions, _ = self.pictures
         return prepare(
             self.settings,
@@ -109,7 +110,7 @@ class Request:
     def stylization(
         self, problem: Problem, outcome: Outcome, scales: Sequence[Scale] = ()
     ) -> Stylization:
-        """The result, when the minimisation is done; a run that ended early is enlarged."""
+        """Make the result of the minimisation; a picture at a smaller scale is enlarged."""
         content, rows = self.pictures.content, outcome.rows
         network = self.network_at(scales[-1]) if scales else self.network
         if self.settings.average:
@@ -136,7 +137,10 @@ class Request:
 
 
 def _losses(problem: Problem, rows: Rows) -> dict[str, Float[np.ndarray, " n"]]:
-    """The total, every term of the registry and of the problem, and its layers, in this order."""
+    """The total, then all terms of the registry and the problem, then the layers.
+
+    Terms that are not part of the program are zero.
+    """
     spec = problem.fn.spec
     left_out = np.zeros_like(rows.terms["total"])
     names = dict.fromkeys(("total", *TERMS, *(term.name for term in spec.terms), *spec.layers))
@@ -144,7 +148,7 @@ def _losses(problem: Problem, rows: Rows) -> dict[str, Float[np.ndarray, " n"]]:
 
 
 def _evaluated(problem: Problem, outcome: Outcome) -> Rows:
-    """The losses of what an outcome comes to, which is no point that was evaluated."""
+    """Evaluate the losses of an average, which was not evaluated during the run."""
     evaluations = int(outcome.evaluations[-1])
     args = schedules.at(problem.args, evaluations)
     terms = jax.device_get(_value(problem.fn, outcome.x, args)[1])

@@ -1,4 +1,4 @@
-"""Options and network as they were given, brought into settings."""
+"""Turn the options and the network that were given into settings."""
 
 import os
 from collections.abc import Mapping
@@ -15,10 +15,11 @@ from nst_jax.stylizing.settings import INITS, PICTURE, Settings
 def resolve_options(
     preset: str, network: Any, options: Mapping[str, Any]
 ) -> tuple[Settings, PictureSource | None]:
-    """The settings, and the picture to start from if `init` is one.
+    """Make the settings; also return the picture to start from, if `init` is one.
 
     Raises:
-        InputError: unknown options, values out of range; a network that is none.
+        InputError: an option is unknown, a value is out of its range, or the network is not a
+            network.
     """
     start = options.get("init")
     if isinstance(start, os.PathLike):
@@ -30,15 +31,15 @@ def resolve_options(
 
 
 def network_options(settings: Settings) -> Options:
-    """How the settings want a network to be run."""
+    """The options of the network that the settings contain."""
     return Options(settings.pooling, settings.padding, settings.precision, settings.remat)
 
 
 def without_content(preset: str, options: Mapping[str, Any], keep: Any) -> dict[str, Any]:
-    """The options of a picture that has no content, but a map of its regions.
+    """Adapt the options for a picture that has a region map but no content.
 
     Raises:
-        InputError: options that need a content picture.
+        InputError: an option needs a content picture.
     """
     needing = [k for k in ("content_weight", "content_layers") if options.get(k)]
     if isinstance(options.get("init"), str) and options["init"] in ("content", "blend"):
@@ -50,7 +51,7 @@ def without_content(preset: str, options: Mapping[str, Any], keep: Any) -> dict[
 
 
 def _resolve(preset: str, network: Any, options: Mapping[str, Any]) -> Settings:
-    """The settings; those of a network object are its own."""
+    """Make the settings; a network object has its own pooling, padding, precision and remat."""
     if isinstance(network, str | os.PathLike):
         return resolve(preset, network=os.fspath(network), **options)
     require_network(network)
@@ -64,7 +65,7 @@ def _resolve(preset: str, network: Any, options: Mapping[str, Any]) -> Settings:
     own = asdict(how) if isinstance(how, Options) else {}
     usual = resolve(preset)
     for name in ("content_layers", "style_layers"):
-        # A network with other layers than the preset names brings its own.
+        # A network that lacks the preset's layers uses its own.
         if name not in options and not set(getattr(usual, name)) <= set(network.widths):
             own[name] = getattr(network, name, None) or dict.fromkeys(network.widths, 1.0)
     return resolve(preset, network=network.name, **own, **options)

@@ -1,4 +1,4 @@
-"""What a stylization gives back."""
+"""The result of a stylization."""
 
 import math
 import os
@@ -11,13 +11,21 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from nst_jax._version import __version__
+from nst_jax.losses import registry
 from nst_jax.pictures import plots, writing
 from nst_jax.solvers.stopping import Status
 from nst_jax.stylizing.settings import Settings
 
 
 class Scale(NamedTuple):
-    """A size at which a picture is drawn, for how many evaluations; if by the draft's network."""
+    """One step from coarse to fine.
+
+    Attributes:
+        height: height of the picture in pixels.
+        width: width of the picture in pixels.
+        evaluations: the number of function evaluations at this scale.
+        draft: whether the draft's network draws it.
+    """
 
     height: int
     width: int
@@ -27,27 +35,29 @@ class Scale(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Stylization:
-    """A stylized picture and how it came about.
+    """A stylized picture, with its losses and its settings.
 
     Attributes:
-        image: RGB float32 in [0, 1], (h, w, 3), clipped once, at the end.
-        losses: from `total`, `content`, `style`, `tv` and each layer to its weighted values, one
-            per evaluation (one per step of a line search), of the unclipped picture.
-        evaluations: the function evaluations used up to each of those values.
-        status: `"finished"`; ended by a `"plateau"` or because the `"time"` was up; `"interrupted"`
-            by Ctrl-C, `"stopped"` by the callback or `"diverged"`; `image` is the best picture of
-            them all in every case, or with `average` the average.
-        restarts: how often a blow-up made the optimiser start again from the best picture.
-        compile_seconds: tracing and compilation of the loop.
-        run_seconds: the evaluations.
-        settings: what was asked for.
-        network: name of the network that made it.
-        network_digest: digest of its weights.
-        alpha: the content's transparency, (h, w) in [0, 1], or None.
-        icc: the content's colour profile, or None for sRGB; `save` converts back to it.
-        sources: names of the pictures that went in, where they have one.
-        scales: the sizes at which it was drawn, from coarse to fine, with the evaluations of each;
-            losses of different sizes, or of a draft, are no two of a kind.
+        image: the picture, RGB float32 in [0, 1], (h, w, 3). Whatever the status, it is the best
+            picture of the last scale, or with the option `average` the average. It is clipped only
+            once, at the end.
+        losses: the weighted losses of the unclipped picture: `total`, each term (`content`,
+            `style`, `tv`, ...) and each layer by name. There is one value for each evaluation; with
+            a line search, one for each step.
+        evaluations: the number of function evaluations up to each of these values.
+        status: how the run ended: `"finished"`, on a `"plateau"`, because the `"time"` was up,
+            `"interrupted"` by Ctrl-C, `"stopped"` by the callback, or `"diverged"`.
+        restarts: how often the optimiser blew up and started again from the best picture.
+        compile_seconds: time spent on tracing and compiling the loop.
+        run_seconds: time spent on the evaluations.
+        settings: the settings of the run.
+        network: the name of the network.
+        network_digest: the digest of the network's weights.
+        alpha: the transparency of the content, (h, w) in [0, 1], or None.
+        icc: the colour profile of the content, or None for sRGB; `save` converts back to it.
+        sources: the file names of the pictures that went in, if they had any.
+        scales: the scales from coarse to fine, each with its evaluations. Losses at different
+            sizes, or of a draft, cannot be compared.
     """
 
     image: Float[np.ndarray, "h w 3"]
@@ -67,17 +77,23 @@ class Stylization:
 
     @property
     def best(self) -> int:
-        """The row of `losses` and `evaluations` that belongs to `image`."""
+        """The index into `losses` and `evaluations` that belongs to `image`."""
         total = self.losses["total"]
         if self.settings.average:
             return total.size - 1  # the average is evaluated last
-        here = self.evaluations > sum(scale.evaluations for scale in self.scales[:-1])
+        begin = sum(scale.evaluations for scale in self.scales[:-1])
+        names = (registry.term(name) for name in self.settings.weighing)
+        terms = (*self.settings.terms, *names)
+        if every := math.gcd(*(getattr(term, "renew_every", 0) for term in terms)):
+            # A new target changes a term's loss, so totals compare only after the last renewal.
+            begin = max(begin, (int(self.evaluations[-1]) - 1) // every * every)
+        here = self.evaluations > begin
         return int(np.argmin(np.where(here & np.isfinite(total), total, np.inf)))
 
     def record(self) -> dict[str, Any]:
-        """What `save` embeds in the picture: settings, network, its losses, times; plain values.
+        """The plain values that `save` embeds in the file: settings, network, losses and times.
 
-        Files are there by name, without their folders.
+        They contain the names of files, but not their folders.
         """
         settings = self.settings.to_dict()
         values = {name: float(rows[self.best]) for name, rows in self.losses.items()}
@@ -97,11 +113,16 @@ class Stylization:
         }
 
     def save(self, path: str | os.PathLike, *, overwrite: bool = True) -> Path:
-        """Write PNG, JPEG, WebP or TIFF by suffix, atomically, with the settings embedded.
+        """Write the picture, with its settings embedded.
+
+        The suffix selects PNG, JPEG, WebP or TIFF. A file is written completely or not at all.
+
+        Returns:
+            The path of the file.
 
         Raises:
-            InputError: an unknown suffix, a folder that cannot be written, or a file that is
-                there already and `overwrite` is false.
+            InputError: the suffix is unknown, the folder cannot be written to, or the file exists
+                and `overwrite` is false.
         """
         return writing.save(
             path,
@@ -113,7 +134,10 @@ class Stylization:
         )
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw the losses against the evaluations, with a line where a scale ends.
+        """Plot the losses against the evaluations, with a vertical line where a scale ends.
+
+        Args:
+            ax: the matplotlib axes to draw on; None makes new ones.
 
         Returns:
             The matplotlib axes.

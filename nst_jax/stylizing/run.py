@@ -1,6 +1,6 @@
-"""A stylization without a terminal: no bar, no words, no files.
+"""The parts of a stylization that `stylize`, sweeps, films and servers share.
 
-`requested` reads and loads, `draw` computes: what `stylize`, sweeps, films and servers share.
+`requested` reads pictures and loads networks, and `draw` computes the result. Neither writes files.
 """
 
 import os
@@ -29,18 +29,18 @@ def requested(
     progress: bool = False,
     **options: Any,
 ) -> Request:
-    """What is to be drawn: settings resolved, pictures read, networks loaded.
+    """Make a request: resolve the settings, read the pictures and load the networks.
 
     Args:
-        sources: the pictures and maps, but for `start`, which the option `init` may bring.
+        sources: the pictures and maps; their `start` is replaced by the option `init`.
         preset: as for `stylize`.
-        network: likewise.
-        offline: likewise.
-        progress: show a bar while weights are fetched.
+        network: as for `stylize`.
+        offline: as for `stylize`.
+        progress: show a bar while weights are downloaded.
         **options: the fields of `Settings`.
 
     Raises:
-        InputError: anything that cannot be used, in a sentence that says what to do.
+        InputError: a picture, an option or a network cannot be used; the message says what to do.
     """
     if sources.content is None:
         options = without_content(preset, options, sources.keep)
@@ -66,11 +66,11 @@ def draw(
     keep: Callable[[pyramid.Position], None] | None = None,
     keep_every: int = 100,
 ) -> Stylization:
-    """Draw what is requested, from coarse to fine; see `pyramid.run` for the arguments.
+    """Draw what is requested, from coarse to fine; for the arguments see `pyramid.run`.
 
     Raises:
-        InputError: pictures or layers that do not fit, too little memory.
-        KeyboardInterrupt: Ctrl-C before there was a picture.
+        InputError: pictures, layers and network do not fit together, or there is too little memory.
+        KeyboardInterrupt: Ctrl-C was pressed before there was a picture.
     """
     with memory_watched():
         drawn = pyramid.run(
@@ -85,7 +85,7 @@ def draw(
 
 
 def _draft(settings: Settings, network: Network) -> Network | None:
-    """The network that draws first, if that is wanted and it can stand in for the other."""
+    """The network for the draft, if one is wanted and it can stand in for the other network."""
     if not settings.draft or isinstance(network, lite.Lite) or settings.pooling != "max":
         return None
     if any(lite.WIDTHS.get(k) != network.widths.get(k) for k in layers(settings)):

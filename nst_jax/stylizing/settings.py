@@ -1,4 +1,4 @@
-"""Settings of a stylization. No JAX: the command line reads this."""
+"""The settings of a stylization. JAX is not imported, since the command line reads this."""
 
 import os
 from collections.abc import Mapping
@@ -33,11 +33,11 @@ from nst_jax.stylizing.objects import Lost, parse_terms, require_optimizer, requ
 GATYS_STYLE_LAYERS = {f"relu{block}_1": 1.0 for block in range(1, 6)}
 HISTORY = 100
 INITS: tuple[str, ...] = get_args(Init)
-PICTURE = "picture"  # what `init` says when the start was given as a picture without a name
+PICTURE = "picture"  # the value of `init` if the start is a picture without a file name
 
 
-# Data of the compiled program, or of its start: a sweep over these compiles once. Layers and terms
-# that weigh nothing are left out of the program, so which do is not data.
+# Options that are data of the compiled program or its start, so that a sweep over them compiles
+# once. Layers and terms of weight zero are left out of the program; which ones, is not data.
 TRACED = (
     "preset",
     *(f"{name}_weight" for name in TERMS),
@@ -68,7 +68,7 @@ def _layers(default: Mapping[str, float], help: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class _Course:
-    """What is drawn with, how large, and for how long."""
+    """The options for the preset, the network, the sizes and the length of a run."""
 
     preset: str = _option("default", "named bundle of settings that the other options vary")
     network: str = _option(
@@ -108,7 +108,7 @@ class _Course:
     patience: int = _option(50, "evaluations over which 'tolerance' looks")
 
 
-# A weight and its schedule for each term, so that a new term needs no line here.
+# Made from the registry: a weight and a schedule for each term.
 _Weights: Any = make_dataclass(
     "_Weights",
     [
@@ -126,14 +126,14 @@ _Weights: Any = make_dataclass(
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(_Weights):
-    """Everything that determines a result, apart from the pictures and the network's weights.
+    """All settings that determine a result, in addition to the pictures and the network's weights.
 
-    The defaults are the preset `gatys`. Layers are given as names, or as a mapping from name to
-    weight. Checked on construction.
+    The defaults are those of the preset `gatys`. Layers are given by name, or as a mapping from
+    name to weight. Values are checked on construction.
 
     Raises:
-        InputError: a value out of its range, an unknown choice, options that contradict, an object
-            that lacks something.
+        InputError: a value is out of its range, a choice is unknown, options contradict each other,
+            or an object lacks an attribute.
     """
 
     content_layers: Mapping[str, float] = _layers(
@@ -194,7 +194,7 @@ class Settings(_Weights):
     )
 
     def __post_init__(self):
-        """Bring layers and terms into one form and check every value."""
+        """Convert layers and terms to one form, and check every value."""
         put = object.__setattr__
         for name in ("content_layers", "style_layers"):
             put(self, name, parse_layers(getattr(self, name), name))
@@ -229,10 +229,10 @@ class Settings(_Weights):
         return in_range(value, name, *limits, optional=name in _OPTIONAL)
 
     def scheduled(self, option: str) -> Schedule | None:
-        """The schedule of an option, None if it is constant.
+        """The schedule of an option; None if it is constant.
 
         Raises:
-            InputError: another form; a weight whose schedule does not end at the weight itself.
+            InputError: the text is not a schedule, or the schedule of a weight does not end at 1.
         """
         name = f"{option}_schedule"
         text = getattr(self, name, "constant")
@@ -245,18 +245,18 @@ class Settings(_Weights):
         return schedule
 
     def weight(self, term: str) -> float:
-        """The weight of a term by name, of the registry or of `terms`; 0 if it has none."""
+        """The weight of a term by its name, in the registry or in `terms`; 0 if it has none."""
         if term in TERMS:
             return getattr(self, f"{term}_weight")
         return next((weight for own, weight in self.terms.items() if own.name == term), 0.0)
 
     def layers_of(self, term: str) -> Mapping[str, float] | None:
-        """The layers of a term by weight, where there is an option for them."""
+        """The layers of a term with their weights; None if it has no option for layers."""
         return getattr(self, f"{term}_layers", None)
 
     @property
     def weighing(self) -> tuple[str, ...]:
-        """The terms of the registry that weigh something, and at some layer if they have any."""
+        """The registry's terms with a weight above 0, for some layer too if they have layers."""
         return tuple(
             name
             for name in TERMS
@@ -266,28 +266,28 @@ class Settings(_Weights):
 
     @property
     def is_lbfgs(self) -> bool:
-        """Whether the optimizer keeps curvature pairs; any other is of first order."""
+        """Whether the optimiser is a kind of L-BFGS; all others are of first order."""
         return isinstance(self.optimizer, str) and self.optimizer.startswith("lbfgs")
 
     @property
     def pairs(self) -> int:
-        """Curvature pairs that L-BFGS comes to keep, memory permitting; 0 for other optimizers."""
+        """The most curvature pairs that L-BFGS keeps if they fit into memory; otherwise 0."""
         return min(self.history or HISTORY, self.iterations) if self.is_lbfgs else 0
 
     @property
     def scale(self) -> float:
-        """Pictures are in 0 to this for the optimizer."""
+        """The optimiser sees pictures in the range from 0 to this value."""
         return self.units if isinstance(self.optimizer, str) else 1.0
 
     def program(self) -> tuple[Any, ...]:
-        """What a compiled program depends on, as one hashable value: all but `TRACED`."""
+        """All that the compiled program depends on, as a hashable value: all but `TRACED`."""
         layers = (weighted(self.layers_of(name) or {}) for name in ("content", "style"))
         static = (getattr(self, f.name) for f in fields(self) if f.name not in TRACED)
         weighing = tuple(name for name in self.weighing if not TERMS[name].always)
         return (weighing, tuple(self.terms), *layers, *static)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as kept with a result; of objects their names."""
+        """The settings as plain values, as embedded in a result; objects become their names."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         return plain | {
             "content_layers": dict(self.content_layers),
@@ -299,7 +299,7 @@ class Settings(_Weights):
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> "Settings":
-        """Settings from their plain values; objects of which there are names alone are `Lost`."""
+        """Make settings from plain values; names that stand for objects become `Lost`."""
         found = dict(plain)
         for name in _OBJECTS:
             if name in found and found[name] not in CHOICES[name]:
@@ -309,17 +309,18 @@ class Settings(_Weights):
 
 
 _HINTS = get_type_hints(Settings)
-# Options whose one value is a list.
+# Options of which a single value is already a list or a mapping.
 LISTS = tuple(
     name
     for name, hint in _HINTS.items()
     if any(get_origin(kind) in (tuple, Mapping) for kind in (hint, *get_args(hint)))
 )
-# The options that are a choice of names; from the annotations, where nothing else may be given.
+# Options that are a choice of names. They come from the annotations; the two that also accept an
+# object are added.
 CHOICES: dict[str, tuple[str, ...]] = {
     name: get_args(hint) for name, hint in _HINTS.items() if get_origin(hint) is Literal
 } | {"statistic": tuple(STATISTICS), "optimizer": get_args(Method)}
-# Those that take an object too, and what it must have.
+# Options that also accept an object, with the function that checks it.
 _OBJECTS = {"statistic": require_statistic, "optimizer": require_optimizer}
 _OPTIONAL = [
     "size",
@@ -353,11 +354,11 @@ _RANGES: dict[str, tuple[type, float, float]] = {
 
 
 def _is_unknown_init(name: str) -> bool:
-    """A bare word that names no start; anything with a suffix or a folder is a file."""
+    """Whether the name is neither a known start nor a file; a file has a suffix or a folder."""
     is_file = os.path.splitext(name)[1] or os.path.basename(name) != name
     return name not in (*INITS, PICTURE) and not is_file
 
 
 def _named(given: Any) -> str:
-    """How a record calls an object."""
+    """The name of an object in a record."""
     return given if isinstance(given, str) else getattr(given, "name", type(given).__name__)

@@ -1,4 +1,4 @@
-"""From settings to the terms of an objective and their weights."""
+"""Make the terms of the objective and their weights from the settings."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -17,10 +17,12 @@ from nst_jax.stylizing.settings import Settings
 
 
 def terms_of(settings: Settings, also: Collection[str] = ()) -> tuple[Term, ...]:
-    """The terms that weigh something; those of every program and those called `also` in any case.
+    """The terms of the objective whose weight is not zero.
+
+    Terms that are part of every program, and those named in `also`, are included at any weight.
 
     Raises:
-        InputError: a term or statistic of which a file kept the name alone.
+        InputError: a term, statistic or optimiser is `Lost`.
     """
     require_found((*settings.terms, settings.statistic, settings.optimizer))
     wanted = (*settings.weighing, *also)
@@ -31,15 +33,15 @@ def terms_of(settings: Settings, also: Collection[str] = ()) -> tuple[Term, ...]
 
 
 def layers(settings: Settings) -> tuple[str, ...]:
-    """All layers that are measured, each once."""
+    """All layers that the terms measure, each once."""
     return layers_of(terms_of(settings))
 
 
 def weights_of(settings: Settings, terms: Sequence[Term], blend: Any) -> Weights:
-    """The weights of terms and layers as arrays.
+    """The weights of terms and layers as float32 arrays.
 
-    float32 from numpy: JAX takes these up without compiling anything, where Python numbers, of
-    weak type, would compile the loop a second time.
+    JAX converts arrays from numpy without compiling anything. Python numbers have a weak type, for
+    which the loop would be compiled a second time.
     """
     shares: dict[str, Mapping[str, float]] = {
         term.name: settings.layers_of(term.name) or {} for term in terms

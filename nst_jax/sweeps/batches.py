@@ -95,8 +95,8 @@ def run(group: Group, devices: Sequence[Any], report: Report) -> Iterator[tuple[
     axes = _axes(group)
     waiting = list(group.lanes)
     known: dict[tuple[str, str], Targets] = {}
+    width = _width(len(waiting), in_flight, len(devices))
     while waiting:
-        width = _width(len(waiting), in_flight, len(devices))
         batch = waiting[:width]
         known = {lane.pair: known[lane.pair] for lane in batch if lane.pair in known}
         ready = [_prepared(lane, known) for lane in batch]
@@ -110,6 +110,7 @@ def run(group: Group, devices: Sequence[Any], report: Report) -> Iterator[tuple[
             if in_flight == 1:
                 raise
             in_flight //= 2
+            width = _width(len(waiting), in_flight, len(devices))
             warnings.warn(
                 f"The device ran out of memory: going on with {in_flight} lanes at once.",
                 RuntimeWarning,
@@ -124,9 +125,10 @@ def run(group: Group, devices: Sequence[Any], report: Report) -> Iterator[tuple[
 
 
 def _width(count: int, in_flight: int, devices: int) -> int:
-    """The number of lanes in the next batch, a multiple of `devices`.
+    """The number of lanes in each batch, a multiple of `devices`.
 
-    It divides the `count` lanes that are left into batches of equal size, with little padding.
+    It divides `count` lanes into batches of equal size, which share one program, with little
+    padding.
     """
     batches = -(-count // (in_flight * devices))
     return -(-count // (batches * devices)) * devices
@@ -148,7 +150,7 @@ def _alone(ready: _Ready, report: Report) -> Stylization:
 def _together(
     ready: Sequence[_Ready], width: int, axes: Arguments, devices: Sequence[Any], report: Report
 ) -> list[Stylization]:
-    # Copies of the last lane fill the batch up, so that one program serves all batches.
+    # Copies of the last lane fill the batch up: its width is a multiple of the devices.
     problems = [some.problem for some in (*ready, *[ready[-1]] * (width - len(ready)))]
     mesh = mesh_of(devices)
     args = jax.tree.map(_joined, axes, *[p.args for p in problems], is_leaf=lambda a: a is None)
@@ -189,7 +191,7 @@ def _limits(lane: Lane) -> Limits:
 def _axes(group: Group) -> Any:
     """The tree of axes of the arguments: 0 where lanes differ, None for what the group shares."""
     content, style = (len({lane.pair[i] for lane in group.lanes}) > 1 for i in (0, 1))
-    # The style depends on the content too, which may set its colours and sets its size.
+    # The style depends on the content too: its colours may be matched to it, its size may follow.
     differs = {"content": content, "style": content or style}
     terms = {
         term.name: 0 if any(differs[picture] for picture in term.follows) else None

@@ -40,8 +40,8 @@ def agreed(count: int, begin: Callable[[], list[int]]) -> list[int]:
         begin: returns numbers of lanes.
 
     Raises:
-        InputError: `begin` raised it. The first process raises the same error; the others refer to
-            it.
+        InputError: `begin` raised it. The first process raises the same error; in the others the
+            message refers to the first.
     """
     if jax.process_count() == 1:
         return begin()

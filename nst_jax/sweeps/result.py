@@ -208,8 +208,10 @@ class Sweep:
             The path of the folder.
 
         Raises:
-            InputError: the folder is not empty or cannot be written to.
+            InputError: the sweep has no results; the folder is not empty or cannot be written to.
         """
+        if not self.results:
+            raise InputError("The sweep has no results, so there is nothing to save.")
         networks = {result.network: result.network_digest for result in self}
         settings = {i: result.settings for i, result in self.results.items()}
         # The settings of missing lanes are not known, and any will do: the folder needs some.

@@ -46,12 +46,13 @@ def sweep(
 ) -> Sweep:
     """Stylize over a grid: `sweep(content, style, style_weight=[1e2, 1e3], seed=[0, 1])`.
 
-    Any option of `stylize` may be a list of values, and is then an axis. Each combination of values
-    is a lane. Lanes that differ only in weights, layer weights, blends, learning rate, seed, start,
-    content or style share one compiled program and one network. Other options divide the lanes into
-    groups, and each group is compiled once. Lanes run side by side on each device, as many as fit
-    and save time. They are spread over all devices and, with `jax.distributed`, over all processes.
-    No lane's result depends on the others.
+    Any option of `stylize` may be a list of values, and is then an axis. By default each
+    combination of values is a lane. Lanes that differ only in weights, layer weights, blends,
+    learning rate, seed, start, content or style share one compiled program and one network; with
+    the same pictures they share their targets too. Other options divide the lanes into groups, and
+    each group is compiled by itself. Lanes run side by side on each device, as many as fit and save
+    time. They are spread over all devices and, with `jax.distributed`, over all processes. No
+    lane's result depends on the others.
 
     Args:
         content: one picture, as for `stylize`.

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,8 +22,9 @@ from nst_jax.models import modelfile, transfer, transformer
 from nst_jax.models.anystyle import AnyStyle
 from nst_jax.models.modelfile import ModelFile
 from nst_jax.models.transformer import Architecture
-from nst_jax.networks.base import Network, Options, require_layers
+from nst_jax.networks.base import Network, Options, require_layers, require_size
 from nst_jax.networks.load import load_network
+from nst_jax.options import in_range, weighted
 from nst_jax.pictures import reading
 from nst_jax.pictures.reading import PictureSource
 from nst_jax.stylizing.outputs import require_source
@@ -87,6 +89,8 @@ def train_model(
         InputError: an argument cannot be used; the message says what to do.
     """
     files = files or Files()
+    for name in ("checkpoint_every", "previews_every"):
+        in_range(getattr(files, name), name, Integral, 1, 10**9)
     output = Path(output)
     if output.suffix != ".safetensors":
         raise InputError(f"Model files are .safetensors; {str(output)!r} is not.")
@@ -193,6 +197,10 @@ def _transformer(
     pictures = [
         reading.read(s, size=recipe.style_size, what="style picture").rgb for s in named.values()
     ]
+    wanted = weighted(recipe.style_layers or {})
+    require_layers(network, wanted)
+    for name, picture in zip(named, pictures, strict=True):
+        require_size(network, picture, wanted, f"style picture '{name}'")
     trained, before = None, ()
     architecture = Architecture(recipe.variant, len(named), blocks=recipe.blocks)
     if base is not None:

@@ -209,6 +209,25 @@ def test_a_bad_file_in_a_folder_ends_nothing(folder, file, capfd):
     assert (folder / "out" / "b.png").exists()
 
 
+def test_a_bad_file_in_a_list_ends_nothing_and_a_list_goes_on(folder, file, capfd):
+    (folder / "in/bad.png").write_bytes(b"none")
+    Image.fromarray(tiny.picture(3, 64)).save("in/thin.png")
+    given = ("apply", file, "in/a.png", "in/bad.png", "in/thin.png", "in/b.png", "--style=ink")
+    assert run(*given, "--output=out") == 2
+    out, err = capfd.readouterr()
+    assert out == "out\n"
+    told = [line for line in err.splitlines() if line.startswith("nst-jax: ")]
+    assert [name in line for name, line in zip(("bad.png", "thin.png"), told, strict=True)]
+    assert sorted(p.name for p in (folder / "out").iterdir()) == ["a.png", "b.png"]
+    (folder / "out/b.png").unlink()
+    kept = (folder / "out/a.png").stat().st_mtime_ns
+    assert "exists already" in refusal(capfd, *given, "--output=out", "--quiet")
+    good = [part for part in given if "bad" not in str(part) and "thin" not in str(part)]
+    assert run(*good, "--output=out", "--quiet", "--skip-existing") == 0
+    assert (folder / "out/b.png").exists()
+    assert (folder / "out/a.png").stat().st_mtime_ns == kept
+
+
 def test_apply_lists_styles(folder, file, capfd):
     assert run("apply", file, "--list") == 0
     assert capfd.readouterr().out == "night\nink\nglass\n"

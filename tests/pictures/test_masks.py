@@ -116,3 +116,47 @@ def test_bad_maps_get_a_sentence(rng, tmp_path):
     missing = tmp_path / "none.png"
     assert "does not exist" in refusal(masks.read, missing, "region map")
     assert "shape (3,)" in refusal(masks.read, np.zeros(3), "region map")
+
+
+MASK = np.zeros((6, 8), np.uint8)
+MASK[:, 3:] = 1
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *(MASK.astype(kind) for kind in ("uint8", "int8", "int32", "int64", "uint16", bool)),
+        *(MASK.astype(kind) * 255 for kind in ("uint8", "int16", "int64", "uint32")),
+        MASK.astype(np.float32),
+        MASK[..., None],
+        np.repeat(MASK[..., None], 3, -1),
+        Image.fromarray(MASK),
+        Image.fromarray(MASK * 255),
+        Image.fromarray(MASK == 1),
+        Image.fromarray(MASK.astype(np.int32)),
+        Image.fromarray(MASK.astype(np.uint16)),
+        Image.fromarray(MASK * 255).convert("I"),
+    ],
+    ids=lambda given: f"{getattr(given, 'dtype', getattr(given, 'mode', None))}",
+)
+def test_masks_as_segmentation_code_makes_them(given, tmp_path):
+    np.testing.assert_array_equal(masks.read_mask(given, "mask"), MASK)
+    if isinstance(given, Image.Image):
+        file = tmp_path / ("mask.tif" if given.mode == "I" else "mask.png")
+        given.save(file)
+        np.testing.assert_array_equal(masks.read_mask(file, "mask"), MASK)
+    for mask in masks.read([given, given], "map").values():
+        np.testing.assert_array_equal(mask, MASK)
+
+
+def test_a_label_map_in_a_16_bit_file(tmp_path):
+    labels = np.repeat([[7, 300]], 4, 0).repeat(5, 1).astype(np.uint16)
+    Image.fromarray(labels).save(tmp_path / "labels.png")
+    found = masks.read(tmp_path / "labels.png", "map")
+    assert sorted(found) == ["300", "7"]
+    np.testing.assert_array_equal(found["300"], labels == 300)
+
+
+def test_numbers_that_are_no_mask():
+    for wrong in (MASK.astype(int) * 256, MASK.astype(int) - 1):
+        assert "a mask has 0 and 1, or 0 to 255" in refusal(masks.read_mask, wrong, "mask")

@@ -163,7 +163,9 @@ def test_palette_with_transparency():
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "I;16"])
 def test_a_colour_that_means_transparent(mode):
-    values = np.array([[0, 7, 200]], np.uint16 if mode == "I;16" else np.uint8)
+    values = np.array([[0, 7, 200]], np.uint8)
+    if mode == "I;16":
+        values = np.uint16([[0, 7, 2000]])
     image = Image.fromarray(np.repeat(values[..., None], 3, -1) if mode == "RGB" else values)
     assert image.mode == mode
     picture = reading.read(encoded(image, transparency=(7, 7, 7) if mode == "RGB" else 7))
@@ -418,3 +420,17 @@ def test_the_limit_must_be_a_number(value, monkeypatch, pixels):
 def test_the_limit_holds_for_a_lazy_pil_picture(pixels):
     image = Image.open(io.BytesIO(encoded(Image.fromarray(pixels))))
     assert "17 x 11" in sentence(reading.read, image, max_pixels=100)
+
+
+@pytest.mark.parametrize("kind", ["array", "I", "I;16", "file"])
+def test_8_bits_in_wider_types_are_told(kind, tmp_path):
+    values = np.arange(12, dtype=np.uint16).reshape(3, 4) * 20
+    given = {
+        "array": np.repeat(values[..., None], 3, -1),
+        "I": Image.fromarray(values.astype(np.int32)),
+        "I;16": Image.fromarray(values),
+        "file": tmp_path / "dark.png",
+    }[kind]
+    Image.fromarray(values).save(tmp_path / "dark.png")
+    with pytest.warns(UserWarning, match="none above 220: it is nearly black"):
+        assert reading.read(given).rgb.max() == pytest.approx(220 / 65535)

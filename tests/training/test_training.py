@@ -406,6 +406,9 @@ def test_train_tells_that_it_was_interrupted(folder, capfd):
         ("photos", {"init": "night.png"}, "cannot be read"),
         ("photos", {"checkpoint": "night.png", "resume": None}, "damaged or cannot be read"),
         ("photos", {"resume": None}, "nothing to resume from"),
+        ("photos", {"style": "thin.png"}, "style picture 'thin' is 32x1 pixels, too small for"),
+        ("photos", {"checkpoint_every": 0}, "checkpoint_every is 0, but must be a whole number"),
+        ("photos", {"previews_every": -1}, "previews_every is -1, but must be a whole number"),
         ("photos", {"checkpoint": "night.png"}, "is there already: go on from it with resume"),
     ],
 )
@@ -414,6 +417,7 @@ def test_bad_input_gets_one_sentence(folder, capfd, folder_, more, said):
     (folder / "broken").mkdir()
     (folder / "broken" / "a.jpg").write_bytes(b"x")
     Image.fromarray(tiny.picture(12, 12)).save("broken/b.png")
+    Image.fromarray(tiny.picture(2, 200)).save("thin.png")
     if folder_ == "photos" and more.get("crop") == 64:
         (folder / "photos" / "more" / "4.jpg").unlink()
     more = {"style": "ink.png", "output": "m.safetensors"} | more

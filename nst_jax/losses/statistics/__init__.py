@@ -1,1 +1,1 @@
-"""Statistics of feature maps, by which styles are compared: one module each."""
+"""The statistics of feature maps by which styles are compared."""

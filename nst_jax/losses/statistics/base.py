@@ -1,4 +1,4 @@
-"""What a statistic of a style is: what it makes of feature maps, and a distance."""
+"""The base class of a statistic: how to compute it from feature maps, and how to compare two."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -14,11 +14,12 @@ from nst_jax.typing import AnyArray
 
 
 class Given(NamedTuple):
-    """What a statistic of one layer needs besides features.
+    """What the statistic of one layer needs in addition to the features.
 
-    `guides` (r, h, w) say by how much each position counts in each region (`regions.at_layers`),
-    `directions` (c, d) along which features are projected. With a `head` (i, c) the features are
-    activations (h, w, i) times this.
+    Attributes:
+        guides: the weight of each position in each region, (r, h, w) (`regions.at_layers`).
+        directions: the directions along which features are projected, (c, d).
+        head: a matrix (i, c). If given, the features are activations (h, w, i) times this matrix.
     """
 
     guides: Float[AnyArray, "r h w"] | None = None
@@ -28,7 +29,9 @@ class Given(NamedTuple):
 
 @dataclass(frozen=True)
 class Statistic:
-    """A statistic of feature maps, static and hashable. Subclasses write `of` and `loss`.
+    """A statistic of feature maps. Subclasses set `name`, and define `of` and `loss`.
+
+    It is static and hashable.
 
         class Means(Statistic):
             name = "means"
@@ -40,9 +43,9 @@ class Statistic:
                 return jnp.square(found - target).sum() / width
 
     Attributes:
-        name: what options and records call it.
-        additive: whether it is linear in the weights of the positions, so that those of a
-            picture's parts add up to the whole's; others need all positions at once.
+        name: its name in options and records.
+        additive: whether it is linear in the weights of the positions. Then the statistics of a
+            picture's parts add up to that of the whole; otherwise it needs all positions at once.
         projects: whether it needs `directions`.
     """
 
@@ -51,7 +54,7 @@ class Statistic:
     projects: ClassVar[bool] = False
 
     def directions(self, channels: int, key: Array) -> Float[Array, "c d"] | None:
-        """Unit vectors along which features are projected, if the statistic `projects`."""
+        """The unit vectors along which features are projected, if the statistic `projects`."""
         del channels, key
 
     def of(
@@ -60,12 +63,16 @@ class Statistic:
         weights: Float[AnyArray, "h w"] | None,
         directions: Float[AnyArray, "c d"] | None,
     ) -> Any:
-        """The statistic: a pytree of arrays, float32; all of one size for pictures of any.
+        """Compute the statistic of features.
 
         Args:
-            features: F, one row of c values for each position.
-            weights: of the positions, summing to 1; equal if None. Not differentiated.
-            directions: from the method of that name.
+            features: F, with c values for each position.
+            weights: the weights of the positions, which sum to 1; None for equal weights. They are
+                not differentiated.
+            directions: the result of the method `directions`.
+
+        Returns:
+            A pytree of float32 arrays. Their shapes must not depend on the size of the picture.
         """
         raise NotImplementedError
 
@@ -76,29 +83,32 @@ class Statistic:
         weights: Float[AnyArray, "h w"] | None,
         directions: Float[AnyArray, "c d"] | None,
     ) -> Any:
-        """`of(activations @ head)`, where there is a cheaper way to it."""
+        """Compute `of(activations @ head)`; subclasses may have a cheaper way."""
         return self.of(projected(activations, head), weights, directions)
 
     def loss(
         self, found: Any, target: Any, normalization: Normalization, width: int
     ) -> Float[Array, ""]:
-        """The distance of two such statistics at one layer.
+        """The distance between two statistics of one layer.
 
         Args:
-            found: of the picture, without regions.
-            target: of the style picture.
-            normalization: of Gram matrices; the others have one form.
-            width: N in the formulas, the network's number of feature maps.
+            found: the statistic of the picture, or of one of its regions.
+            target: the statistic of the style.
+            normalization: the convention for Gram matrices; the other statistics ignore it.
+            width: N in the formulas, the number of the network's feature maps.
+
+        Returns:
+            A float32 scalar.
         """
         raise NotImplementedError
 
 
 def measure(statistic: Statistic, features: Float[AnyArray, "h w c"], given: Given) -> Any:
-    """A statistic of all positions, or of each guided region, with a leading axis.
+    """Compute a statistic of all positions, or of each region with a leading axis.
 
     Args:
-        statistic: which.
-        features: F, or activations.
+        statistic: the statistic to compute.
+        features: F, or the activations if there is a head.
         given: guides, directions and head.
     """
     if given.guides is None:
@@ -110,7 +120,7 @@ def measure(statistic: Statistic, features: Float[AnyArray, "h w c"], given: Giv
 def weighted(
     statistic: Statistic, features: Float[AnyArray, "h w c"], weights: Any, given: Given
 ) -> Any:
-    """A statistic by each of several weights of the positions, with a leading axis."""
+    """Compute a statistic once for each array of position weights, and stack the results."""
     each = [_of(statistic, features, one, given) for one in weights]
     return jax.tree.map(lambda *values: jnp.stack(values), *each)
 

@@ -15,7 +15,7 @@ from nst_jax.typing import AnyArray
 
 @dataclass(frozen=True)
 class Gram(Statistic):
-    """`gram` and `style_loss`."""
+    """The statistic `gram`, compared by `style_loss`."""
 
     name: ClassVar[str] = "gram"
     additive: ClassVar[bool] = True
@@ -28,7 +28,7 @@ class Gram(Statistic):
     def of_product(
         self, activations: Any, head: Any, weights: Any, directions: Any
     ) -> Float[Array, "c c"]:
-        """(F R)^T F R = R^T (F^T F) R, with the head's products no longer one a position."""
+        """Use (F R)^T F R = R^T (F^T F) R, so that the head R is not applied at every position."""
         del directions
         return einsum("ia,ib->ab", head, einsum("ij,jb->ib", gram(activations, weights), head))
 
@@ -43,14 +43,18 @@ class Gram(Statistic):
 def gram(
     features: Float[AnyArray, "h w c"], weights: Float[AnyArray, "h w"] | None = None
 ) -> Float[Array, "c c"]:
-    """Gram matrix over positions, `F^T F / (h w)`, float32 whatever the features' dtype.
+    """The Gram matrix of features divided by the number of positions, `F^T F / (h w)`.
 
-    The inner products of feature maps of Gatys et al. 2016, eq. 3, divided by the number of
-    positions, so that pictures of different sizes compare. The losses' normalisations start here.
+    These are the inner products of feature maps (Gatys et al. 2016, eq. 3). The division makes
+    pictures of different sizes comparable. All normalisations of the loss start from this matrix.
 
     Args:
-        features: F, one row of c values for each position.
-        weights: of the positions, summing to 1; equal if not given. Not differentiated.
+        features: F, with c values for each position.
+        weights: the weights of the positions, which sum to 1; None for equal weights. They are not
+            differentiated.
+
+    Returns:
+        A float32 matrix (c, c), whatever the dtype of the features.
     """
     flat = features.reshape(-1, features.shape[-1])
     if weights is None:
@@ -63,7 +67,7 @@ def _gram_forward(features, weights):
 
 
 def _gram_backward(kept, g):
-    # One product with the symmetrised cotangent, where automatic differentiation makes two.
+    # One product with the symmetrised cotangent; automatic differentiation would need two.
     features, weights = kept
     h, w, _ = features.shape
     if weights is None:
@@ -83,16 +87,17 @@ def style_loss(
     *,
     width: int | None = None,
 ) -> Float[Array, ""]:
-    """Distance of two Gram matrices at one layer (Gatys et al. 2016, eq. 4).
+    """The style loss of one layer: the distance of two Gram matrices (Gatys et al. 2016, eq. 4).
 
     Args:
-        gram: of the picture, over positions (`gram`), (c, c).
-        target: of the style picture, the same shape.
+        gram: the Gram matrix of the picture, from `gram`, (c, c).
+        target: the Gram matrix of the style picture, with the same shape.
         normalization: `"gatys"`, `"paper"` or `"neural-style"`; see `nst_jax.losses`.
-        width: N in the formulas; c if not given.
+        width: N in the formulas; None means c.
 
     Returns:
-        A float32 scalar. For pictures of unequal size, `paper` takes M from the picture.
+        A float32 scalar. M cancels out of the formula of `paper`, so the two pictures may have
+        different sizes.
     """
     n = width or gram.shape[-1]
     total = jnp.square(gram - target).sum()

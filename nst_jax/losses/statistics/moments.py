@@ -1,4 +1,4 @@
-"""Means and deviations of feature maps, each for itself (Li et al. 2017; AdaIN)."""
+"""The mean and standard deviation of each feature map (Li et al. 2017; AdaIN)."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
@@ -15,7 +15,7 @@ _ROUNDING, _TINY = 1e-6, 1e-6
 
 @dataclass(frozen=True)
 class MeanDeviation(Statistic):
-    """`moments` and `moments_loss`."""
+    """The statistic `moments`, compared by `moments_loss`."""
 
     name: ClassVar[str] = "moments"
     additive: ClassVar[bool] = True
@@ -34,9 +34,14 @@ class MeanDeviation(Statistic):
 
 
 class Moments(NamedTuple):
-    """Means of the feature maps (c,), and of their squares (c,) or products (c, c).
+    """The first and second moments of feature maps.
 
-    Raw moments, since these are sums over positions and mix as pictures side by side do.
+    They are not centred. So they are means over positions, and the average of two pictures' moments
+    is that of both pictures side by side.
+
+    Attributes:
+        mean: the mean of each feature map, (c,).
+        second: the mean squares (c,), or the mean products of all pairs of maps (c, c).
     """
 
     mean: Float[Array, "*r c"]
@@ -46,7 +51,7 @@ class Moments(NamedTuple):
 def moments(
     features: Float[AnyArray, "h w c"], weights: Float[AnyArray, "h w"] | None = None
 ) -> Moments:
-    """Mean and mean square of each feature map, float32; `weights` as for `gram`."""
+    """The mean and mean square of each feature map, in float32; for `weights` see `gram`."""
     flat = jnp.asarray(features, jnp.float32).reshape(-1, features.shape[-1])
     if weights is None:
         return Moments(flat.mean(0), jnp.square(flat).mean(0))
@@ -55,10 +60,10 @@ def moments(
 
 
 def moments_loss(found: Moments, target: Moments, *, width: int | None = None) -> Float[Array, ""]:
-    """Distance of the means and standard deviations of feature maps at one layer.
+    """The distance of the means and standard deviations of feature maps at one layer.
 
-    1/N sum (mu - nu)^2 + (sigma - tau)^2: the loss of batch statistics of Li et al. 2017,
-    "Demystifying Neural Style Transfer"; AdaIN's style loss with squares for norms.
+    It is 1/N sum ((mu - nu)^2 + (sigma - tau)^2), the loss of batch statistics in Li et al. 2017,
+    "Demystifying Neural Style Transfer". AdaIN's style loss uses norms in place of the squares.
     """
     means = jnp.square(found.mean - target.mean)
     deviations = jnp.square(_deviation(found) - _deviation(target))
@@ -66,6 +71,9 @@ def moments_loss(found: Moments, target: Moments, *, width: int | None = None) -
 
 
 def _deviation(found: Moments) -> Array:
-    """Never zero: the floor is what rounding leaves of it, and keeps the root differentiable."""
+    """The standard deviation, with a floor of the size of the rounding error.
+
+    It is never zero, so the root stays differentiable.
+    """
     variance = jnp.maximum(found.second - jnp.square(found.mean), 0)
     return jnp.sqrt(variance + _ROUNDING * found.second + _TINY)

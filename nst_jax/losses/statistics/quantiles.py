@@ -1,4 +1,4 @@
-"""Quantiles of features: of each map (`histogram`), or along random directions (`sliced`)."""
+"""Quantiles of each feature map (`histogram`), or along random directions (`sliced`)."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -18,7 +18,7 @@ _PARTS = 256
 
 @dataclass(frozen=True)
 class Histogram(Statistic):
-    """`quantiles` of each feature map, and `quantile_loss` (Risser et al. 2017)."""
+    """The `quantiles` of each feature map, compared by `quantile_loss` (Risser et al. 2017)."""
 
     name: ClassVar[str] = "histogram"
 
@@ -36,13 +36,13 @@ class Histogram(Statistic):
 
 @dataclass(frozen=True)
 class Sliced(Histogram):
-    """The same along random directions (Heitz et al. 2021)."""
+    """The `quantiles` along random directions, compared by `quantile_loss` (Heitz et al. 2021)."""
 
     name: ClassVar[str] = "sliced"
     projects: ClassVar[bool] = True
 
     def directions(self, channels: int, key: Array) -> Float[Array, "c c"]:
-        """Orthogonal ones, as many as there are channels."""
+        """Random orthogonal directions, as many as there are channels."""
         return jax.random.orthogonal(key, channels)
 
 
@@ -51,15 +51,19 @@ def quantiles(
     weights: Float[AnyArray, "h w"] | None = None,
     directions: Float[AnyArray, "c d"] | None = None,
 ) -> Float[Array, "d q"]:
-    """Quantile functions of the features along directions, as means of 256 equal parts.
+    """The quantile functions of features along directions, as the means of 256 equal parts.
 
-    Sorted values in so many parts are exact however many positions there are, so pictures of other
-    sizes compare; 256 is the number of bins in Risser et al. 2017.
+    The values along a direction are sorted and divided into parts of equal weight. The means of the
+    parts are exact for any number of positions, so pictures of different sizes are comparable. 256
+    is the number of bins in Risser et al. 2017.
 
     Args:
-        features: F.
-        weights: of the positions, as for `gram`.
-        directions: unit vectors; each feature map by itself if not given.
+        features: F, with c values for each position.
+        weights: the weights of the positions, as for `gram`.
+        directions: d unit vectors; None takes each feature map by itself.
+
+    Returns:
+        A float32 matrix with 256 means for each direction.
     """
     flat = jnp.asarray(features, jnp.float32).reshape(-1, features.shape[-1])
     values = flat.T if directions is None else einsum("pi,id->dp", flat, directions)
@@ -71,7 +75,7 @@ def quantiles(
         order = jnp.argsort(values)
         values = jnp.take_along_axis(values, order, axis=1)
         shares = lax.stop_gradient(weights).reshape(-1)[order]
-    # Centred, so that the running sums stay small and keep their digits.
+    # Subtract the mean, so that the running sums stay small and lose no digits.
     mean = lax.stop_gradient((values * shares).sum(1, keepdims=True))
     mass, sums = (
         jnp.pad(jnp.cumsum(a, axis=1), ((0, 0), (1, 0))) for a in (shares, (values - mean) * shares)
@@ -84,10 +88,10 @@ def quantiles(
 def quantile_loss(
     found: Float[AnyArray, "d q"], target: Float[AnyArray, "d q"], *, width: int | None = None
 ) -> Float[Array, ""]:
-    """Squared Wasserstein-2 distances of values along d directions, summed, divided by N.
+    """The squared Wasserstein-2 distances along d directions, summed and divided by N.
 
-    The optimal transport of values on a line pairs their quantiles. Along the feature maps it is
-    the histogram loss of Risser et al. 2017; along random directions the sliced distance
-    (Heitz et al. 2021), here along as many orthogonal ones as there are maps.
+    On a line, optimal transport pairs equal quantiles. With the feature maps as directions, this is
+    the histogram loss of Risser et al. 2017. With random directions it is the sliced distance of
+    Heitz et al. 2021; here these are orthogonal, and as many as there are maps.
     """
     return jnp.square(found - target).mean(1).sum() / (width or found.shape[0])

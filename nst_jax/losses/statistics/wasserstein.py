@@ -1,4 +1,4 @@
-"""Means and covariances of feature maps: the Wasserstein-2 distance of two Gaussians."""
+"""The mean and covariance of feature maps, compared by the Wasserstein-2 distance of Gaussians."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -18,7 +18,7 @@ _FLOOR, _ROUNDING, _TINY = 1e-3, 1e-6, 1e-6
 
 @dataclass(frozen=True)
 class Wasserstein(Statistic):
-    """`products` and `wasserstein_loss`."""
+    """The statistic `products`, compared by `wasserstein_loss`."""
 
     name: ClassVar[str] = "wasserstein"
     additive: ClassVar[bool] = True
@@ -39,7 +39,7 @@ class Wasserstein(Statistic):
 def products(
     features: Float[AnyArray, "h w c"], weights: Float[AnyArray, "h w"] | None = None
 ) -> Moments:
-    """Mean of the feature maps, and of all their products: the Gram matrix; float32."""
+    """The mean of each feature map, and the Gram matrix (the mean products), in float32."""
     flat = jnp.asarray(features, jnp.float32)
     mean = flat.mean((0, 1)) if weights is None else jnp.einsum("hwi,hw->i", flat, weights)
     return Moments(mean, gram(features, weights))
@@ -48,10 +48,11 @@ def products(
 def wasserstein_loss(
     found: Moments, target: Moments, *, width: int | None = None
 ) -> Float[Array, ""]:
-    """Squared Wasserstein-2 distance of two Gaussians at one layer, divided by N.
+    """The squared Wasserstein-2 distance of two Gaussians at one layer, divided by N.
 
-    |mu - nu|^2 + tr(A + B - 2 (A^1/2 B A^1/2)^1/2), with the covariances A and B. The inner root
-    has the trace of the root of L^T B L, where A = L L^T (Cholesky): no root of A is needed.
+    The distance is |mu - nu|^2 + tr(A + B - 2 (A^1/2 B A^1/2)^1/2), with the covariances A and B.
+    With the Cholesky factor A = L L^T, the last root has the same trace as the root of L^T B L, so
+    no root of A is needed.
     """
     a, b = _covariance(target), _covariance(found)
     factor = jnp.linalg.cholesky(a)
@@ -61,7 +62,10 @@ def wasserstein_loss(
 
 
 def _covariance(found: Moments) -> Array:
-    """With a floor under its eigenvalues that rounding cannot undercut, here or in products."""
+    """The covariance, with a floor added to its eigenvalues.
+
+    The floor is larger than all rounding errors, here and in later products.
+    """
     size = found.mean.size
     covariance = found.second - jnp.outer(found.mean, found.mean)
     floor = _FLOOR * jnp.sqrt(jnp.square(covariance).sum() + _TINY)
