@@ -128,7 +128,8 @@ def read(
             return {
                 name.removeprefix("module."): _array(tensor, fetch)
                 for name, tensor in state.items()
-                if isinstance(name, str) and isinstance(tensor, _Tensor)
+                if isinstance(name, str)
+                and isinstance(tensor, _Tensor)
                 and wanted(name.removeprefix("module."))
             }
     except _ForbiddenError as error:

@@ -17,19 +17,21 @@ class Entry(NamedTuple):
         weight: its weight in the preset `gatys`.
         always: whether it is part of every program, even at weight zero, so that its weight can
             change without recompiling. Other terms are left out if their weight is zero.
+        alone: whether it is an objective by itself. A term that only holds others in check is not.
     """
 
     place: str
     about: str
     weight: float = 0.0
     always: bool = False
+    alone: bool = True
 
 
 TERMS: dict[str, Entry] = {
     "content": Entry("nst_jax.losses.content:Content", "content loss", 1.0, True),
     "style": Entry("nst_jax.losses.style:Style", "style loss", 1e3, True),
     "tv": Entry("nst_jax.losses.smoothness:TotalVariation", "total variation", always=True),
-    "range": Entry("nst_jax.losses.range:Range", "penalty on values outside [0, 1]"),
+    "range": Entry("nst_jax.losses.range:Range", "penalty on values outside [0, 1]", alone=False),
 }
 
 STATISTICS: dict[str, str] = {

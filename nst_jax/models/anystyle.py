@@ -16,7 +16,7 @@ from nst_jax.models.modelfile import ModelFile
 from nst_jax.networks.base import Network
 from nst_jax.options import WEIGHT, in_range
 from nst_jax.pictures import reading, resizing
-from nst_jax.pictures.reading import PictureSource
+from nst_jax.pictures.sources import PictureSource
 
 _DEEPEST = 8  # stride of relu4_1 in pixels
 _HALO = 48  # pixels that a position of relu4_1 sees to each side, at most

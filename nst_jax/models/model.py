@@ -16,8 +16,9 @@ from nst_jax._version import __version__
 from nst_jax.errors import InputError
 from nst_jax.models import tiling
 from nst_jax.options import WEIGHT, is_number
-from nst_jax.pictures import color, masks, reading, resizing, writing
-from nst_jax.pictures.reading import Picture, PictureSource
+from nst_jax.pictures import color, masks, reading, resizing, sources, writing
+from nst_jax.pictures.reading import Picture
+from nst_jax.pictures.sources import PictureSource
 
 _SMALLEST = 16
 _SHARE = 0.5  # share of the free memory that a picture's activations may take
@@ -158,7 +159,7 @@ def read(picture: PictureSource, size: int | None) -> Picture:
     height, width, _ = found.rgb.shape
     if min(height, width) < _SMALLEST:
         raise InputError(
-            f"The {reading.named(picture, 'picture')} is {width}x{height} pixels, but both sides "
+            f"The {sources.named(picture, 'picture')} is {width}x{height} pixels, but both sides "
             f"need at least {_SMALLEST}: give a larger size."
         )
     return found

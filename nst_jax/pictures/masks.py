@@ -14,9 +14,9 @@ from jaxtyping import Float, Int
 from PIL import Image
 
 from nst_jax.errors import InputError
-from nst_jax.pictures import reading
-from nst_jax.pictures.reading import PictureSource
+from nst_jax.pictures import reading, sources
 from nst_jax.pictures.resizing import resize_masks
+from nst_jax.pictures.sources import PictureSource
 
 # For each label, how much each pixel belongs to its region: (h, w), float32 in [0, 1].
 Masks = dict[str, Float[np.ndarray, "_ _"]]
@@ -59,7 +59,7 @@ def read(source: MapSource, what: str) -> Masks:
         if numbers is not None and np.unique(numbers).size <= _MAX_LABELS:
             return _by_label(numbers, what, str)
     else:
-        array = np.asarray(cast(reading.ArrayLike, source))
+        array = np.asarray(cast(sources.ArrayLike, source))
         if array.ndim == 2 and array.dtype.kind in "iub" and array.dtype != np.uint8:
             return _by_label(array.astype(np.int64), what, str)
     rgb = reading.read(cast(PictureSource, source), what=what).rgb
@@ -100,7 +100,7 @@ def _of_numbers(source: PictureSource, what: str) -> PictureSource:
             return source
         array = numbers
     else:
-        array = np.asarray(cast(reading.ArrayLike, source))
+        array = np.asarray(cast(sources.ArrayLike, source))
     if array.dtype.kind not in "iub" or not array.size:
         return source
     low, high = int(array.min()), int(array.max())

@@ -9,13 +9,11 @@ import contextlib
 import io
 import math
 import os
-import re
 import threading
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -24,45 +22,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from nst_jax.errors import InputError
 from nst_jax.pictures import metadata
 from nst_jax.pictures.resizing import fit, resize_with_alpha
-
-
-@runtime_checkable
-class ArrayLike(Protocol):
-    """Anything that numpy can read as an array, such as arrays of numpy and JAX."""
-
-    def __array__(self, *args: Any, **kwargs: Any) -> Any:
-        """The values as a numpy array."""
-        ...
-
-
-@runtime_checkable
-class Readable(Protocol):
-    """An open file, or `io.BytesIO`."""
-
-    def read(self) -> bytes:
-        """Return the bytes that are left."""
-        ...
-
-
-@runtime_checkable
-class Pictured(Protocol):
-    """A result, such as a `Stylization`, whose picture is its attribute `image`."""
-
-    image: Any
-    alpha: Any
-
-
-PictureSource = (
-    str
-    | os.PathLike
-    | bytes
-    | bytearray
-    | memoryview
-    | Image.Image
-    | ArrayLike
-    | Readable
-    | Pictured
-)
+from nst_jax.pictures.sources import PictureSource, named, plain, read_bytes
 
 MAX_PIXELS = 178_956_970
 _LIMIT_VARIABLE = "NST_JAX_MAX_PIXELS"
@@ -118,7 +78,7 @@ def read(
     if size is not None and size < 1:
         raise InputError(f"size is the long side in pixels, at least 1, or None; got {size}.")
     name = named(source, what)
-    source = _plain(source, name)
+    source = plain(source, name)
     if isinstance(source, str | os.PathLike | bytes | Image.Image):
         picture = _decode(source, name, limit)
     else:
@@ -155,13 +115,6 @@ def _decode(source: str | os.PathLike | bytes | Image.Image, name: str, limit: i
     if icc and not metadata.is_rgb(icc):
         icc = None  # results are RGB, and cannot be converted back to this profile
     return Picture(rgb, None if alpha is None or alpha.min() == 1 else alpha, icc)
-
-
-def named(source: Any, what: str) -> str:
-    """What errors call a picture: its file, or the type that was given."""
-    if isinstance(source, str | os.PathLike):
-        return f"{what} {os.fsdecode(source)!r}"
-    return f"{what} (given as {type(source).__name__})"
 
 
 def read_numbers(
@@ -223,33 +176,6 @@ def _in_srgb(
     return np.stack(channels, axis=-1).astype(np.float32)
 
 
-def _plain(source: Any, name: str) -> str | os.PathLike | bytes | Image.Image | np.ndarray:
-    """A path, bytes, a PIL picture or numpy's array, of whatever was given."""
-    if source is None:
-        raise InputError(f"The {name} is missing: give a path, bytes, a PIL picture or an array.")
-    if isinstance(source, str | os.PathLike | bytes | Image.Image):
-        return source
-    if isinstance(source, bytearray | memoryview):
-        return bytes(source)
-    if isinstance(source, list | tuple):
-        raise InputError(f"The {name} is a list of {len(source)}; expected a single picture.")
-    if isinstance(source, Pictured) and not isinstance(source, np.ndarray):
-        rgb = np.asarray(source.image)
-        return rgb if source.alpha is None else np.dstack([rgb, source.alpha])
-    if isinstance(source, Readable):
-        data = source.read()
-        if not isinstance(data, bytes):
-            raise InputError(f"The {name} gives text, not bytes: open the file with mode 'rb'.")
-        return data
-    # PyTorch's tensors may carry a gradient or live on a device.
-    for step in ("detach", "cpu"):
-        source = getattr(source, step)() if hasattr(source, step) else source
-    try:
-        return np.asarray(source)
-    except Exception as error:
-        raise InputError(f"The {name} cannot be read as an array ({error}).") from None
-
-
 def _from_array(array: np.ndarray, name: str) -> Picture:
     values = array[..., None] if array.ndim == 2 else array
     if values.ndim != 3 or values.shape[-1] not in (1, 3, 4) or not values.size:
@@ -303,7 +229,7 @@ def _opened(
     source: str | os.PathLike | bytes | Image.Image, name: str, limit: int | None = None
 ) -> Iterator[Image.Image]:
     """Open a picture and yield it; errors while it is decoded become an `InputError`."""
-    data = b"" if isinstance(source, Image.Image) else _read_bytes(source, name)
+    data = b"" if isinstance(source, Image.Image) else read_bytes(source, name)
     with _pillow_limit, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of odd metadata
         before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
@@ -327,31 +253,6 @@ def _opened(
             ) from error
         finally:
             Image.MAX_IMAGE_PIXELS = before
-
-
-def _read_bytes(source: str | os.PathLike | bytes, name: str) -> bytes:
-    if not isinstance(source, bytes) and re.match(r"[A-Za-z][\w+.-]+://", os.fsdecode(source)):
-        raise InputError(f"The {name} is a URL: download it first and give the file.")
-    try:
-        data = (
-            source
-            if isinstance(source, bytes)
-            else Path(os.fsdecode(source)).expanduser().read_bytes()
-        )
-    except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f"The {name} does not exist: check the path.") from None
-    except IsADirectoryError:
-        raise InputError(f"The {name} is a folder: give a picture file.") from None
-    except PermissionError:
-        raise InputError(
-            f"The {name} cannot be read for lack of permission: change its permissions."
-        ) from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"The {name} cannot be read ({reason}): check the path.") from None
-    if not data:
-        raise InputError(f"The {name} is empty (0 bytes): export or copy it again.")
-    return data
 
 
 def _limit(max_pixels: int | None) -> int:

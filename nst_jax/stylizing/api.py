@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 
 from nst_jax.networks.base import Network
 from nst_jax.pictures.masks import MapSource
-from nst_jax.pictures.reading import PictureSource
+from nst_jax.pictures.sources import PictureSource
 from nst_jax.stylizing import checkpoint, pyramid
 from nst_jax.stylizing.inputs import Sources
 from nst_jax.stylizing.keywords import Keywords

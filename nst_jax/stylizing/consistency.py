@@ -9,8 +9,9 @@ from nst_jax.losses.registry import STATISTICS, TERMS
 
 def require_consistent(settings: Any) -> None:
     """Raise `InputError` for options that are valid by themselves but not together."""
-    if not (settings.weighing or any(settings.terms.values())):
-        *others, last = (f"{name}_weight" for name in TERMS)
+    alone = [name for name, term in TERMS.items() if term.alone]
+    if not (set(alone) & {*settings.weighing} or any(settings.terms.values())):
+        *others, last = (f"{name}_weight" for name in alone)
         raise InputError(
             f"All weights are zero: give {', '.join(others)} or {last} a positive value, and one "
             "of its layers too."

@@ -13,7 +13,8 @@ from nst_jax.losses import regions
 from nst_jax.losses.regions import Regions
 from nst_jax.pictures import masks, reading, resizing
 from nst_jax.pictures.masks import MapSource, Masks
-from nst_jax.pictures.reading import Picture, PictureSource
+from nst_jax.pictures.reading import Picture
+from nst_jax.pictures.sources import PictureSource
 from nst_jax.stylizing.problem import blend_weights
 from nst_jax.stylizing.settings import Settings
 

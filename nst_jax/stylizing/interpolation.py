@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from nst_jax.errors import InputError
-from nst_jax.pictures.reading import PictureSource
+from nst_jax.pictures.sources import PictureSource
 from nst_jax.stylizing.api import stylize
 from nst_jax.stylizing.outputs import OUTPUTS
 from nst_jax.stylizing.result import Stylization

@@ -10,7 +10,7 @@ import optax
 
 from nst_jax.losses.statistics.base import Statistic
 from nst_jax.losses.term import Term
-from nst_jax.pictures.reading import PictureSource
+from nst_jax.pictures.sources import PictureSource
 
 
 class Keywords(TypedDict, total=False):

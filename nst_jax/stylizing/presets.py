@@ -9,7 +9,9 @@ from nst_jax.stylizing.settings import GATYS_STYLE_LAYERS, Settings
 
 # Presets named after a paper or another implementation stay faithful to it. `default` may change.
 PRESETS: dict[str, Settings] = {
-    # Gatys' objective, minimised in less time; docs/performance.md has the seconds.
+    # Gatys' objective, minimised in less time; docs/performance.md has the seconds. Values out of
+    # range cost, since clipping them at the end raises the style loss; docs/controls.md says by
+    # how much.
     "default": Settings(
         preset="default",
         draft=True,
@@ -17,6 +19,7 @@ PRESETS: dict[str, Settings] = {
         coarse_iterations=150,
         iterations=200,
         precondition=1.0,
+        range_weight=1e5,
     ),
     "gatys": Settings(preset="gatys"),
     "paper": Settings(

@@ -7,7 +7,7 @@ from typing import Any
 
 from nst_jax.errors import InputError
 from nst_jax.networks.base import Options, require_network
-from nst_jax.pictures.reading import PictureSource
+from nst_jax.pictures.sources import PictureSource
 from nst_jax.stylizing.presets import resolve
 from nst_jax.stylizing.settings import INITS, PICTURE, Settings
 

@@ -70,11 +70,14 @@ def _layers(default: Mapping[str, float], help: str) -> Any:
 class _Course:
     """The options for the preset, the network, the sizes and the length of a run."""
 
-    preset: str = _option("default", "named bundle of settings that the other options vary")
+    preset: str = _option("default", "named bundle of settings; the other options change it")
     network: str = _option(
-        "auto", "vgg19, vgg16, vgg19-lite, a weight file, or auto: vgg19 if it can be had"
+        "auto",
+        "vgg19, vgg16, vgg19-lite, a weight file, or auto: vgg19 if it is here or can be fetched",
     )
-    size: int | None = _option(512, "long side of the result in pixels; 'none' keeps the content's")
+    size: int | None = _option(
+        512, "long side of the result in pixels; 'none' keeps the size of the content"
+    )
     style_size: int | None = _option(
         None, "long side of the style picture; 'none' is the same as size"
     )
@@ -83,29 +86,31 @@ class _Course:
         "long side of each style picture relative to the content's, one number or one for each",
     )
     style_blend: tuple[float, ...] | None = _option(
-        None, "weights of several styles; their statistics are averaged. 'none' is equal weights"
+        None, "weights of several styles, whose statistics are averaged; 'none' is equal weights"
     )
     region_styles: Mapping[str, int] | None = _option(
-        None, "which style each content region takes: LABEL:NUMBER,...; 0 keeps the content there"
+        None, "the style of each content region: LABEL:NUMBER,...; 0 keeps the content there"
     )
-    iterations: int = _option(500, "function evaluations at the end size, as in every peer")
-    seconds: float | None = _option(None, "end the run after so many seconds, compilation included")
+    iterations: int = _option(
+        500, "function evaluations at the end size (what other tools call iterations)"
+    )
+    seconds: float | None = _option(None, "time limit in seconds, compilation included")
     min_size: int | None = _option(
-        None, "coarse to fine: long side of the smallest scale; 'none' draws at the end size alone"
+        None, "long side of the smallest scale, coarse to fine; 'none' draws at the end size only"
     )
     coarse_iterations: int = _option(
-        200, "function evaluations at each scale below the end size, and of the draft there"
+        200, "function evaluations at each scale before the last, and of the draft at the end size"
     )
     draft: bool = _option(
         False,
-        "vgg19-lite draws all scales first, the end size too; without effect where it cannot stand "
-        "in for the network: other feature maps, or pooling that is not max",
+        "vgg19-lite draws all scales first, and the network only the last once more; without "
+        "effect if it cannot stand in for the network (other feature maps, pooling not max)",
     )
     tolerance: float = _option(
         0.0,
-        "end the run when the best loss falls by less than this share in 'patience' evaluations",
+        "stop when the best loss falls by less than this share within 'patience' evaluations",
     )
-    patience: int = _option(50, "evaluations over which 'tolerance' looks")
+    patience: int = _option(50, "evaluations over which 'tolerance' is measured")
 
 
 # Made from the registry: a weight and a schedule for each term.
@@ -143,19 +148,19 @@ class Settings(_Weights):
         GATYS_STYLE_LAYERS, "style layers: NAME[:WEIGHT],..."
     )
     terms: Mapping[Any, float] = _option(
-        None, "further terms, and weights of those that have a name: NAME[:WEIGHT],..."
+        None, "more terms of the objective, with weights: NAME[:WEIGHT],..., or objects of your own"
     )
     statistic: Any = _option(
-        "gram", "what of the features is style; all but gram want a smaller style_weight"
+        "gram", "what of the features is the style; all but gram need a smaller style_weight"
     )
     normalize_gradients: bool = _option(
-        False, "each layer's gradient has absolute sum 1, times its weights"
+        False, "scale the gradient of each layer's loss to absolute sum 1, times its weights"
     )
-    normalization: Normalization = _option("gatys", "whose formulas the losses are")
+    normalization: Normalization = _option("gatys", "whose formulas the losses follow")
     pooling: Pooling = _option("max", "pooling of the network")
     padding: Padding = _option("zero", "border of the first convolution")
     optimizer: Any = _option(
-        "lbfgs", "lbfgs takes unit steps, lbfgs-zoom searches them, sgd has momentum"
+        "lbfgs", "lbfgs takes unit steps, lbfgs-zoom searches along lines, sgd has momentum"
     )
     learning_rate: float | None = _option(
         None,
@@ -166,31 +171,33 @@ class Settings(_Weights):
         None, f"curvature pairs that L-BFGS keeps; 'none' is {HISTORY}, or what memory has room for"
     )
     precondition: float = _option(
-        0.0, "L-BFGS's steps are multiplied by f^-this in the Fourier domain; 1 is a good start"
+        0.0,
+        "L-BFGS in a metric that moves coarse structure more: exponent of 1/frequency, 0 for none",
     )
-    momentum: float = _option(0.9, "of sgd")
+    momentum: float = _option(0.9, "momentum of sgd")
     average: float = _option(
-        0.0, "adam, sgd: the result is an average of all pictures, with weights that fall by this"
+        0.0,
+        "for adam and sgd: decay of a running mean of the pictures, which is the result; 0 is none",
     )
     units: float = _option(
-        255.0, "the optimiser sees pictures in 0..units; one of your own in 0..1"
+        255.0, "the optimizer sees pictures in 0..units; one of your own in 0..1"
     )
     init: str = _option("content", "start: content, noise, blend, style, or a picture file")
-    init_noise: float = _option(0.5, "share of white noise when init is 'blend'")
+    init_noise: float = _option(0.5, "share of white noise in the start, if init is 'blend'")
     noise_scale: float = _option(0.25, "standard deviation of the noise, for pictures in [0, 1]")
-    seed: int = _option(0, "seed of the noise")
+    seed: int = _option(0, "seed of the noise, and of random directions")
     color: Color = _option(
         "none",
-        "whose colours: 'luminance' stylizes lightness alone, 'luminance-after' takes it from the "
-        "result, 'match-' gives the style the content's colours first",
+        "whose colours: 'luminance' stylizes lightness only, 'luminance-after' takes lightness "
+        "from the result, 'match-...' first gives the style the colours of the content",
     )
-    color_space: ColorSpace = _option("rgb", "where lightness is taken, or colours are matched")
-    precision: Precision = _option("float32", "of the network's activations")
+    color_space: ColorSpace = _option("rgb", "in which lightness is taken, or colours are matched")
+    precision: Precision = _option("float32", "precision of the network's activations")
     remat: bool = _option(False, "recompute activations in the backward pass to save memory")
     tile: int | None = _option(
         None,
-        "compute in tiles of about so many pixels a side, with the same result in less memory; "
-        "0 never does, 'none' where memory is short",
+        "side of the tiles in pixels for large pictures; the result is the same, in less memory. "
+        "0 never uses tiles, 'none' uses them if memory is short",
     )
 
     def __post_init__(self):

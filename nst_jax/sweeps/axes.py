@@ -7,7 +7,7 @@ from typing import Any
 
 from nst_jax.errors import InputError
 from nst_jax.options import unknown
-from nst_jax.pictures.reading import PictureSource
+from nst_jax.pictures.sources import PictureSource
 from nst_jax.stylizing.settings import LISTS
 
 _HOW = ("product", "zip")

@@ -13,7 +13,7 @@ from nst_jax.errors import InputError
 from nst_jax.networks.base import Network
 from nst_jax.networks.load import load_network
 from nst_jax.pictures import reading
-from nst_jax.pictures.reading import PictureSource
+from nst_jax.pictures.sources import PictureSource
 from nst_jax.stylizing.inputs import Sources, read_pictures
 from nst_jax.stylizing.request import Request
 from nst_jax.stylizing.resolving import network_options, resolve_options

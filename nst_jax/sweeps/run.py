@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from nst_jax.errors import InputError
 from nst_jax.networks.base import Network
 from nst_jax.pictures.masks import MapSource
-from nst_jax.pictures.reading import PictureSource
+from nst_jax.pictures.sources import PictureSource
 from nst_jax.stylizing.inputs import Sources
 from nst_jax.stylizing.result import Stylization
 from nst_jax.sweeps.axes import Style, labelled, points, split

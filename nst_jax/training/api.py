@@ -26,7 +26,7 @@ from nst_jax.networks.base import Network, Options, require_layers, require_size
 from nst_jax.networks.load import load_network
 from nst_jax.options import in_range, weighted
 from nst_jax.pictures import reading
-from nst_jax.pictures.reading import PictureSource
+from nst_jax.pictures.sources import PictureSource
 from nst_jax.stylizing.outputs import require_source
 from nst_jax.training import loop, tasks
 from nst_jax.training.crops import Crops

@@ -62,9 +62,7 @@ def test_losses_are_weighted_as_in_the_objective():
     weights = {"content_weight": 2.0, "style_weight": 50.0, "tv_weight": 3.0}
     layers = {"content_layers": "relu2_1:0.5", "style_layers": "relu1_1:0.25,relu2_1"}
     losses = stylize(**weights, **layers, init="style").losses
-    np.testing.assert_allclose(
-        losses["total"], losses["content"] + losses["style"] + losses["tv"], rtol=1e-5
-    )
+    np.testing.assert_allclose(losses["total"], sum(losses[name] for name in TERMS), rtol=1e-5)
     np.testing.assert_allclose(
         losses["relu1_1"] + losses["relu2_1"], losses["content"] + losses["style"], rtol=1e-5
     )
@@ -421,7 +419,7 @@ def test_signature_and_help_show_every_option():
         assert parameters[field.name].kind is inspect.Parameter.KEYWORD_ONLY
         assert parameters[field.name].default == getattr(nst.PRESETS["default"], field.name)
         assert field.name in (nst.stylize.__doc__ or "")
-    assert "normalization: whose formulas the losses are (gatys, paper, neural-style)" in (
+    assert "normalization: whose formulas the losses follow (gatys, paper, neural-style)" in (
         nst.stylize.__doc__ or ""
     )
 

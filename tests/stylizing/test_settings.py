@@ -57,8 +57,9 @@ def test_presets_are_what_they_are_named_after():
         assert preset.preset == name
 
 
-def test_default_is_another_way_to_gatys_objective():
+def test_default_is_another_way_to_gatys_objective_within_range():
     way = ("preset", "draft", "min_size", "coarse_iterations", "iterations", "precondition")
+    way += ("range_weight",)
     gatys, default = PRESETS["gatys"], PRESETS["default"]
     plain = {name: getattr(gatys, name) for name in way}
     assert dataclasses.replace(default, **plain) == gatys
