@@ -17,11 +17,12 @@ from nst_jax.options import CONSTANT
 from nst_jax.solvers import solver
 from nst_jax.solvers.outcome import Carried
 from nst_jax.solvers.stopping import Rows
+from nst_jax.stylizing.declarations import HISTORY
+from nst_jax.stylizing.optimizing import optimizer_of
 from nst_jax.stylizing.outputs import Outputs
-from nst_jax.stylizing.problem import optimizer_of
 from nst_jax.stylizing.pyramid import Position, total
 from nst_jax.stylizing.request import Request
-from nst_jax.stylizing.settings import HISTORY, INITS, PICTURE, Settings
+from nst_jax.stylizing.settings import INITS, PICTURE, Settings
 
 _RUN = "run"
 # These may differ on resuming: the preset is only a name, the network is compared by its digest,

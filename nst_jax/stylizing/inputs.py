@@ -15,8 +15,8 @@ from nst_jax.pictures import masks, reading, resizing
 from nst_jax.pictures.masks import MapSource, Masks
 from nst_jax.pictures.reading import Picture
 from nst_jax.pictures.sources import PictureSource
-from nst_jax.stylizing.problem import blend_weights
 from nst_jax.stylizing.settings import Settings
+from nst_jax.stylizing.terms import blend_weights
 
 
 class Sources(NamedTuple):

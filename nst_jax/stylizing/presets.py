@@ -5,7 +5,8 @@ from typing import Any
 
 from nst_jax.errors import InputError
 from nst_jax.options import unknown
-from nst_jax.stylizing.settings import GATYS_STYLE_LAYERS, Settings
+from nst_jax.stylizing.declarations import GATYS_STYLE_LAYERS
+from nst_jax.stylizing.settings import Settings
 
 # Presets named after a paper or another implementation stay faithful to it. `default` may change.
 PRESETS: dict[str, Settings] = {

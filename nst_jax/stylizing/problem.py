@@ -19,27 +19,16 @@ from nst_jax.options import Color, ColorSpace
 from nst_jax.pictures import color, resizing
 from nst_jax.pictures.masks import resized
 from nst_jax.solvers.chunks import Renewal
-from nst_jax.solvers.optimizer import Optimizer, keeps_curvature
+from nst_jax.solvers.optimizer import Optimizer
 from nst_jax.solvers.schedules import Ramp
 from nst_jax.stylizing import memory
+from nst_jax.stylizing.optimizing import factors_of, learning_rate_of, optimizer_of
 from nst_jax.stylizing.settings import INITS, Settings
-from nst_jax.stylizing.terms import terms_of, weights_of
+from nst_jax.stylizing.terms import blend_weights, terms_of, weights_of
 from nst_jax.typing import AnyArray
 
 # The mean colour of ImageNet: zero for the Caffe networks, and the centre of jcjohnson's noise.
 _MEAN_COLOUR = np.array([[[123.68, 116.779, 103.939]]], np.float32) / 255
-_ADAM_RATE = 0.02
-# Per pixel, since gradients grow as the picture shrinks. Half of the rate that diverges at 64 px.
-_SGD_RATE_PER_PIXEL = 1e-12
-_HOLD = 10
-# For preconditioned L-BFGS. With twice the usual first guess, a loss took 262 evaluations instead
-# of 294; with 5 times it diverged. With a larger limit on the growth of steps, half of six pictures
-# blew up at the start.
-_STRETCH = _GROWTH = 2.0
-# Share by which each pair widens the guess: with _STRETCH, to six times the usual one at a hundred
-# pairs. On six pictures this took a tenth fewer evaluations to the same loss. With 0.05 there are
-# no fewer; with 0.15 steps blow up.
-_WIDENING = 0.02
 
 _drawn = jax.jit(lambda x, units: color.as_rgb(jnp.clip(x / units, 0, 1)))
 
@@ -184,8 +173,8 @@ def prepare(
         ScaledObjective(spec, settings.scale),
         optimizer_of(settings),
         x,
-        Arguments(network, targets, weights, _factors(settings, spec)),
-        _learning_rate(settings, content),
+        Arguments(network, targets, weights, factors_of(settings, spec)),
+        learning_rate_of(settings, content),
         scene,
         content,
         settings.color,
@@ -241,83 +230,11 @@ def _kept(scene: Scene) -> Kept | None:
     return Kept(jnp.asarray(resized(scene.regions.keep, (height, width))), scene.content)
 
 
-def _learning_rate(settings: Settings, content: Array) -> float | Ramp:
-    """The learning rate in the optimiser's units; the settings give it for pictures in [0, 1]."""
-    height, width, _ = content.shape
-    usual, unit = 1.0, 1.0
-    if settings.optimizer == "adam":
-        usual, unit = _ADAM_RATE, settings.scale
-    elif settings.optimizer == "sgd":
-        usual, unit = _SGD_RATE_PER_PIXEL * height * width, settings.scale**2
-    rate = unit * (usual if settings.learning_rate is None else settings.learning_rate)
-    return _ramp(settings, "learning_rate", rate) or rate
-
-
 def size_of(content: AnyArray, styles: Sequence[AnyArray], regions: Regions | None) -> memory.Size:
     """The sizes of these pictures, for the estimate of memory."""
     height, width, _ = content.shape
     shapes = tuple((style.shape[0], style.shape[1]) for style in styles)
     return memory.Size(height, width, shapes, 0 if regions is None else len(regions.labels))
-
-
-def optimizer_of(settings: Settings) -> Optimizer:
-    """The static part of the solver, from the settings."""
-    first_order = not settings.is_lbfgs
-    found = Optimizer(
-        method=settings.optimizer,
-        # Options without effect get a fixed value, so that they do not lead to another program.
-        history=settings.pairs or 1,
-        precondition=0.0 if first_order else settings.precondition,
-        stretch=_STRETCH,
-        widening=_WIDENING,
-        growth=_GROWTH,
-        momentum=settings.momentum,
-        bounds=(0.0, settings.scale) if first_order else None,
-        average=settings.average,
-    )
-    return replace(found, bounds=None) if keeps_curvature(found) else found
-
-
-def _factors(settings: Settings, spec: Objective) -> dict[str, Any] | None:
-    # L-BFGS loses a curvature pair at each change, so weights change only every ten evaluations.
-    hold = _HOLD if settings.is_lbfgs else 1
-    names = [term.name for term in spec.terms]
-    ramps = {name: _ramp(settings, f"{name}_weight", 1.0, hold) for name in names}
-    if not any(ramps.values()):
-        return None
-    return {name: ramp or jnp.ones(()) for name, ramp in ramps.items()}
-
-
-def _ramp(settings: Settings, option: str, value: float, hold: int = 1) -> Ramp | None:
-    schedule = settings.scheduled(option)
-    if schedule is None:
-        return None
-    start, end, length = (
-        jnp.asarray(v, jnp.float32)
-        for v in (
-            value * schedule.start,
-            value * schedule.end,
-            max(schedule.part * settings.iterations, 1),
-        )
-    )
-    return Ramp(schedule.course, start, end, length, jnp.asarray(hold, jnp.int32))
-
-
-def blend_weights(settings: Settings, styles: int) -> Float[np.ndarray, " k"] | None:
-    """The weights of the styles, normalised to sum 1; None for a single style.
-
-    Raises:
-        InputError: `style_blend` has weights for another number of styles.
-    """
-    given = settings.style_blend or (1.0,) * styles
-    if len(given) != styles:
-        raise InputError(
-            f"style_blend has {len(given)} weights, but the number of style pictures is {styles}: "
-            "give one weight for each."
-        )
-    if styles == 1:
-        return None
-    return np.asarray(given, np.float32) / np.float32(sum(given))
 
 
 def initial_picture(

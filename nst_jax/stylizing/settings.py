@@ -2,22 +2,15 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, make_dataclass, replace
+from dataclasses import dataclass, fields, replace
 from numbers import Integral, Real
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from nst_jax.errors import InputError
 from nst_jax.losses.registry import STATISTICS, TERMS
 from nst_jax.options import (
-    WEIGHT,
-    Color,
-    ColorSpace,
     Init,
     Method,
-    Normalization,
-    Padding,
-    Pooling,
-    Precision,
     Schedule,
     in_range,
     parse_choices,
@@ -28,13 +21,11 @@ from nst_jax.options import (
     weighted,
 )
 from nst_jax.stylizing.consistency import require_consistent
+from nst_jax.stylizing.declarations import HISTORY, Options
 from nst_jax.stylizing.objects import Lost, parse_terms, require_optimizer, require_statistic
 
-GATYS_STYLE_LAYERS = {f"relu{block}_1": 1.0 for block in range(1, 6)}
-HISTORY = 100
 INITS: tuple[str, ...] = get_args(Init)
 PICTURE = "picture"  # the value of `init` if the start is a picture without a file name
-
 
 # Options that are data of the compiled program or its start, so that a sweep over them compiles
 # once. Layers and terms of weight zero are left out of the program; which ones, is not data.
@@ -53,84 +44,8 @@ TRACED = (
 )
 
 
-def _option(default: Any, help: str) -> Any:
-    return field(default=default, metadata={"help": help})
-
-
-def _schedule(option: str) -> Any:
-    end = "1" if option.endswith("_weight") else "END"
-    return _option("constant", f"{option} over time: constant or KIND:START:{end}[:PART]")
-
-
-def _layers(default: Mapping[str, float], help: str) -> Any:
-    return field(default_factory=lambda: dict(default), metadata={"help": help})
-
-
 @dataclass(frozen=True, kw_only=True)
-class _Course:
-    """The options for the preset, the network, the sizes and the length of a run."""
-
-    preset: str = _option("default", "named bundle of settings; the other options change it")
-    network: str = _option(
-        "auto",
-        "vgg19, vgg16, vgg19-lite, a weight file, or auto: vgg19 if it is here or can be fetched",
-    )
-    size: int | None = _option(
-        512, "long side of the result in pixels; 'none' keeps the size of the content"
-    )
-    style_size: int | None = _option(
-        None, "long side of the style picture; 'none' is the same as size"
-    )
-    style_scale: tuple[float, ...] | None = _option(
-        None,
-        "long side of each style picture relative to the content's, one number or one for each",
-    )
-    style_blend: tuple[float, ...] | None = _option(
-        None, "weights of several styles, whose statistics are averaged; 'none' is equal weights"
-    )
-    region_styles: Mapping[str, int] | None = _option(
-        None, "the style of each content region: LABEL:NUMBER,...; 0 keeps the content there"
-    )
-    iterations: int = _option(
-        500, "function evaluations at the end size (what other tools call iterations)"
-    )
-    seconds: float | None = _option(None, "time limit in seconds, compilation included")
-    min_size: int | None = _option(
-        None, "long side of the smallest scale, coarse to fine; 'none' draws at the end size only"
-    )
-    coarse_iterations: int = _option(
-        200, "function evaluations at each scale before the last, and of the draft at the end size"
-    )
-    draft: bool = _option(
-        False,
-        "vgg19-lite draws all scales first, and the network only the last once more; without "
-        "effect if it cannot stand in for the network (other feature maps, pooling not max)",
-    )
-    tolerance: float = _option(
-        0.0,
-        "stop when the best loss falls by less than this share within 'patience' evaluations",
-    )
-    patience: int = _option(50, "evaluations over which 'tolerance' is measured")
-
-
-# Made from the registry: a weight and a schedule for each term.
-_Weights: Any = make_dataclass(
-    "_Weights",
-    [
-        *(
-            (f"{name}_weight", float, _option(term.weight, f"weight of the {term.about}"))
-            for name, term in TERMS.items()
-        ),
-        *((f"{name}_weight_schedule", str, _schedule(f"{name}_weight")) for name in TERMS),
-    ],
-    bases=(_Course,),
-    frozen=True,
-    kw_only=True,
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings(_Weights):
+class Settings(Options):
     """All settings that determine a result, in addition to the pictures and the network's weights.
 
     The defaults are those of the preset `gatys`. Layers are given by name, or as a mapping from
@@ -140,65 +55,6 @@ class Settings(_Weights):
         InputError: a value is out of its range, a choice is unknown, options contradict each other,
             or an object lacks an attribute.
     """
-
-    content_layers: Mapping[str, float] = _layers(
-        {"relu4_2": 1.0}, "content layers: NAME[:WEIGHT],..."
-    )
-    style_layers: Mapping[str, float] = _layers(
-        GATYS_STYLE_LAYERS, "style layers: NAME[:WEIGHT],..."
-    )
-    terms: Mapping[Any, float] = _option(
-        None, "more terms of the objective, with weights: NAME[:WEIGHT],..., or objects of your own"
-    )
-    statistic: Any = _option(
-        "gram", "what of the features is the style; all but gram need a smaller style_weight"
-    )
-    normalize_gradients: bool = _option(
-        False, "scale the gradient of each layer's loss to absolute sum 1, times its weights"
-    )
-    normalization: Normalization = _option("gatys", "whose formulas the losses follow")
-    pooling: Pooling = _option("max", "pooling of the network")
-    padding: Padding = _option("zero", "border of the first convolution")
-    optimizer: Any = _option(
-        "lbfgs", "lbfgs takes unit steps, lbfgs-zoom searches along lines, sgd has momentum"
-    )
-    learning_rate: float | None = _option(
-        None,
-        "for pictures in [0, 1]; 'none' is 1 for lbfgs, 0.02 for adam, 1e-12 a pixel for sgd",
-    )
-    learning_rate_schedule: str = _schedule("learning_rate")
-    history: int | None = _option(
-        None, f"curvature pairs that L-BFGS keeps; 'none' is {HISTORY}, or what memory has room for"
-    )
-    precondition: float = _option(
-        0.0,
-        "L-BFGS in a metric that moves coarse structure more: exponent of 1/frequency, 0 for none",
-    )
-    momentum: float = _option(0.9, "momentum of sgd")
-    average: float = _option(
-        0.0,
-        "for adam and sgd: decay of a running mean of the pictures, which is the result; 0 is none",
-    )
-    units: float = _option(
-        255.0, "the optimizer sees pictures in 0..units; one of your own in 0..1"
-    )
-    init: str = _option("content", "start: content, noise, blend, style, or a picture file")
-    init_noise: float = _option(0.5, "share of white noise in the start, if init is 'blend'")
-    noise_scale: float = _option(0.25, "standard deviation of the noise, for pictures in [0, 1]")
-    seed: int = _option(0, "seed of the noise, and of random directions")
-    color: Color = _option(
-        "none",
-        "whose colours: 'luminance' stylizes lightness only, 'luminance-after' takes lightness "
-        "from the result, 'match-...' first gives the style the colours of the content",
-    )
-    color_space: ColorSpace = _option("rgb", "in which lightness is taken, or colours are matched")
-    precision: Precision = _option("float32", "precision of the network's activations")
-    remat: bool = _option(False, "recompute activations in the backward pass to save memory")
-    tile: int | None = _option(
-        None,
-        "side of the tiles in pixels for large pictures; the result is the same, in less memory. "
-        "0 never uses tiles, 'none' uses them if memory is short",
-    )
 
     def __post_init__(self):
         """Convert layers and terms to one form, and check every value."""
@@ -230,10 +86,12 @@ class Settings(_Weights):
             self.scheduled(name.removesuffix("_schedule"))
         if name == "init" and _is_unknown_init(self.init):
             raise InputError(f"{unknown(name, value, INITS)[:-1]}, or a picture file.")
-        limits = WEIGHT if name.endswith("_weight") else _RANGES.get(name)
-        if limits is None:
+        limits = self.__dataclass_fields__[name].metadata["limits"]
+        if not limits:
             return value
-        return in_range(value, name, *limits, optional=name in _OPTIONAL)
+        kinds = (hint, *get_args(hint))
+        kind = Integral if int in kinds else Real
+        return in_range(value, name, kind, *limits, optional=type(None) in kinds)
 
     def scheduled(self, option: str) -> Schedule | None:
         """The schedule of an option; None if it is constant.
@@ -329,35 +187,6 @@ CHOICES: dict[str, tuple[str, ...]] = {
 } | {"statistic": tuple(STATISTICS), "optimizer": get_args(Method)}
 # Options that also accept an object, with the function that checks it.
 _OBJECTS = {"statistic": require_statistic, "optimizer": require_optimizer}
-_OPTIONAL = [
-    "size",
-    "style_size",
-    "learning_rate",
-    "seconds",
-    "min_size",
-    "history",
-    "tile",
-]
-_RANGES: dict[str, tuple[type, float, float]] = {
-    "size": (Integral, 1, 100_000),
-    "style_size": (Integral, 1, 100_000),
-    "iterations": (Integral, 1, 10_000_000),
-    "seconds": (Real, 0, 10**9),
-    "tolerance": (Real, 0, 1),
-    "min_size": (Integral, 1, 100_000),
-    "coarse_iterations": (Integral, 1, 10_000_000),
-    "patience": (Integral, 1, 10_000_000),
-    "learning_rate": (Real, 1e-30, 1e30),
-    "history": (Integral, 1, 10_000),
-    "tile": (Integral, 0, 100_000),
-    "precondition": (Real, 0, 4),
-    "momentum": (Real, 0, 1),
-    "average": (Real, 0, 0.999999),
-    "units": (Real, 1e-3, 1e6),
-    "init_noise": (Real, 0, 1),
-    "noise_scale": (Real, 0, 1),
-    "seed": (Integral, 0, 2**32 - 1),
-}
 
 
 def _is_unknown_init(name: str) -> bool:

@@ -6,7 +6,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
+from nst_jax.errors import InputError
 from nst_jax.losses import registry
 from nst_jax.losses.measuring import layers_of
 from nst_jax.losses.objective import Weights
@@ -55,3 +57,20 @@ def weights_of(settings: Settings, terms: Sequence[Term], blend: Any) -> Weights
         blend,
     )
     return jax.tree.map(lambda w: jnp.asarray(np.asarray(w, np.float32), jnp.float32), weights)
+
+
+def blend_weights(settings: Settings, styles: int) -> Float[np.ndarray, " k"] | None:
+    """The weights of the styles, normalised to sum 1; None for a single style.
+
+    Raises:
+        InputError: `style_blend` has weights for another number of styles.
+    """
+    given = settings.style_blend or (1.0,) * styles
+    if len(given) != styles:
+        raise InputError(
+            f"style_blend has {len(given)} weights, but the number of style pictures is {styles}: "
+            "give one weight for each."
+        )
+    if styles == 1:
+        return None
+    return np.asarray(given, np.float32) / np.float32(sum(given))

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from nst_jax.errors import InputError
 from nst_jax.losses.registry import TERMS
 from nst_jax.options import WEIGHT, in_range, parse_layers, unknown
-from nst_jax.stylizing.settings import GATYS_STYLE_LAYERS
+from nst_jax.stylizing.declarations import GATYS_STYLE_LAYERS
 
 Kind = Literal["transformer", "adain", "wct"]
 Size = Literal["small", "medium", "johnson"]
