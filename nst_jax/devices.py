@@ -37,6 +37,21 @@ def memory_watched() -> Iterator[None]:
         ) from error
 
 
+def require_backend() -> None:
+    """Check that JAX has a device of the platform that it was told to use.
+
+    Raises:
+        InputError: there is none.
+    """
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            f"JAX finds no device of the platform '{jax.config.jax_platforms}', which "  # pyright: ignore
+            "JAX_PLATFORMS names: unset JAX_PLATFORMS, or install JAX for that platform."
+        ) from error
+
+
 def mesh_of(devices: Sequence[Any]) -> Mesh | None:
     """A mesh with the single axis `LANES`; None for one device, which needs no mesh."""
     if len(devices) == 1:

@@ -8,7 +8,11 @@ from pathlib import Path
 
 
 def enable() -> None:
-    """Keep compiled programs in the user's cache folder, or in `JAX_COMPILATION_CACHE_DIR`."""
+    """Keep compiled programs in the user's cache folder, or in `JAX_COMPILATION_CACHE_DIR`.
+
+    Raises:
+        InputError: JAX cannot run, because there is no device of the wanted platform.
+    """
     import jax
     import platformdirs
 
@@ -16,3 +20,6 @@ def enable() -> None:
         folder = Path(platformdirs.user_cache_dir("nst_jax", appauthor=False)) / "xla"
         jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    from nst_jax.devices import require_backend
+
+    require_backend()

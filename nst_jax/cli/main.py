@@ -2,7 +2,9 @@
 
 import argparse
 import atexit
+import difflib
 import gc
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -15,12 +17,23 @@ from nst_jax._version import __version__
 from nst_jax.cli import apply, show, stylize, sweep, train, weights
 from nst_jax.errors import InputError
 
+_CLOSED_PIPE = 141  # what shells report of a tool that a closed pipe has ended
+
 
 class _Parser(argparse_flags.ArgumentParser):
     """Reports bad flags in one line with exit code 2, and accepts no abbreviated flags."""
 
     def __init__(self, **kwargs: Any):
         super().__init__(allow_abbrev=False, **kwargs)
+
+    def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:
+        """Refuse arguments that no flag takes, with the most similar flag."""
+        found, extra = super().parse_known_args(*args, **kwargs)
+        if extra:
+            near = difflib.get_close_matches(extra[0], self._option_string_actions, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            self.error(f"unrecognized arguments: {' '.join(extra)}{hint}")
+        return found, extra
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"nst-jax: {message} ({self.prog} --help says more)\n")
@@ -34,7 +47,15 @@ def run() -> None:
     atexit.register(gc.freeze)
     # Otherwise absl sets the log level to INFO, and JAX logs what it tries at its start.
     flags.FLAGS["verbosity"].using_default_value = False
-    app.run(main, flags_parser=parse)
+    try:
+        try:
+            app.run(main, flags_parser=parse)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # Who reads the output has gone, as `head` does. Otherwise Python complains at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(_CLOSED_PIPE)
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:

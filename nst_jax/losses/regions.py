@@ -14,12 +14,12 @@ counts as much as without regions, and a single region for the whole picture cha
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from nst_jax.errors import InputError
 from nst_jax.networks.base import Network
@@ -68,6 +68,25 @@ class Regions:
         whole = np.ones((1, *height_width), np.float32)
         masks = whole if self.content is None else stacked(self.content, height_width)
         return masks if self.keep is None else masks * (1 - resized(self.keep, height_width))
+
+    def without_transparent(self, alphas: Sequence[Float[np.ndarray, "_ _"] | None]) -> "Regions":
+        """Leave transparent pixels out of each style, given its opacity; None if it is opaque."""
+        styles = [
+            masks if alpha is None else _shown(masks, alpha)
+            for masks, alpha in zip(self.styles, alphas, strict=True)
+        ]
+        return replace(self, styles=tuple(styles))
+
+    def hidden(self, style: int, height_width: tuple[int, int]) -> Bool[np.ndarray, "h w"] | None:
+        """The pixels of a style, counted from 0, that are in none of its regions.
+
+        None if the style has no regions, or they cover all of it.
+        """
+        masks = self.styles[style]
+        if masks is None:
+            return None
+        found = stacked(masks, height_width).max(0) < 1 / 255
+        return found if found.any() else None
 
 
 def match(
@@ -119,6 +138,12 @@ def match(
     )
 
 
+def _shown(masks: Masks | None, alpha: Float[np.ndarray, "h w"]) -> Masks:
+    if masks is None:
+        return {"that is opaque": alpha}
+    return {label: resized(mask, alpha.shape) * alpha for label, mask in masks.items()}
+
+
 def _choices(
     content: Masks, chosen: Mapping[str, int] | None, styles: int
 ) -> dict[str, tuple[int, ...]]:
@@ -161,7 +186,8 @@ def _row(
         has = dict.fromkeys(name for style in given for name in style or {})
         raise InputError(
             f"The content's regions have {label}, which the style's lack (they have "
-            f"{_listed(has)}): paint both maps with the same labels."
+            f"{_listed(has)}): paint both maps with the same labels, and save them as PNG, since "
+            "JPEG changes colours."
         )
     return row
 
@@ -171,7 +197,8 @@ def _require_known(labels: Iterable[str], content: Masks, subject: str) -> None:
     if extra:
         raise InputError(
             f"{subject} {_listed(extra)}, which the content's regions lack (they are "
-            f"{_listed(content)}): use the same labels on both sides."
+            f"{_listed(content)}): use the same labels on both sides, and save maps as PNG, since "
+            "JPEG changes colours."
         )
 
 

@@ -227,7 +227,7 @@ def _maps_at(layout: Layout, maps: Any, place: Array, stride: int) -> Any:
 def _window(layout: Layout, array: AnyArray, place: Array, stride: int = 1) -> Array:
     """The part of an array over positions, (h, w, ...), that lies in a window."""
     sizes = layout.rows.length // stride, layout.columns.length // stride
-    starts: list[Any] = [0] * array.ndim
+    starts: list[Any] = [jnp.zeros((), place.dtype)] * array.ndim
     shape = [*array.shape]
     for i, size in enumerate(sizes):
         starts[i], shape[i] = place[i, 0] // stride, size
@@ -235,7 +235,7 @@ def _window(layout: Layout, array: AnyArray, place: Array, stride: int = 1) -> A
 
 
 def _put(array: Array, window: Array, place: Array, stride: int = 1) -> Array:
-    starts = place[0, 0] // stride, place[1, 0] // stride, 0
+    starts = place[0, 0] // stride, place[1, 0] // stride, jnp.zeros((), place.dtype)
     return lax.dynamic_update_slice(array, window, starts)
 
 

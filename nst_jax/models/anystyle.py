@@ -10,12 +10,13 @@ import numpy as np
 from jaxtyping import Float
 
 from nst_jax.errors import InputError
+from nst_jax.losses.regions import at_layers
 from nst_jax.models import modelfile, tiling, transfer
 from nst_jax.models.model import Model, Painter, finished, shares, tile_for, to_multiple
 from nst_jax.models.modelfile import ModelFile
 from nst_jax.networks.base import Network
 from nst_jax.options import WEIGHT, in_range
-from nst_jax.pictures import reading, resizing
+from nst_jax.pictures import resizing, transparency
 from nst_jax.pictures.sources import PictureSource
 
 _DEEPEST = 8  # stride of relu4_1 in pixels
@@ -66,11 +67,14 @@ class AnyStyle(Model):
         in_range(strength, "strength", *_STRENGTH)
         sources, weights_ = _pictures(style)
         blend = shares(weights_, height, width)
-        rgbs = [reading.read(source, what="style picture").rgb for source in sources]
-        if max(min(rgb.shape[:2]) for rgb in rgbs) < 4 * _DEEPEST:
+        pictures = [transparency.read_style(source) for source in sources]
+        if max(min(picture.rgb.shape[:2]) for picture in pictures) < 4 * _DEEPEST:
             raise InputError("The style picture is too small: give one of at least 32 pixels.")
         measured = {
-            level: [_measured(self.method, self.network, rgb, level) for rgb in rgbs]
+            level: [
+                _measured(self.method, self.network, picture.rgb, picture.alpha, level)
+                for picture in pictures
+            ]
             for level in self.decoders
         }
         tile = tile or tile_for(_WIDEST, height, width)
@@ -127,9 +131,10 @@ def _transferred(method, features, measured, blend, strength):
     return transfer.transfer(method, features, measured, blend, strength)
 
 
-@partial(jax.jit, static_argnums=(0, 3))
-def _measured(method, network, image, level):
-    return transfer.measure(method, network(image, (level,))[level])
+@partial(jax.jit, static_argnums=(0, 4))
+def _measured(method, network, image, alpha, level):
+    weights = None if alpha is None else at_layers(alpha[None], network, [level])[level][0]
+    return transfer.measure(method, network(image, (level,))[level], weights)
 
 
 def _at(blend: Float[np.ndarray, "*hw k"], rows: int, columns: int) -> np.ndarray:

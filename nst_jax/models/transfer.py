@@ -44,9 +44,23 @@ class Statistics(NamedTuple):
     spread: Float[AnyArray, " c"] | Float[AnyArray, "c c"]
 
 
-def measure(method: Method, features: Float[AnyArray, "h w c"]) -> Statistics:
-    """Compute the statistics of a style picture's features at one level, in float32."""
+def measure(
+    method: Method,
+    features: Float[AnyArray, "h w c"],
+    weights: Float[AnyArray, "h w"] | None = None,
+) -> Statistics:
+    """Compute the statistics of a style picture's features at one level, in float32.
+
+    Positions have weights, with any sum above 0; None for equal weights.
+    """
     features = jnp.asarray(features, jnp.float32)
+    if weights is not None:
+        weights = jnp.asarray(weights / weights.sum())
+        mean = jnp.einsum("hw,hwc->c", weights, features, precision="highest")
+        centred = features - mean[None, None]
+        if method == "adain":
+            return Statistics(mean, (weights[..., None] * jnp.square(centred)).sum((0, 1)))
+        return Statistics(mean, gram(centred, weights))
     if method == "adain":
         mean, variance = instance_moments(features[None])
         return Statistics(mean[0], variance[0])

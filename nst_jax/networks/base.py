@@ -163,23 +163,44 @@ def require_size(network: Network, image: AnyArray, layers: Iterable[str], what:
         )
 
 
+def require_picture(image: Any) -> None:
+    """Raise `InputError` if `image` is not one picture as an array of floats, (h, w, 3)."""
+    shape, dtype = getattr(image, "shape", None), getattr(image, "dtype", None)
+    if dtype is None or shape is None:
+        raise InputError(
+            f"The picture is a {type(image).__name__}; expected an array (height, width, 3) in "
+            "[0, 1]: read files with PIL, and divide by 255."
+        )
+    if len(shape) != 3 or shape[-1] != 3:
+        raise InputError(
+            f"The picture has the shape {tuple(shape)}; expected (height, width, 3): repeat the "
+            "channel of a grey picture, and use jax.vmap for several pictures."
+        )
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise InputError(
+            f"The picture has values of type {dtype}; expected floats in [0, 1]: divide by 255."
+        )
+
+
 def features(
-    network: Network, image: Float[AnyArray, "h w 3"], layers: Iterable[str]
+    network: Network, image: Float[AnyArray, "h w 3"], layers: str | Iterable[str]
 ) -> dict[str, Float[Array, "h2 w2 c"]]:
-    """Compute the features of named layers: `features(network, image, ["relu4_2"])`.
+    """Compute the features of layers: `features(network, image, "relu4_2")`, or a list of names.
 
     Args:
         network: VGG or another `Network`.
         image: (h, w, 3), RGB in [0, 1].
-        layers: layer names.
+        layers: a layer's name, or several.
 
     Returns:
         A dict from layer name to features (h', w', c).
 
     Raises:
-        InputError: the network does not have a layer, or the picture is too small for it.
+        InputError: the network does not have a layer, the picture is too small for it, or it is no
+            array of floats (h, w, 3).
     """
-    layers = tuple(layers)
+    layers = (layers,) if isinstance(layers, str) else tuple(layers)
+    require_picture(image)
     require_layers(network, layers)
     require_size(network, image, layers, "picture")
     return network(image, layers)

@@ -227,7 +227,7 @@ def _sample(values: Float[Array, "n c"]) -> Float[Array, "k c"]:
     n = len(values)
     if n <= _SAMPLE:
         return values
-    return values[jax.random.randint(jax.random.key(0), (_SAMPLE,), 0, n)]
+    return values[jax.random.randint(jax.random.key(0), (_SAMPLE,), 0, n, jnp.int32)]
 
 
 def _centred(picture: AnyArray) -> tuple[Float[Array, "n c"], Float[Array, "1 c"]]:

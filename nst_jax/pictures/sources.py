@@ -61,6 +61,8 @@ def plain(source: Any, name: str) -> str | os.PathLike | bytes | Image.Image | n
     """A path, bytes, a PIL picture or numpy's array, of whatever was given."""
     if source is None:
         raise InputError(f"The {name} is missing: give a path, bytes, a PIL picture or an array.")
+    if isinstance(source, str | os.PathLike) and not os.fsdecode(source):
+        raise InputError(f"The {name} has an empty name: give a picture file.")
     if isinstance(source, str | os.PathLike | bytes | Image.Image):
         return source
     if isinstance(source, bytearray | memoryview):

@@ -100,7 +100,7 @@ def scale_by_lbfgs(
             state.scale > 0, lambda: state.scale, lambda: _first_scale(gradient, precondition)
         )
         q, alphas = _to_oldest(state, gradient)
-        wider = 1 + widening * jnp.minimum(state.pairs, history)
+        wider = 1 + widening * jnp.minimum(state.pairs, history).astype(state.scale.dtype)
         update = _to_newest(state, wider * scale * precondition(q), alphas)
         wanted = jnp.sqrt(jnp.vdot(update, update))
         length = jnp.where(state.length > 0, jnp.minimum(wanted, growth * state.length), wanted)
@@ -130,7 +130,7 @@ def _remember(
     good = there & (curvature > _MIN_CURVATURE)
     # After an update of length zero (a gradient of zero) the scale need not grow.
     alone = there & (state.pairs == 0) & (state.length > 0)
-    longer = jnp.where(alone, _LONGER, 1) * state.scale
+    longer = jnp.where(alone, _LONGER * state.scale, state.scale)
     slot = state.pairs % state.rho.size
 
     def put(memory: Array, value: Array) -> Array:
@@ -144,7 +144,7 @@ def _remember(
         y=put(state.y, y),
         rho=put(state.rho, 1 / curvature),
         scale=jnp.where(good, stretch * curvature / jnp.vdot(y, precondition(y)), longer),
-        pairs=state.pairs + good,
+        pairs=state.pairs + good.astype(jnp.int32),
         steps=state.steps + 1,
     )
 

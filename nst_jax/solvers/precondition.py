@@ -21,12 +21,14 @@ def spectral(direction: Float[AnyArray, "h w c"], exponent: float) -> Float[Arra
     frequencies is 1, so that g.Pg is g.g on average for white noise g.
     """
     height, width, _ = direction.shape
-    factors = _radius(jnp.fft.rfftfreq(width), height, width) ** -exponent
-    mean = jnp.mean(_radius(jnp.fft.fftfreq(width), height, width) ** -exponent)
-    spectrum = jnp.fft.rfft2(direction, axes=(0, 1)) * (factors / mean)[..., None]
+    dtype = direction.dtype
+    factors = _radius(jnp.fft.rfftfreq(width, dtype=dtype), height, width) ** -exponent
+    mean = jnp.mean(_radius(jnp.fft.fftfreq(width, dtype=dtype), height, width) ** -exponent)
+    spectrum = jnp.fft.rfft2(direction, axes=(0, 1))
+    spectrum *= (factors / mean)[..., None].astype(spectrum.dtype)
     return jnp.fft.irfft2(spectrum, s=(height, width), axes=(0, 1))
 
 
 def _radius(across: Array, height: int, width: int) -> Array:
-    down = jnp.fft.fftfreq(height)
+    down = jnp.fft.fftfreq(height, dtype=across.dtype)
     return jnp.maximum(jnp.hypot(down[:, None], across[None]), 1 / max(height, width))

@@ -147,7 +147,9 @@ def advance(
         now = schedules.at(args, state.evaluations)
         step_of = transformation(optimizer, schedules.at(learning_rate, state.evaluations))
         (value, terms), grad = value_and_grad(state.x, now)
-        total = terms.get("total", value)
+        # Under x64, a function may compute in float64.
+        value = value.astype(state.best.dtype)
+        total = terms.get("total", value).astype(state.best.dtype)
         blown = _blown_up(value, total, grad, state)
         grad = jnp.where(blown, 0, grad)
         better = ~blown & (total < state.best)
@@ -158,12 +160,13 @@ def advance(
             state.x,
             value=value,
             grad=grad,
-            value_fn=lambda x: fn(x, now)[0],
+            value_fn=lambda x: fn(x, now)[0].astype(value.dtype),
         )
         x = cast(Array, optax.apply_updates(state.x, updates))
         if optimizer.bounds is not None:
             x = jnp.clip(x, *optimizer.bounds)
-        used = state.evaluations + 1 + linesearch_evaluations(optimizer, opt_state)
+        searched = jnp.asarray(linesearch_evaluations(optimizer, opt_state), jnp.int32)
+        used = state.evaluations + 1 + searched
         moved = schedules.changed(args, state.evaluations, used)
         opt_state = without_pair_where(moved, optimizer, opt_state)
         row = Trace(
@@ -181,7 +184,7 @@ def advance(
             first=jnp.where(jnp.isinf(state.first), total, state.first),
             first_value=jnp.where(jnp.isinf(state.first), value, state.first_value),
             evaluations=used,
-            restarts=state.restarts + blown,
+            restarts=state.restarts + blown.astype(jnp.int32),
             mean=_averaged(optimizer, state.mean, x),
         ), row
 

@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from typing import Unpack
 
+import numpy as np
 from tqdm.auto import tqdm
 
+from nst_jax.errors import InputError
 from nst_jax.networks.base import Network
 from nst_jax.pictures.masks import MapSource
 from nst_jax.pictures.sources import PictureSource
@@ -61,7 +63,7 @@ def stylize(
         progress: show a bar with the loss and the time left.
         callback: called with a `Progress` after each chunk of evaluations, about every three
             seconds. Its `x` is the best picture so far, in [0, 1], at the size of the current
-            scale. A true result stops the run.
+            scale. If it returns True, the run stops.
         **options: the fields of `Settings` and `Outputs`, listed below. The preset gives the
             settings that are not set here. `init` can also be a picture, in the forms of `content`.
 
@@ -73,6 +75,8 @@ def stylize(
         InputError: a picture, an option or a file cannot be used; the message says what to do.
         KeyboardInterrupt: Ctrl-C was pressed before there was a picture.
     """
+    if callback is not None and not callable(callback):
+        raise InputError(f"callback is {callback!r}, but must be a function, or None.")
     outputs, settings = split(options)
     request = requested(
         Sources(content, style, None, content_regions, style_regions, keep),
@@ -96,11 +100,12 @@ def stylize(
     # The delay hides the bar until there is progress to show, so that errors come without a bar.
     bar = tqdm(total=total, disable=not progress, unit="eval", desc="stylize", delay=1e-3)
 
-    def report(now: pyramid.Progress) -> bool | None:
+    def report(now: pyramid.Progress) -> bool:
         bar.set_postfix(loss=f"{now.losses['total']:.4g}", refresh=False)
         bar.update(min(now.evaluations, total) - bar.n)
         recorder.report(now)
-        return callback and callback(now)
+        stop = callback(now) if callback else False
+        return isinstance(stop, bool | np.bool_) and bool(stop)
 
     def save(position: pyramid.Position) -> None:
         if outputs.checkpoint is not None:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from nst_jax.errors import InputError
 from nst_jax.losses import regions
 from nst_jax.losses.regions import Regions
-from nst_jax.pictures import masks, reading, resizing
+from nst_jax.pictures import masks, reading, resizing, transparency
 from nst_jax.pictures.masks import MapSource, Masks
 from nst_jax.pictures.reading import Picture
 from nst_jax.pictures.sources import PictureSource
@@ -95,7 +95,7 @@ def read_pictures(settings: Settings, sources: Sources) -> Pictures:
     absolute = settings.style_size or settings.size
     sizes = [absolute if scale is None else max(1, round(scale * long)) for scale in scales]
     styles = [
-        reading.read(source, size=size, what="style picture")
+        transparency.read_style(source, size=size)
         for source, size in zip(sources.styles, sizes, strict=True)
     ]
     _tell_of_other_sizes(labelled, content, "region map of the content")
@@ -104,12 +104,13 @@ def read_pictures(settings: Settings, sources: Sources) -> Pictures:
         keep = masks.read_mask(sources.keep, "keep mask")
         _tell_of_other_sizes({"": keep}, content, "keep mask")
     style_maps = _style_maps(sources, styles)
+    alphas = [style.alpha for style in styles]
     found = None
-    if any(x is not None for x in (labelled, keep, settings.region_styles, *style_maps)):
+    if any(x is not None for x in (labelled, keep, settings.region_styles, *style_maps, *alphas)):
         weights = [1.0] if blend is None else blend.tolist()
         found = regions.match(
             labelled, style_maps, weights, chosen=settings.region_styles, keep=keep
-        )
+        ).without_transparent(alphas)
     start = sources.start
     return Pictures(
         content,

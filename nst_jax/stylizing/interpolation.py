@@ -1,12 +1,14 @@
 """interpolate(): a series of pictures that goes from one style to the next."""
 
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from nst_jax.errors import InputError
+from nst_jax.options import in_range
 from nst_jax.pictures.sources import PictureSource
 from nst_jax.stylizing.api import stylize
 from nst_jax.stylizing.outputs import OUTPUTS
@@ -42,7 +44,7 @@ def interpolate(
             or a file to write during the run is given.
         KeyboardInterrupt: Ctrl-C was pressed before there was a picture.
     """
-    if len(styles) < 2:
+    if not isinstance(styles, list | tuple) or len(styles) < 2:
         raise InputError("To interpolate, give a list of two style pictures or more.")
     written = [name for name in OUTPUTS if name in options]
     if written:
@@ -70,9 +72,8 @@ def path(styles: int, steps: int) -> Float[np.ndarray, "steps styles"]:
     """The blend weights for each step on the way from style to style; each row sums to 1.
 
     Raises:
-        InputError: `steps` is less than 2.
+        InputError: `steps` is no whole number from 2 to 10,000.
     """
-    if steps < 2:
-        raise InputError(f"steps is {steps}, but must be a whole number from 2.")
+    in_range(steps, "steps", Integral, 2, 10_000)
     positions = np.linspace(0, styles - 1, steps)
     return np.maximum(0, 1 - np.abs(positions[:, None] - np.arange(styles)))

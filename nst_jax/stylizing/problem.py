@@ -16,7 +16,7 @@ from nst_jax.losses.regions import Kept, Regions, composed
 from nst_jax.losses.term import Scene
 from nst_jax.networks.base import Network, require_layers, require_size
 from nst_jax.options import Color, ColorSpace
-from nst_jax.pictures import color, resizing
+from nst_jax.pictures import color, resizing, transparency
 from nst_jax.pictures.masks import resized
 from nst_jax.solvers.chunks import Renewal
 from nst_jax.solvers.optimizer import Optimizer
@@ -201,10 +201,20 @@ def _scene(
 ) -> Scene:
     """The pictures as the losses see them, with colours prepared."""
     choice, space = settings.color, settings.color_space
+
+    def prepared(n: int, style: Array) -> Array:
+        hidden = regions and regions.hidden(n, (style.shape[0], style.shape[1]))
+        if hidden is None or choice in ("none", "luminance-after"):
+            return color.prepared_style(style, content, choice, space)
+        # Only colours that belong to the style are matched.
+        visible = transparency.repeated(np.asarray(style), hidden)
+        found = color.prepared_style(visible, content, choice, space)
+        return jnp.asarray(transparency.flattened(np.asarray(found), hidden))
+
     return Scene(
         network,
         color.prepared_content(content, choice, space),
-        tuple(color.prepared_style(style, content, choice, space) for style in styles),
+        tuple(prepared(n, style) for n, style in enumerate(styles)),
         regions,
         settings.seed,
         settings.tile or 0,
@@ -244,7 +254,7 @@ def initial_picture(
     if settings.init == "content":
         return jnp.asarray(content)
     if settings.init in ("noise", "blend"):
-        noise = jax.random.normal(jax.random.key(settings.seed), content.shape)
+        noise = jax.random.normal(jax.random.key(settings.seed), content.shape, jnp.float32)
         noise = jnp.clip(_MEAN_COLOUR + settings.noise_scale * noise, 0, 1)
         share = 1.0 if settings.init == "noise" else settings.init_noise
         return jnp.asarray((1 - share) * content + share * noise)

@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from nst_jax.errors import InputError
@@ -34,6 +34,8 @@ def split(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, list[An
 def _values(name: str, given: Any) -> list[Any] | None:
     if getattr(given, "ndim", None) == 1:
         given = given.tolist()
+    if isinstance(given, Iterator):
+        given = list(given)
     # A named tuple, such as an optax transformation, is one value.
     if not isinstance(given, list | tuple | range) or hasattr(given, "_fields"):
         return None

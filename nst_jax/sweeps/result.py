@@ -76,9 +76,10 @@ class Sweep:
         found = self.where(**values)
         if len(found.points) > 1:
             free = [k for k in self.axes if k not in values]
+            lanes = f"have {described(values)}" if values else "are in the sweep"
             raise InputError(
-                f"{len(found.points)} lanes have {described(values)}: say which "
-                f"{' and '.join(free)} too, or take where() for all of them."
+                f"{len(found.points)} lanes {lanes}: say which {' and '.join(free)}, or take "
+                "where() for all of them."
             )
         if not found.results:
             raise InputError(f"The lane with {described(values)} is missing: it was not finished.")

@@ -177,4 +177,6 @@ def _pictures(one: Any, several: Any, what: str) -> dict[str, Any]:
     if (one is None) == (several is None):
         either = "both are given" if several is not None else "neither is given"
         raise InputError(f"Give one {what} or {what}s, a list of them: {either}.")
+    if what == "content" and isinstance(one, list | tuple):
+        raise InputError("content is one picture: give several as contents=, a list of them.")
     return labelled(several if several is not None else [one], what)

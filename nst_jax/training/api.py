@@ -25,7 +25,7 @@ from nst_jax.models.transformer import Architecture
 from nst_jax.networks.base import Network, Options, require_layers, require_size
 from nst_jax.networks.load import load_network
 from nst_jax.options import in_range, weighted
-from nst_jax.pictures import reading
+from nst_jax.pictures import transparency
 from nst_jax.pictures.sources import PictureSource
 from nst_jax.stylizing.outputs import require_source
 from nst_jax.training import loop, tasks
@@ -194,13 +194,11 @@ def _transformer(
 ) -> _Made:
     if not named:
         raise InputError("There is no style picture: give at least one.")
-    pictures = [
-        reading.read(s, size=recipe.style_size, what="style picture").rgb for s in named.values()
-    ]
+    pictures = [transparency.read_style(s, size=recipe.style_size) for s in named.values()]
     wanted = weighted(recipe.style_layers or {})
     require_layers(network, wanted)
     for name, picture in zip(named, pictures, strict=True):
-        require_size(network, picture, wanted, f"style picture '{name}'")
+        require_size(network, picture.rgb, wanted, f"style picture '{name}'")
     trained, before = None, ()
     architecture = Architecture(recipe.variant, len(named), blocks=recipe.blocks)
     if base is not None:

@@ -21,6 +21,7 @@ from nst_jax.losses.objective import (
     objective,
     style_targets,
 )
+from nst_jax.losses.regions import at_layers, require_all
 from nst_jax.losses.registry import TERMS
 from nst_jax.losses.statistics.base import Statistic
 from nst_jax.losses.statistics.gram import Gram
@@ -31,6 +32,7 @@ from nst_jax.models.stages import Parameters, Stage
 from nst_jax.models.transformer import Architecture
 from nst_jax.networks.base import Network, require_layers
 from nst_jax.options import weighted
+from nst_jax.pictures.reading import Picture
 from nst_jax.training.recipe import Recipe
 
 Crops = Float[np.ndarray, "b s s 3"]
@@ -107,7 +109,7 @@ def stylizers(
     recipe: Recipe,
     architecture: Architecture,
     network: Network,
-    styles: Sequence[Float[np.ndarray, "_ _ 3"]],
+    styles: Sequence[Picture],
     trained: Parameters | None = None,
 ) -> Task:
     """The task of training a transformer on styles (Johnson et al. 2016; Dumoulin et al. 2017).
@@ -119,7 +121,7 @@ def stylizers(
         recipe: settings.
         architecture: the transformer.
         network: the loss network.
-        styles: pictures of the styles to train, RGB in [0, 1].
+        styles: pictures of the styles to train; transparent pixels are left out.
         trained: parameters of a network that has all other styles of `architecture`, which come
             first. Then only the scales and shifts of `styles` are trained. None trains everything.
 
@@ -133,7 +135,7 @@ def stylizers(
     if trained is not None:
         first = architecture.styles - len(styles)
         begin, masks = _extended(begin, trained)
-    matrices = [style_targets(loss.objective, network, jnp.asarray(style)) for style in styles]
+    matrices = [_matrices(loss.objective, network, style) for style in styles]
     frozen = Frozen(
         network,
         jax.tree.map(lambda *grams: jnp.stack(grams), *matrices),
@@ -151,6 +153,15 @@ def stylizers(
         return crops, blend, blend[:, first:]
 
     return Task(loss, begin, masks, frozen, batch)
+
+
+def _matrices(spec: Objective, network: Network, style: Picture) -> dict[str, Any]:
+    """The Gram matrices of a style, over its visible pixels."""
+    if style.alpha is None:
+        return style_targets(spec, network, jnp.asarray(style.rgb))
+    guides = at_layers(style.alpha[None], network, spec.term("style").layers)
+    require_all(guides, ["that is opaque"], "style")
+    return jax.tree.map(lambda gram: gram[0], style_targets(spec, network, style.rgb, guides))
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,8 @@ def loss(picture, network, targets) -> jax.Array:
 def main() -> None:
     """Print a table in Markdown."""
     parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        description="What clipping costs, with and without a penalty on values out of range.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("folder", type=Path, help="for the saved pictures")
     parser.add_argument("--network", default="vgg19")

@@ -213,7 +213,11 @@ def test_pictures_of_unfit_size(folder, capfd, size, which, said):
         (["--iterations=none"], "argument --iterations: invalid whole number value: 'none'"),
         (["--style-weight=much"], "argument --style-weight: invalid number value: 'much'"),
         (["--style-weight"], "argument --style-weight: expected one argument"),
-        (["--stile-weight=3"], "unrecognized arguments: --stile-weight=3"),
+        (["--stile-weight=3"], "--stile-weight=3; did you mean --style-weight?"),
+        (
+            ["--style_weight", "3"],
+            "did you mean --style-weight? (nst-jax stylize --help says more)",
+        ),
         (["--style=3"], "unrecognized arguments: --style=3"),
         (["--remat=yes"], "argument --remat"),
     ],
@@ -365,6 +369,24 @@ def test_the_real_command_refuses_and_interrupts(folder):
     assert record["status"] == "interrupted"
     assert 1 < record["evaluations"] < 10_000_000
     assert any((cache / "nst_jax" / "xla").iterdir()), "compiled programs are kept"
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["weights", "list"]])
+def test_a_closed_pipe_ends_quietly(folder, argv):
+    done = start(*argv, folder=folder)
+    assert done.stdout is not None
+    assert done.stderr is not None
+    done.stdout.close()
+    assert (done.wait(timeout=60), done.stderr.read()) == (141, "")
+
+
+@pytest.mark.parametrize("platform", ["tpu", "foo"])
+def test_a_platform_that_is_not_there(folder, platform):
+    wrong = start(*stylize(), folder=folder, JAX_PLATFORMS=platform)
+    out, err = wrong.communicate(timeout=100)
+    assert (wrong.returncode, out) == (2, "")
+    assert f"JAX finds no device of the platform '{platform}'" in err
+    assert "Traceback" not in err
 
 
 def test_the_module_is_the_command():

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tiny
 from flax import nnx
 from make_goldens import BLOCKS, GOLDEN_LAYERS, NETWORK_CASES, pictures, random_weights
 from oracles import GOLDEN, relative_error
@@ -223,3 +224,10 @@ def test_loops_over_strips_are_for_cpus(monkeypatch):
     assert strips.is_large((512, 512, 64))
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert not strips.is_large((512, 512, 64))
+
+
+def test_features_of_one_layer_by_its_name(rng):
+    image = rng.uniform(size=(32, 32, 3)).astype(np.float32)
+    one, several = (features(tiny.network(), image, given) for given in ("relu2_1", ["relu2_1"]))
+    np.testing.assert_array_equal(one["relu2_1"], several["relu2_1"])
+    assert list(one) == ["relu2_1"]

@@ -2,6 +2,7 @@ import io
 import struct
 import warnings
 import zlib
+from types import SimpleNamespace
 
 import jax.numpy as jnp
 import numpy as np
@@ -34,15 +35,24 @@ def eight_bits(rgb: np.ndarray) -> np.ndarray:
 # The kinds of source.
 
 
-@pytest.mark.parametrize("kind", ["path", "text", "bytes", "pil", "array"])
-def test_every_kind_of_source_gives_the_same_picture(kind, pixels, tmp_path):
+@pytest.mark.parametrize(
+    "kind",
+    ["path", "text", "home", "bytes", "bytearray", "memory", "stream", "pil", "array", "result"],
+)
+def test_every_kind_of_source_gives_the_same_picture(kind, pixels, tmp_path, monkeypatch):
     image = Image.fromarray(pixels)
     path = tmp_path / "a.png"
     image.save(path)
+    monkeypatch.setenv("HOME", str(tmp_path))
     source = {
         "path": path,
         "text": str(path),
+        "home": "~/a.png",
         "bytes": path.read_bytes(),
+        "bytearray": bytearray(path.read_bytes()),
+        "memory": memoryview(path.read_bytes()),
+        "stream": io.BytesIO(path.read_bytes()),
+        "result": SimpleNamespace(image=pixels / np.float32(255), alpha=None),
         "pil": image,
         "array": pixels,
     }[kind]
@@ -103,8 +113,8 @@ def test_other_shapes_are_refused(shape):
     [
         (np.float32([[0, 255]]), "0 to 255"),
         (np.float32([[-1, 1]]), "-1 to 1"),
-        (np.float32([[0, np.nan]]), "nan"),
-        (np.float32([[0, np.inf]]), "inf"),
+        (np.float32([[0, np.nan]]), "not finite (NaN or infinite)"),
+        (np.float32([[0, np.inf]]), "not finite (NaN or infinite)"),
         (np.int64([[0, 255]]), "int64"),
         (np.array([[True, False]]), "bool"),
         (np.array([["a"]]), "<U1"),
@@ -434,3 +444,35 @@ def test_8_bits_in_wider_types_are_told(kind, tmp_path):
     Image.fromarray(values).save(tmp_path / "dark.png")
     with pytest.warns(UserWarning, match="none above 220: it is nearly black"):
         assert reading.read(given).rgb.max() == pytest.approx(220 / 65535)
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("", "The picture '' has an empty name"),
+        (io.StringIO("x"), "gives text, not bytes: open the file with mode 'rb'"),
+        (io.BytesIO(), "is empty (0 bytes)"),
+    ],
+    ids=["no name", "text", "empty"],
+)
+def test_what_is_no_picture_is_refused(source, said):
+    assert said in sentence(reading.read, source)
+
+
+def test_an_open_file(tmp_path, pixels):
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    with (tmp_path / "a.png").open("rb") as file:
+        np.testing.assert_array_equal(eight_bits(reading.read(file).rgb), pixels)
+
+
+def test_a_closed_pil_picture_is_told(tmp_path, pixels):
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    image = Image.open(tmp_path / "a.png")
+    image.close()
+    assert "is closed: open it again" in sentence(reading.read, image)
+
+
+def test_tensors_with_a_gradient(pixels):
+    torch = pytest.importorskip("torch")
+    tensor = torch.tensor(pixels / np.float32(255), requires_grad=True)
+    np.testing.assert_array_equal(eight_bits(reading.read(tensor).rgb), pixels)

@@ -286,6 +286,11 @@ def test_callback_sees_pictures_and_can_stop():
     np.testing.assert_allclose(seen[-1].x, result.image, atol=1e-6)
 
 
+@pytest.mark.parametrize("given", [np.ones(3), jnp.zeros(2), "yes", None])
+def test_only_true_from_a_callback_stops(given):
+    assert stylize(callback=lambda now: given).status == "finished"
+
+
 def test_ctrl_c_returns_the_best_so_far():
     def callback(now):
         if now.evaluations > 1:

@@ -165,7 +165,7 @@ def test_bad_input_gets_a_sentence(monkeypatch, styles, options, said):
 def test_bad_series_get_a_sentence():
     assert "two style pictures or more" in refusal(nst.interpolate, CONTENT, STYLES[:1])
     said = refusal(nst.interpolate, CONTENT, STYLES, steps=1)
-    assert "steps is 1, but must be a whole number from 2." in said
+    assert "steps is 1, but must be a whole number from 2 to 10000." in said
     said = refusal(nst.interpolate, CONTENT, STYLES, style_blend=(1, 2))
     assert "sets style_blend itself" in said
 

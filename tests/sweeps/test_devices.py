@@ -38,12 +38,14 @@ print("all the same")
 TRAINING = """
 import jax, numpy as np, tiny
 from nst_jax.models.transformer import Architecture
+from nst_jax.pictures.reading import Picture
 from nst_jax.training import loop, tasks
 from nst_jax.training.recipe import Recipe
 
 recipe = Recipe(crop=16, batch=8, style_size=32, network="vgg19-lite", steps=2, **tiny.SHALLOW)
 pictures = [tiny.picture(32, 32, n) / np.float32(255) for n in range(10)]
-task = tasks.stylizers(recipe, Architecture("small", 2, blocks=0), tiny.network(), pictures[8:])
+styles = [Picture(picture) for picture in pictures[8:]]
+task = tasks.stylizers(recipe, Architecture("small", 2, blocks=0), tiny.network(), styles)
 crops = np.stack([picture[:16, :16] for picture in pictures[:8]])
 
 def trained(devices):

@@ -369,6 +369,12 @@ def test_bad_input_is_one_sentence_before_anything_runs(options, said, monkeypat
     assert "\n" not in str(caught.value)
 
 
+def test_an_axis_may_be_a_generator():
+    assert sweep(style_weight=(w for w in (1e2, 1e3)), iterations=1).axes == {
+        "style_weight": (1e2, 1e3)
+    }
+
+
 def test_content_must_be_given_once():
     with pytest.raises(nst.InputError, match="Give one content or contents, a list of them: nei"):
         nst.sweep(style=STYLE, network=NETWORK)

@@ -22,6 +22,7 @@ from nst_jax.losses.registry import TERMS
 from nst_jax.models import modelfile, stages, transformer
 from nst_jax.models.transformer import Architecture
 from nst_jax.networks.base import Options
+from nst_jax.pictures.reading import Picture
 from nst_jax.training import api, loop, tasks
 from nst_jax.training.api import train_model
 from nst_jax.training.crops import Crops
@@ -81,7 +82,7 @@ def test_a_crop_of_a_flat_picture_is_flat(tmp_path):
 @pytest.fixture(scope="module")
 def task():
     recipe = Recipe(**FAST)
-    styles = [tiny.picture(32, 32, n) / np.float32(255) for n in (10, 11)]
+    styles = [Picture(tiny.picture(32, 32, n) / np.float32(255)) for n in (10, 11)]
     return tasks.stylizers(recipe, ARCHITECTURE, NETWORK, styles), styles
 
 
@@ -106,7 +107,7 @@ def test_the_loss_is_the_objective_of_each_crop(stepped, task):
     )
     expected = []
     for image, crop, blend in zip(drawn, *batch[:2], strict=True):
-        style = styles[int(np.argmax(blend))]
+        style = styles[int(np.argmax(blend))].rgb
         targets = aims(spec, NETWORK, crop, style)
         expected.append(nst.objective(spec, image, NETWORK, targets, weigh())[0])
     np.testing.assert_allclose(terms["total"], np.mean(expected), rtol=1e-4)

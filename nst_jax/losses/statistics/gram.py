@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from nst_jax.errors import InputError
 from nst_jax.linalg import einsum
 from nst_jax.losses.statistics.base import Statistic
 from nst_jax.options import Normalization
@@ -55,7 +56,15 @@ def gram(
 
     Returns:
         A float32 matrix (c, c), whatever the dtype of the features.
+
+    Raises:
+        InputError: the features have no three axes.
     """
+    if features.ndim != 3:
+        raise InputError(
+            f"The features have the shape {tuple(features.shape)}; expected (height, width, "
+            "channels) of one picture: use jax.vmap(gram) for several."
+        )
     flat = features.reshape(-1, features.shape[-1])
     if weights is None:
         return einsum("pi,pj->ij", flat, flat) / flat.shape[0]

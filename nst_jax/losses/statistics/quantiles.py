@@ -43,7 +43,7 @@ class Sliced(Histogram):
 
     def directions(self, channels: int, key: Array) -> Float[Array, "c c"]:
         """Random orthogonal directions, as many as there are channels."""
-        return jax.random.orthogonal(key, channels)
+        return jax.random.orthogonal(key, channels, dtype=jnp.float32)
 
 
 def quantiles(
@@ -80,7 +80,7 @@ def quantiles(
     mass, sums = (
         jnp.pad(jnp.cumsum(a, axis=1), ((0, 0), (1, 0))) for a in (shares, (values - mean) * shares)
     )
-    ends = jnp.linspace(0, 1, _PARTS + 1)
+    ends = jnp.linspace(0, 1, _PARTS + 1, dtype=jnp.float32)
     at_ends = jax.vmap(lambda m, s: jnp.interp(ends, m, s), (None if weights is None else 0, 0))
     return mean + jnp.diff(at_ends(mass[0] if weights is None else mass, sums)) * _PARTS
 
