@@ -78,8 +78,8 @@ class Sweep:
             free = [k for k in self.axes if k not in values]
             lanes = f"have {described(values)}" if values else "are in the sweep"
             raise InputError(
-                f"{len(found.points)} lanes {lanes}: say which {' and '.join(free)}, or take "
-                "where() for all of them."
+                f"{len(found.points)} lanes {lanes}: say which {' and '.join(free)}"
+                f"{' too' * bool(values)}, or take where() for all of them."
             )
         if not found.results:
             raise InputError(f"The lane with {described(values)} is missing: it was not finished.")

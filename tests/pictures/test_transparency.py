@@ -32,15 +32,9 @@ def sticker(hidden: int, side: int = 48, soft: bool = False) -> np.ndarray:
 @pytest.mark.parametrize(
     "options",
     [
-        {},
-        {"style_size": 33},
-        {"statistic": "sliced", "style_weight": 10},
-        {"statistic": "wasserstein", "style_weight": 10},
-        {"color": "match-symmetric"},
-        {"color": "luminance"},
-        {"tile": 16},
-        {"min_size": 40, "coarse_iterations": 2},
-        {"keep": np.tile(np.linspace(0, 255, 64).astype(np.uint8), (48, 1))},
+        {"style_size": 33, "color": "match-symmetric"},
+        {"statistic": "sliced", "style_weight": 10, "color": "luminance"},
+        {"tile": 16, "keep": np.tile(np.linspace(0, 255, 64).astype(np.uint8), (48, 1))},
         {"content_regions": np.repeat([[0, 1]], 48, 0).repeat(32, 1), "region_styles": "0:1,1:1"},
     ],
 )
