@@ -30,7 +30,9 @@ class _Parser(argparse_flags.ArgumentParser):
         """Refuse arguments that no flag takes, with the most similar flag."""
         found, extra = super().parse_known_args(*args, **kwargs)
         if extra:
-            near = difflib.get_close_matches(extra[0], self._option_string_actions, n=1)
+            near = difflib.get_close_matches(
+                extra[0].partition("=")[0], self._option_string_actions, n=1
+            )
             hint = f"; did you mean {near[0]}?" if near else ""
             self.error(f"unrecognized arguments: {' '.join(extra)}{hint}")
         return found, extra

@@ -24,6 +24,7 @@ from jaxtyping import Array, Bool, Float
 from nst_jax.errors import InputError
 from nst_jax.networks.base import Network
 from nst_jax.pictures.masks import Masks, parse_label, resized
+from nst_jax.pictures.transparency import HIDDEN
 from nst_jax.typing import AnyArray
 
 
@@ -85,7 +86,7 @@ class Regions:
         masks = self.styles[style]
         if masks is None:
             return None
-        found = stacked(masks, height_width).max(0) < 1 / 255
+        found = stacked(masks, height_width).max(0) < HIDDEN
         return found if found.any() else None
 
 

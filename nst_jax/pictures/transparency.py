@@ -8,7 +8,7 @@ from nst_jax.pictures import reading
 from nst_jax.pictures.reading import Picture
 from nst_jax.pictures.sources import PictureSource, named
 
-_HIDDEN = 1 / 255  # below this opacity, a pixel's colour cannot be told
+HIDDEN = 1 / 255  # below this opacity, a pixel's colour cannot be told
 
 
 def read_style(source: PictureSource, *, size: int | None = None) -> Picture:
@@ -23,7 +23,7 @@ def read_style(source: PictureSource, *, size: int | None = None) -> Picture:
     picture = reading.read(source, size=size, what="style picture")
     if picture.alpha is None:
         return picture
-    hidden = picture.alpha < _HIDDEN
+    hidden = picture.alpha < HIDDEN
     if hidden.all():
         raise InputError(
             f"The {named(source, 'style picture')} is transparent everywhere: give one that shows "
@@ -43,11 +43,10 @@ def flattened(
 def repeated(
     rgb: Float[np.ndarray, "h w 3"], hidden: Bool[np.ndarray, "h w"]
 ) -> Float[np.ndarray, "h w 3"]:
-    """Give hidden pixels the colours of the visible ones, one after the other.
+    """Give hidden pixels colours of visible ones, so that both parts have the same distribution.
 
-    The picture then has the colour distribution of its visible part.
+    There must be hidden and visible pixels.
     """
-    found = rgb.copy()
-    visible = rgb[~hidden]
-    found[hidden] = visible[np.arange(hidden.sum()) * len(visible) // max(1, hidden.sum())]
+    found, visible, count = rgb.copy(), rgb[~hidden], hidden.sum()
+    found[hidden] = visible[np.arange(count) * len(visible) // count]
     return found
