@@ -4,7 +4,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Array, Float, Int
 
 from nst_jax.devices import place, prefix, spec
@@ -40,6 +40,28 @@ def start(
 def _start(optimizer, mesh, x):
     every = _over(mesh, partial(solver.start, optimizer), (0,), _state_axes(optimizer))
     return every(x)
+
+
+def placed(optimizer: solver.Optimizer, mesh: Mesh | None, state: solver.State) -> solver.State:
+    """Put the states of all lanes on the devices of the mesh, as `start` does."""
+    return place(mesh, _state_axes(optimizer), state)
+
+
+def shapes(
+    optimizer: solver.Optimizer, mesh: Mesh | None, x: Float[Array, "lanes ..."]
+) -> solver.State:
+    """The shapes of the states that `start` makes, and where they lie on the mesh."""
+    found = jax.eval_shape(partial(_start, optimizer, mesh), x)
+    if mesh is None:
+        return found
+
+    def on_mesh(axis: int | None, part: Any) -> Any:
+        sharding = NamedSharding(mesh, spec(axis))
+        return jax.tree.map(
+            lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding), part
+        )
+
+    return jax.tree.map(on_mesh, _state_axes(optimizer), found, is_leaf=lambda axis: axis is None)
 
 
 @partial(

@@ -1,7 +1,8 @@
 """Minimise with progress reports: from one starting point, or from several side by side."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -99,7 +100,7 @@ def lowered(
     )
 
 
-def run_lanes(
+def lowered_lanes(
     fn: solver.Function,
     optimizer: solver.Optimizer,
     x: Float[Array, "lanes ..."],
@@ -107,8 +108,33 @@ def run_lanes(
     *,
     axes: Any,
     learning_rate: Any,
+    mesh: Mesh | None = None,
+) -> jax.stages.Lowered:
+    """Lower the program of `run_lanes`, as `lowered` does that of `run`."""
+    state = lanes.shapes(optimizer, mesh, x)
+    return lanes.advance.lower(
+        fn,
+        optimizer,
+        lanes.Axes.of(axes),
+        mesh,
+        state,
+        args,
+        learning_rate,
+        np.int32(0),
+        capacity=CAPACITY,
+    )
+
+
+def run_lanes(
+    fn: solver.Function,
+    optimizer: solver.Optimizer,
+    start: Float[Array, "lanes ..."] | Carried,
+    args: Any,
+    *,
+    axes: Any,
+    learning_rate: Any,
     limits: Limits,
-    names: Sequence[str],
+    names: Mapping[int, str],
     mesh: Mesh | None = None,
     report: Callable[[list[Progress]], bool | None] | None = None,
 ) -> list[Outcome]:
@@ -120,19 +146,22 @@ def run_lanes(
     Args:
         fn: see `run`.
         optimizer: see `run`.
-        x: one starting point for each lane.
+        start: one starting point for each lane, or a `Carried` with the states of all lanes, whose
+            arrays are donated.
         args: the function's data, shared or with a leading axis of lanes; on a mesh, placed by
             `devices.place`.
         axes: which parts of `args` have a leading axis of lanes; see `lanes.advance`.
         learning_rate: one for each lane, or a `Ramp` with a leading axis of lanes; on a mesh,
             placed by `devices.place`.
-        limits: when to end.
-        names: a name for each lane, for warnings. Lanes of `x` beyond these names are padding.
+        limits: when to end. The limit in seconds is for a lane's equal share of the time.
+        names: the lanes that count, by their place, with names for warnings. The others of `start`
+            are padding: they are computed and dropped.
         mesh: devices to spread the lanes over; the number of lanes is a multiple of theirs.
         report: called after each chunk with the progress of every lane; a true result stops all.
 
     Returns:
-        The outcomes of the named lanes. Each lane's times are its equal share of the whole run's.
+        The outcomes of the named lanes, in the order of the names. Each lane's times are its equal
+        share of the whole run's.
 
     Raises:
         KeyboardInterrupt: Ctrl-C before the first evaluation was done.
@@ -152,11 +181,15 @@ def run_lanes(
             capacity=CAPACITY,
         )
 
+    if not isinstance(start, Carried):
+        start = Carried(lanes.start(optimizer, mesh, start))
+    if limits.seconds is not None:
+        limits = replace(limits, seconds=limits.seconds * len(names))
     chunks = Chunks(
-        Carried(lanes.start(optimizer, mesh, x)),
+        start,
         advance,
         args,
-        [Lane(Watch(limits, name=name), i) for i, name in enumerate(names)],
+        [Lane(Watch(limits, name=name), i) for i, name in names.items()],
         began=began,
         limits=limits,
         report=report,

@@ -10,7 +10,6 @@ from jaxtyping import Array, Bool, Float, Int
 
 from nst_jax.options import Course
 
-Scalar = Float[Array, "..."] | float  # with a leading axis in a sweep
 Count = Int[Array, "..."] | int
 
 
@@ -35,10 +34,11 @@ class Ramp:
     """
 
     course: Course
-    start: Scalar
-    end: Scalar
-    length: Scalar
-    hold: Count = 1
+    # Numbers or arrays, with a leading axis in a sweep. JAX also puts placeholders here.
+    start: Any
+    end: Any
+    length: Any
+    hold: Any = 1
 
     def __call__(self, evaluations: Count) -> Float[Array, ""]:
         """The value after a number of evaluations."""

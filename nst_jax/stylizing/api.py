@@ -14,7 +14,7 @@ from nst_jax.errors import InputError
 from nst_jax.networks.base import Network
 from nst_jax.pictures.masks import MapSource
 from nst_jax.pictures.sources import PictureSource
-from nst_jax.stylizing import checkpoint, pyramid
+from nst_jax.stylizing import checkpoint, pyramid, scales
 from nst_jax.stylizing.inputs import Sources
 from nst_jax.stylizing.keywords import Keywords
 from nst_jax.stylizing.outputs import Outputs, split
@@ -88,7 +88,7 @@ def stylize(
     )
     recorder = Recorder(outputs, request.pictures.content)
     found = checkpoint.find(outputs, request)
-    asked, total = checkpoint.identity(request), pyramid.total(request)
+    asked, total = checkpoint.identity(request), scales.total(request)
     if found is None:
         request = request.fitted(total)
         recorder.start()

@@ -20,8 +20,9 @@ from nst_jax.solvers.stopping import Rows
 from nst_jax.stylizing.declarations import HISTORY
 from nst_jax.stylizing.optimizing import optimizer_of
 from nst_jax.stylizing.outputs import Outputs
-from nst_jax.stylizing.pyramid import Position, total
+from nst_jax.stylizing.pyramid import Position
 from nst_jax.stylizing.request import Request
+from nst_jax.stylizing.scales import total
 from nst_jax.stylizing.settings import INITS, PICTURE, Settings
 
 _RUN = "run"

@@ -38,7 +38,8 @@ class Request:
         draft: the network that draws first; None for no draft.
         also: names of terms that are part of the program even if their weight is zero, because
             other lanes that share the program use them.
-        targets: the targets of the last scale, if they are known already.
+        targets: the targets of each scale that are known already; those that are computed are
+            added. None for a run that shares them with no other.
     """
 
     settings: Settings
@@ -46,7 +47,7 @@ class Request:
     pictures: Pictures
     draft: Network | None = None
     also: tuple[str, ...] = ()
-    targets: Targets | None = None
+    targets: dict[Scale, Targets] | None = None
 
     def at(self, scale: Scale, evaluations: int) -> "Request":
         """The request at another scale, for a run of so many evaluations in total.
@@ -62,8 +63,26 @@ class Request:
             settings=replace(self.settings, iterations=evaluations, content_weight=weight),
             network=self.network_at(scale),
             pictures=self.pictures.at(scale.height, scale.width),
-            targets=None if scale.draft or scale[:2] != self.size[:2] else self.targets,
+            targets=None,
         )
+
+    def problem_at(self, scale: Scale, evaluations: int) -> Problem:
+        """The minimisation problem at a scale; see `at` and `prepare`."""
+        here = self.at(scale, evaluations)
+        content, styles, start, regions, _ = here.pictures
+        found = prepare(
+            here.settings,
+            here.network,
+            content.rgb,
+            styles,
+            start,
+            regions,
+            targets=None if self.targets is None else self.targets.get(scale),
+            also=self.also,
+        )
+        if self.targets is not None:
+            self.targets[scale] = found.args.targets
+        return found
 
     def network_at(self, scale: Scale) -> Network:
         """The network that draws a scale: the draft's network at a scale of the draft."""
@@ -92,20 +111,6 @@ class Request:
         """The sizes of the pictures, for the estimate of memory."""
         content, styles, _, regions, _ = self.pictures
         return size_of(content.rgb, styles, regions)
-
-    def problem(self) -> Problem:
-        """The minimisation problem; see `prepare`."""
-        content, styles, start, regions, _ = self.pictures
-        return prepare(
-            self.settings,
-            self.network,
-            content.rgb,
-            styles,
-            start,
-            regions,
-            targets=self.targets,
-            also=self.also,
-        )
 
     def stylization(
         self, problem: Problem, outcome: Outcome, scales: Sequence[Scale] = ()

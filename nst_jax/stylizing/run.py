@@ -54,7 +54,7 @@ def requested(
             offline=offline,
             progress=progress,
         )
-    return Request(settings, network, pictures, _draft(settings, network))
+    return Request(settings, network, pictures, draft_of(settings, network))
 
 
 def draw(
@@ -84,10 +84,12 @@ def draw(
     return request.stylization(*drawn)
 
 
-def _draft(settings: Settings, network: Network) -> Network | None:
+def draft_of(
+    settings: Settings, network: Network, load: Callable[..., Network] = load_network
+) -> Network | None:
     """The network for the draft, if one is wanted and it can stand in for the other network."""
     if not settings.draft or isinstance(network, lite.Lite) or settings.pooling != "max":
         return None
     if any(lite.WIDTHS.get(k) != network.widths.get(k) for k in layers(settings)):
         return None
-    return load_network(lite.ARCHITECTURE, network_options(settings))
+    return load(lite.ARCHITECTURE, network_options(settings))

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from nst_jax.errors import InputError
 from nst_jax.networks.base import Network
 from nst_jax.networks.load import load_network
 from nst_jax.pictures import reading
@@ -17,10 +16,9 @@ from nst_jax.pictures.sources import PictureSource
 from nst_jax.stylizing.inputs import Sources, read_pictures
 from nst_jax.stylizing.request import Request
 from nst_jax.stylizing.resolving import network_options, resolve_options
+from nst_jax.stylizing.run import draft_of
 from nst_jax.stylizing.settings import PICTURE, Settings
 from nst_jax.sweeps.axes import Style, described, require_distinct
-
-_ALONE = {"min_size": None, "draft": False}
 
 
 @dataclass(frozen=True)
@@ -32,6 +30,7 @@ class Lane:
         values: the value of each axis, by name.
         settings: the settings of the stylization.
         network: the feature extractor.
+        draft: the network that draws first; None for no draft.
         pair: names of content and style.
         sources: the pictures and region maps, as they were given.
         also: names of the registry's terms that have a weight in any lane of the sweep. They are
@@ -42,6 +41,7 @@ class Lane:
     values: Mapping[str, Any]
     settings: Settings
     network: Network
+    draft: Network | None
     pair: tuple[str, str]
     sources: Sources
     also: tuple[str, ...] = ()
@@ -54,7 +54,7 @@ class Lane:
     def request(self) -> Request:
         """Read the pictures, and return the request for the lane."""
         pictures = read_pictures(self.settings, self.sources)
-        return Request(self.settings, self.network, pictures, also=self.also)
+        return Request(self.settings, self.network, pictures, self.draft, self.also)
 
     def __str__(self) -> str:
         return f"Lane {self.number} ({described(self.values)})"
@@ -94,15 +94,8 @@ def lanes_of(
         style = point.get("style", next(iter(styles)))
         options = {**fixed, **{k: v for k, v in point.items() if k not in ("content", "style")}}
         preset, named = options.pop("preset", "default"), options.pop("network", network)
-        # Switches off coarse to fine where a preset has it.
-        settings, start = resolve_options(preset, named, _ALONE | options)
-        for name, value in _ALONE.items():
-            if getattr(settings, name) != value:
-                raise InputError(
-                    f"{name} draws from coarse to fine, but sweeps draw at the end size alone: "
-                    "leave it out, or call stylize for each."
-                )
-        plain = settings.to_dict()
+        settings, start = resolve_options(preset, named, options)
+        loaded, plain = load(settings), settings.to_dict()
         values = {k: plain.get(k, v) for k, v in point.items()}
         if values.get("init") == PICTURE:
             values["init"] = f"{PICTURE} {_digest(start, 'init')[:6]}"
@@ -114,7 +107,8 @@ def lanes_of(
                     for k, v in values.items()
                 },
                 settings=settings,
-                network=load(settings),
+                network=loaded,
+                draft=draft_of(settings, loaded, load.once),
                 pair=(content, style),
                 sources=regions._replace(
                     content=contents[content], style=styles[style], start=start
@@ -143,7 +137,9 @@ class _Networks:
     def __call__(self, settings: Settings) -> Network:
         if isinstance(self.network, Network):
             return self.network
-        key = settings.network, network_options(settings)
+        return self.once(settings.network, network_options(settings))
+
+    def once(self, *key: Any) -> Network:
         if key not in self.loaded:
             self.loaded[key] = load_network(*key, **self.how)
         return self.loaded[key]

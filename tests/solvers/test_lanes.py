@@ -40,7 +40,7 @@ def together(centres, method="lbfgs", *, rates=None, padding=0, limits=FORTY, **
         axes=(0, None),
         learning_rate=jnp.full(count, 0.05) if rates is None else rates,
         limits=limits,
-        names=[f"Lane {i}" for i in range(count - padding)],
+        names={i: f"Lane {i}" for i in range(count - padding)},
         **options,
     )
 

@@ -12,7 +12,7 @@ import nst_jax as nst
 from nst_jax.networks.base import Options
 from nst_jax.pictures import reading, resizing
 from nst_jax.solvers import loop, solver
-from nst_jax.stylizing import pyramid
+from nst_jax.stylizing import scales
 from nst_jax.stylizing.inputs import Pictures
 from nst_jax.stylizing.presets import resolve
 from nst_jax.stylizing.request import Request
@@ -46,25 +46,25 @@ def request(height, width, **options):
 )
 def test_sizes_grow_by_the_root_of_two_up_to_the_last(size, min_size, expected):
     one = request(size // 2, size, min_size=min_size, coarse_iterations=7, iterations=30)
-    scales = pyramid.scales(one)
-    assert [scale.width for scale in scales] == expected
-    for height, width, *_ in scales:
+    plan = scales.scales(one)
+    assert [scale.width for scale in plan] == expected
+    for height, width, *_ in plan:
         assert height == pytest.approx(width / 2, abs=0.51)
-    assert [scale.evaluations for scale in scales] == [7] * (len(expected) - 1) + [30]
-    assert pyramid.total(one) == 7 * (len(expected) - 1) + 30
+    assert [scale.evaluations for scale in plan] == [7] * (len(expected) - 1) + [30]
+    assert scales.total(one) == 7 * (len(expected) - 1) + 30
 
 
 def test_scales_too_small_for_the_deepest_layer_are_left_out():
     shallow = request(40, 160, min_size=10)
     deep = request(40, 160, min_size=10, style_layers="relu3_1")
-    assert pyramid.scales(shallow)[0].width == 10
+    assert scales.scales(shallow)[0].width == 10
     # One position at relu3_1 is four pixels a side.
-    assert pyramid.scales(deep)[0][:2] == (5, 20)
+    assert scales.scales(deep)[0][:2] == (5, 20)
 
 
 def test_styles_shrink_with_the_picture():
     one = request(64, 100, min_size=50)
-    small = one.at(pyramid.scales(one)[0], 9)
+    small = one.at(scales.scales(one)[0], 9)
     assert small.pictures.content.rgb.shape == (32, 50, 3)
     assert small.pictures.styles[0].shape == (32, 100, 3)
     assert small.settings.iterations == 9
@@ -174,7 +174,7 @@ def test_adams_moments_go_on():
         full = jax.tree.map(lambda m: m + value, (adam.mu, adam.nu))
         return (adam._replace(mu=full[0], nu=full[1], count=adam.count + 5), *rest)
 
-    adam, *_ = pyramid._resized_moments(moments((4, 6, 3), 2.0), (8, 12, 3))
+    adam, *_ = scales._resized_moments(moments((4, 6, 3), 2.0), (8, 12, 3))
     # Gradients of a mean over four times the pixels are a quarter, their squares a sixteenth.
     np.testing.assert_allclose(adam.mu, np.full((8, 12, 3), 2 / 4), rtol=1e-6)
     np.testing.assert_allclose(adam.nu, np.full((8, 12, 3), 2 / 16), rtol=1e-6)
@@ -268,8 +268,8 @@ def test_a_schedule_runs_over_all_scales():
     ramps = []
     schedule = {"style_weight_schedule": "linear:0:1"}
     one = request(32, 32, min_size=16, coarse_iterations=30, iterations=500, **schedule)
-    for scale in pyramid.scales(one):
-        ramps.append(one.at(scale, pyramid.total(one)).problem().args.factors["style"])
+    for scale in scales.scales(one):
+        ramps.append(one.problem_at(scale, scales.total(one)).args.factors["style"])
     assert {float(ramp.length) for ramp in ramps} == {2 * 30 + 500}
 
 

@@ -22,7 +22,7 @@ from nst_jax.pictures import reading
 from nst_jax.solvers import lanes
 from nst_jax.stylizing import memory
 from nst_jax.stylizing.settings import TRACED
-from nst_jax.sweeps import batches
+from nst_jax.sweeps import batches, together
 
 NETWORK = tiny.network()
 CONTENT, STYLE = tiny.picture(24, 32), tiny.picture(32, 32, 2)
@@ -40,12 +40,11 @@ FAST = {
 def sweep(*, content=CONTENT, style=STYLE, **options):
     content = {} if "contents" in options else {"content": content}
     style = {} if "styles" in options else {"style": style}
-    return nst.sweep(**content, **style, network=NETWORK, **FAST | options)
+    return nst.sweep(**content, **style, **{"network": NETWORK} | FAST | options)
 
 
 def stylize(content=CONTENT, style=STYLE, **options):
-    alone = {"min_size": None, "draft": False}
-    return nst.stylize(content, style, network=NETWORK, **FAST | alone | options)
+    return nst.stylize(content, style, **{"network": NETWORK} | FAST | options)
 
 
 @pytest.fixture
@@ -62,8 +61,8 @@ def programs(monkeypatch):
         seen.append(len(args[2]))
         return run(*args, **options)
 
-    run = batches.loop.run_lanes
-    monkeypatch.setattr(batches.loop, "run_lanes", run_lanes)
+    run = together.loop.run_lanes
+    monkeypatch.setattr(together.loop, "run_lanes", run_lanes)
     monkeypatch.setattr(lanes.solver, "advance", counting)
     program: Any = lanes.advance
     program.clear_cache()
@@ -196,14 +195,14 @@ def test_batches_are_alike_with_little_padding(count, in_flight, devices):
 
 
 def test_out_of_memory_goes_on_with_fewer(monkeypatch):
-    run = batches.loop.run_lanes
+    run = together.loop.run_lanes
 
     def run_lanes(*args, **options):
         if len(args[2]) > 2:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
         return run(*args, **options)
 
-    monkeypatch.setattr(batches.loop, "run_lanes", run_lanes)
+    monkeypatch.setattr(together.loop, "run_lanes", run_lanes)
     with pytest.warns(RuntimeWarning, match="going on with 2 lanes at once"):
         found = sweep(style_weight=[1, 2, 3, 4], in_flight=4)
     assert len(found) == 4
@@ -351,8 +350,6 @@ def test_ctrl_c_keeps_what_runs(tmp_path):
         ({"styles": "style.png"}, "styles must be a list of pictures"),
         ({"styles": ["a/x.png", "b/x.png"]}, "Two styles are called 'x.png'"),
         ({"in_flight": 0}, "in_flight is 0"),
-        ({"min_size": 8}, "min_size draws from coarse to fine, but sweeps draw at the end size"),
-        ({"draft": True}, "draft draws from coarse to fine, but sweeps draw at the end"),
         ({"resume": True}, "resume goes on with a folder: give output"),
         ({"style_layers": [["relu1_1"], ["relu9_1"]]}, "has no layer 'relu9_1'"),
         (
