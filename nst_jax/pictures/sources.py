@@ -73,7 +73,7 @@ def plain(source: Any, name: str) -> str | os.PathLike | bytes | Image.Image | n
         rgb = np.asarray(source.image)
         return rgb if source.alpha is None else np.dstack([rgb, source.alpha])
     if isinstance(source, Readable):
-        data = source.read()
+        data = _read(source)
         if not isinstance(data, bytes):
             raise InputError(f"The {name} gives text, not bytes: open the file with mode 'rb'.")
         return data
@@ -84,6 +84,17 @@ def plain(source: Any, name: str) -> str | os.PathLike | bytes | Image.Image | n
         return np.asarray(source)
     except Exception as error:
         raise InputError(f"The {name} cannot be read as an array ({error}).") from None
+
+
+def _read(file: Readable) -> Any:
+    """Read an open file, and leave it as it was if that is possible: a sweep reads it again."""
+    if not getattr(file, "seekable", bool)():
+        return file.read()
+    seek: Any = file
+    position = seek.tell()
+    data = file.read()
+    seek.seek(position)
+    return data
 
 
 def read_bytes(source: str | os.PathLike | bytes, name: str) -> bytes:

@@ -4,8 +4,9 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, fields
-from typing import Unpack
+from dataclasses import asdict, fields, replace
+from functools import partial
+from typing import Any, Unpack
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -20,6 +21,7 @@ from nst_jax.stylizing.keywords import Keywords
 from nst_jax.stylizing.outputs import Outputs, split
 from nst_jax.stylizing.presets import PRESETS
 from nst_jax.stylizing.recording import Recorder
+from nst_jax.stylizing.resolving import OF_CONTENT, OF_NETWORK
 from nst_jax.stylizing.result import Stylization
 from nst_jax.stylizing.run import draw, requested
 from nst_jax.stylizing.settings import CHOICES, Settings
@@ -78,8 +80,9 @@ def stylize(
     if callback is not None and not callable(callback):
         raise InputError(f"callback is {callback!r}, but must be a function, or None.")
     outputs, settings = split(options)
+    sources = Sources(content, style, None, content_regions, style_regions, keep)
     request = requested(
-        Sources(content, style, None, content_regions, style_regions, keep),
+        sources,
         preset=preset,
         network=network,
         offline=offline,
@@ -121,7 +124,32 @@ def stylize(
             keep_every=outputs.checkpoint_every,
         )
     recorder.finish(result.image)
-    return result
+    sources = sources._replace(start=settings.get("init"))
+    again = redrawing(
+        request.settings, sources, network=network, offline=offline, progress=progress
+    )
+    return replace(result, redraw=again)
+
+
+def redrawing(
+    settings: Settings, sources: Sources, *, network: Any, **how: Any
+) -> Callable[..., Stylization]:
+    """`stylize` with these settings and pictures, whose options can be replaced.
+
+    Args:
+        settings: the settings.
+        sources: the pictures and maps.
+        network: as for `stylize`.
+        **how: the other arguments of `stylize`.
+    """
+    chosen = {f.name: getattr(settings, f.name) for f in fields(Settings)} | {"network": network}
+    left_out = OF_NETWORK if isinstance(network, Network) else ()
+    left_out += OF_CONTENT if sources.content is None else ()
+    given = sources._asdict()
+    start = given.pop("start")
+    given["init"] = settings.init if start is None else start
+    options = chosen | given | how
+    return partial(stylize, **{k: v for k, v in options.items() if k not in left_out})
 
 
 def _show_options(function: Callable) -> None:

@@ -169,10 +169,13 @@ class _Reports:
         self._report, self._problem, self._scale, self.stop = report, problem, scale, False
 
     def __call__(self, now: outcomes.Progress) -> bool:
-        seen = vars(now) | {"x": self._problem.picture(now.x), "scale": self._scale}
-        found = self._report and self._report(Progress(**seen))
-        self.stop = bool(found)
+        self.stop = bool(self._report and self._report(seen(now, self._problem, self._scale)))
         return self.stop
+
+
+def seen(now: outcomes.Progress, problem: Problem, scale: Scale) -> Progress:
+    """The progress with a picture as `x`, for callbacks."""
+    return Progress(**vars(now) | {"x": problem.picture(now.x), "scale": scale})
 
 
 def _with_position(keep: Callable, earlier: tuple[Rows, ...]) -> Callable:

@@ -9,16 +9,14 @@ from typing import Any
 
 from nst_jax.errors import InputError
 from nst_jax.files import weightfile, weights
-from nst_jax.networks.base import Options
 from nst_jax.pictures import reading
 from nst_jax.stylizing.api import stylize
+from nst_jax.stylizing.resolving import OF_CONTENT, OF_NETWORK
 from nst_jax.stylizing.result import Stylization
 from nst_jax.stylizing.settings import INITS, PICTURE, Settings
 
 _AUTO = "auto"
 _NEEDED = ("content", "style", "init")
-_OF_CONTENT = ("content_weight", "content_layers")
-_OF_NETWORK = tuple(f.name for f in fields(Options))
 
 
 def repeat(
@@ -43,10 +41,25 @@ def repeat(
     return stylize(**recall(result, content, style, **options))
 
 
-def recall(
+def go_on_from(
     result: str | os.PathLike, content: Any = None, style: Any = None, **options: Any
+) -> Stylization:
+    """As `repeat`, but refuses if the network is another one than the result's."""
+    return stylize(**recall(result, content, style, same_network=True, **options))
+
+
+def recall(
+    result: str | os.PathLike,
+    content: Any = None,
+    style: Any = None,
+    *,
+    same_network: bool = False,
+    **options: Any,
 ) -> dict[str, Any]:
-    """The arguments with which `stylize` repeats a result; see `repeat`."""
+    """The arguments with which `stylize` repeats a result; see `repeat`.
+
+    With `same_network`, weights that have changed since are refused; otherwise it warns of them.
+    """
     if "preset" in options:
         raise InputError(f"All settings come from {str(result)!r}, so leave out preset.")
     record = reading.read_settings(result)
@@ -54,7 +67,7 @@ def recall(
         raise InputError(f"The picture {str(result)!r} carries no settings of nst-jax.")
     settings = _known(result, record)
     if not isinstance(options.get("network", ""), str | os.PathLike):
-        settings = {k: v for k, v in settings.items() if k not in _OF_NETWORK}
+        settings = {k: v for k, v in settings.items() if k not in OF_NETWORK}
     given = {"content": content, "style": style}
     given = {name: value for name, value in given.items() if value is not None} | options
     folder = Path(result).parent
@@ -63,12 +76,12 @@ def recall(
         # The result was made from its region map alone, without a content picture.
         del sources["content"]
         given["content"] = None
-        settings = {k: v for k, v in settings.items() if k not in _OF_CONTENT}
+        settings = {k: v for k, v in settings.items() if k not in OF_CONTENT}
     found = {
         name: _files(result, name, names) for name, names in sources.items() if name not in given
     }
     if "network" not in given:
-        found["network"] = _network(folder, settings["network"], record)
+        found["network"] = _network(folder, settings["network"], record, same=same_network)
     if "init" not in given and settings["init"] not in INITS:
         name = None if settings["init"] == PICTURE else settings["init"]
         found["init"] = _files(result, "init", name)
@@ -106,15 +119,14 @@ def _files(result: str | os.PathLike, what: str, names: Any) -> Any:
     )
 
 
-def _network(folder: Path, asked: str, record: Mapping[str, Any]) -> str:
-    """The network that made a result; warns if its weights have changed since."""
+def _network(folder: Path, asked: str, record: Mapping[str, Any], *, same: bool) -> str:
+    """The network that made a result; refuses or warns if its weights have changed since."""
     name = str(record.get("network", _AUTO)) if asked == _AUTO else asked
     name = str(folder / name) if (folder / name).is_file() else name
     path = weights.locate(name)
     if path and weightfile.load(Path(path)).digest != record.get("network_digest"):
-        warnings.warn(
-            f"The weights of network {name!r} are not those that made the picture: the result will "
-            "differ.",
-            stacklevel=4,
-        )
+        changed = f"The weights of network {name!r} are not those that made the picture"
+        if same:
+            raise InputError(f"{changed}: give network, to go on with another one.")
+        warnings.warn(f"{changed}: the result will differ.", stacklevel=4)
     return name

@@ -138,6 +138,7 @@ class Request:
             icc=content.icc,
             sources=self.pictures.sources,
             scales=tuple(scales),
+            style_scales=tuple(max(s.shape) / max(content.rgb.shape) for s in self.pictures.styles),
         )
 
 

@@ -11,6 +11,10 @@ from nst_jax.pictures.sources import PictureSource
 from nst_jax.stylizing.presets import resolve
 from nst_jax.stylizing.settings import INITS, PICTURE, Settings
 
+# The settings that a network object has itself, and those that need a content picture.
+OF_NETWORK = tuple(f.name for f in fields(Options))
+OF_CONTENT = ("content_weight", "content_layers")
+
 
 def resolve_options(
     preset: str, network: Any, options: Mapping[str, Any]
@@ -41,7 +45,7 @@ def without_content(preset: str, options: Mapping[str, Any], keep: Any) -> dict[
     Raises:
         InputError: an option needs a content picture.
     """
-    needing = [k for k in ("content_weight", "content_layers") if options.get(k)]
+    needing = [k for k in OF_CONTENT if options.get(k)]
     if isinstance(options.get("init"), str) and options["init"] in ("content", "blend"):
         needing.append(f"init '{options['init']}'")
     needing += ["keep"] * (keep is not None)
@@ -55,7 +59,7 @@ def _resolve(preset: str, network: Any, options: Mapping[str, Any]) -> Settings:
     if isinstance(network, str | os.PathLike):
         return resolve(preset, network=os.fspath(network), **options)
     require_network(network)
-    given = [f.name for f in fields(Options) if f.name in options]
+    given = [name for name in OF_NETWORK if name in options]
     if given:
         raise InputError(
             f"The network object has its own {' and '.join(given)}: give that to load_network(), "

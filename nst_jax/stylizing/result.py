@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,9 +11,11 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from nst_jax._version import __version__
+from nst_jax.errors import InputError
 from nst_jax.losses import registry
 from nst_jax.pictures import plots, writing
 from nst_jax.solvers.stopping import Status
+from nst_jax.stylizing.again import larger, longer
 from nst_jax.stylizing.settings import Settings
 
 
@@ -58,6 +60,9 @@ class Stylization:
         sources: the file names of the pictures that went in, if they had any.
         scales: the scales from coarse to fine, each with its evaluations. Losses at different
             sizes, or of a draft, cannot be compared.
+        style_scales: long side of each style picture relative to the content's.
+        redraw: draws with the same pictures, network and settings; options replace settings. None
+            if the pictures are not known.
     """
 
     image: Float[np.ndarray, "h w 3"]
@@ -74,6 +79,8 @@ class Stylization:
     icc: bytes | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
     scales: tuple[Scale, ...] = ()
+    style_scales: tuple[float, ...] = ()
+    redraw: Callable[..., "Stylization"] | None = field(default=None, repr=False)
 
     @property
     def best(self) -> int:
@@ -107,10 +114,51 @@ class Stylization:
             "status": self.status,
             "evaluations": int(self.evaluations[-1]),
             "scales": [list(scale) for scale in self.scales],
+            "style_scales": list(self.style_scales),
             "losses": {k: v if math.isfinite(v) else None for k, v in values.items()},
             "compile_seconds": round(self.compile_seconds, 3),
             "run_seconds": round(self.run_seconds, 3),
         }
+
+    def enlarge(self, size: int, **options: Any) -> "Stylization":
+        """Draw the picture larger. It goes on from this one, so that the print looks like it.
+
+        All larger scales are drawn, from coarse to fine, and the strokes keep their size relative
+        to the picture.
+
+        Args:
+            size: long side of the new picture in pixels.
+            **options: as for `stylize`; they replace the settings. `content` and `style` can be
+                given again, and must be for a result whose pictures are not known.
+
+        Raises:
+            InputError: the new picture is not larger, or `stylize` raises it.
+            KeyboardInterrupt: Ctrl-C was pressed before there was a picture.
+        """
+        return self._again(larger(self.settings, self.image, self.style_scales, size) | options)
+
+    def go_on(self, iterations: int, **options: Any) -> "Stylization":
+        """Go on from this picture for so many function evaluations, at its own size.
+
+        The optimiser starts afresh, from the best picture.
+
+        Args:
+            iterations: the number of function evaluations.
+            **options: as for `enlarge`.
+
+        Raises:
+            InputError: `stylize` raises it.
+            KeyboardInterrupt: Ctrl-C was pressed before there was a picture.
+        """
+        return self._again(longer(self.image, iterations) | options)
+
+    def _again(self, options: dict[str, Any]) -> "Stylization":
+        if self.redraw is None:
+            raise InputError(
+                "The result does not know its pictures: draw it with stylize or sweep, or load it "
+                "with load_sweep."
+            )
+        return self.redraw(**options)
 
     def save(self, path: str | os.PathLike, *, overwrite: bool = True) -> Path:
         """Write the picture, with its settings embedded.

@@ -1,7 +1,7 @@
 """Run lanes in batches: lanes that share a program run side by side, as many as save time."""
 
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,10 +19,7 @@ from nst_jax.stylizing.run import draw
 from nst_jax.stylizing.scales import scales, total
 from nst_jax.sweeps import together
 from nst_jax.sweeps.lanes import Lane
-from nst_jax.sweeps.together import Ready
-
-# Called after each chunk with the evaluations so far of each running lane, by its number.
-Report = Callable[[Mapping[int, int]], None]
+from nst_jax.sweeps.together import Ready, Report
 
 
 @dataclass(frozen=True)
@@ -31,17 +28,24 @@ class Group:
 
     Attributes:
         lanes: the lanes.
+        plan: their scales.
         in_flight: how many of them run side by side on each device.
         fitted: the values of `tile` and `history` that fit into memory.
     """
 
     lanes: tuple[Lane, ...]
+    plan: tuple[Scale, ...]
     in_flight: int
     fitted: Mapping[str, int | None]
 
     def only(self, numbers: Collection[int]) -> "Group":
         """The group with only the lanes of these numbers."""
         return replace(self, lanes=tuple(lane for lane in self.lanes if lane.number in numbers))
+
+    @property
+    def total(self) -> int:
+        """The number of evaluations of all lanes at all scales."""
+        return len(self.lanes) * sum(scale.evaluations for scale in self.plan)
 
     def ready(self, lane: Lane, known: dict[Scale, Targets]) -> Ready:
         """Read the pictures of a lane; `known` has the targets of its pictures, as in `Request`."""
@@ -70,15 +74,15 @@ def groups(every: Sequence[Lane], in_flight: int | None) -> list[Group]:
         if known not in programs:
             request = lane.request()
             request = request.fitted(total(request))
-            plan = scales(request)
-            if len(plan) > 1:
-                request.problem_at(plan[0], total(request))
-            problem = request.problem_at(plan[-1], total(request))
+            *coarse, last = plan = scales(request)
+            if coarse:
+                request.problem_at(coarse[0], total(request))
+            problem = request.problem_at(last, total(request))
             data = jax.tree.flatten((problem.x, problem.args[1:], problem.learning_rate))
             programs[known] = (*known[:2], plan, *map(jnp.shape, data[0]), data[1])
             chosen = 1 if _alone(problem, plan, lane) else in_flight or _fitting(request, problem)
             fitted = {"tile": request.settings.tile, "history": request.settings.history}
-            found.setdefault(programs[known], Group((), chosen, fitted))
+            found.setdefault(programs[known], Group((), plan, chosen, fitted))
         group = found[programs[known]]
         found[programs[known]] = replace(group, lanes=(*group.lanes, lane))
     return list(found.values())
@@ -139,9 +143,12 @@ def run(group: Group, devices: Sequence[Any], report: Report) -> Iterator[tuple[
             )
             continue
         for some, result in zip(ready, results, strict=True):
-            yield some.lane.number, result
+            redraw = some.lane.redrawing(result.settings)
+            yield some.lane.number, replace(result, redraw=redraw)
         if any(result.status == "interrupted" for result in results):
             raise KeyboardInterrupt
+        if any(result.status == "stopped" for result in results):
+            return
         waiting = waiting[width:]
 
 
@@ -158,4 +165,4 @@ def _width(count: int, in_flight: int, devices: int) -> int:
 def _by_itself(ready: Ready, report: Report) -> Stylization:
     """Stylize one lane in the same way as `stylize` does."""
     number = ready.lane.number
-    return draw(ready.request, report=lambda now: report({number: now.evaluations}))
+    return draw(ready.request, report=lambda now: report({number: now}))

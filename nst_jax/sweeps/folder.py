@@ -14,6 +14,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,14 @@ from nst_jax._version import __version__
 from nst_jax.errors import InputError
 from nst_jax.files.atomic import write
 from nst_jax.pictures import reading, writing
+from nst_jax.stylizing.repeat import go_on_from
 from nst_jax.stylizing.result import Scale, Stylization
 from nst_jax.stylizing.settings import Settings
 from nst_jax.sweeps.axes import shown
 
 _INDEX, _LANES = "sweep.json", "lanes"
-# Fields of a stylization that are stored in the picture file.
-_IN_PICTURE = ("image", "alpha", "icc")
+# Fields of a stylization that are stored in the picture file, or found anew.
+_NOT_IN_RECORD = ("image", "alpha", "icc", "redraw")
 
 
 def read_plan(path: str | os.PathLike) -> dict[str, Any]:
@@ -89,7 +91,7 @@ class Folder:
         self._record(lane).parent.mkdir(exist_ok=True)
         result.save(self._picture(lane))
         plain = {f.name: getattr(result, f.name) for f in fields(result)}
-        plain = {k: v for k, v in plain.items() if k not in _IN_PICTURE}
+        plain = {k: v for k, v in plain.items() if k not in _NOT_IN_RECORD}
         plain["losses"] = {k: _numbers(v) for k, v in result.losses.items()}
         plain["evaluations"] = result.evaluations.tolist()
         plain["settings"] = plain_settings(result.settings)
@@ -103,7 +105,15 @@ class Folder:
         plain["evaluations"] = np.array(plain["evaluations"], np.int32)
         plain["settings"] = Settings.from_dict(plain["settings"])
         plain["scales"] = tuple(Scale(*scale) for scale in plain["scales"])
-        return Stylization(image=picture.rgb, alpha=picture.alpha, icc=picture.icc, **plain)
+        plain["style_scales"] = tuple(plain.get("style_scales", ()))
+        redraw = partial(go_on_from, self._picture(lane))
+        return Stylization(
+            image=picture.rgb, alpha=picture.alpha, icc=picture.icc, redraw=redraw, **plain
+        )
+
+    def show(self, sheet: Image.Image) -> None:
+        """Write the contact sheet, which grows while the sweep runs."""
+        writing.save(self.path / "sheet.png", np.asarray(sheet, np.float32) / 255)
 
     def finish(
         self,
@@ -118,7 +128,7 @@ class Folder:
             writer.writeheader()
             writer.writerows(table)
             write(self.path / "table.csv", file.getvalue().encode())
-            writing.save(self.path / "sheet.png", np.asarray(sheet, np.float32) / 255)
+            self.show(sheet)
         records = {i: result.record() for i, result in results.items()}
         kept = ("status", "evaluations", "losses", "compile_seconds", "run_seconds")
         lanes = [

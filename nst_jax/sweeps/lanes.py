@@ -3,7 +3,7 @@
 import hashlib
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,9 +13,11 @@ from nst_jax.networks.base import Network
 from nst_jax.networks.load import load_network
 from nst_jax.pictures import reading
 from nst_jax.pictures.sources import PictureSource
+from nst_jax.stylizing.api import redrawing
 from nst_jax.stylizing.inputs import Sources, read_pictures
 from nst_jax.stylizing.request import Request
 from nst_jax.stylizing.resolving import network_options, resolve_options
+from nst_jax.stylizing.result import Stylization
 from nst_jax.stylizing.run import draft_of
 from nst_jax.stylizing.settings import PICTURE, Settings
 from nst_jax.sweeps.axes import Style, described, require_distinct
@@ -33,6 +35,7 @@ class Lane:
         draft: the network that draws first; None for no draft.
         pair: names of content and style.
         sources: the pictures and region maps, as they were given.
+        how: the arguments `network`, `offline` and `progress` of `stylize`.
         also: names of the registry's terms that have a weight in any lane of the sweep. They are
             part of every lane's program, so that a weight of zero needs no program of its own.
     """
@@ -44,6 +47,7 @@ class Lane:
     draft: Network | None
     pair: tuple[str, str]
     sources: Sources
+    how: Mapping[str, Any]
     also: tuple[str, ...] = ()
 
     @property
@@ -55,6 +59,17 @@ class Lane:
         """Read the pictures, and return the request for the lane."""
         pictures = read_pictures(self.settings, self.sources)
         return Request(self.settings, self.network, pictures, self.draft, self.also)
+
+    def redrawing(self, settings: Settings) -> Callable[..., Stylization]:
+        """`stylize` with the lane's pictures and these settings; see `api.redrawing`."""
+        return redrawing(settings, self.sources, **self.how)
+
+    def from_picture(self, options: Mapping[str, Any]) -> "Lane":
+        """The lane with other options, among them `init`, a picture to start from."""
+        settings = replace(self.settings, **{**options, "init": PICTURE})
+        draft = self.draft if settings.draft else None
+        sources = self.sources._replace(start=options["init"])
+        return replace(self, settings=settings, draft=draft, sources=sources)
 
     def __str__(self) -> str:
         return f"Lane {self.number} ({described(self.values)})"
@@ -110,6 +125,11 @@ def lanes_of(
                 network=loaded,
                 draft=draft_of(settings, loaded, load.once),
                 pair=(content, style),
+                how={
+                    "network": network if isinstance(network, Network) else named,
+                    "offline": offline,
+                    "progress": progress,
+                },
                 sources=regions._replace(
                     content=contents[content], style=styles[style], start=start
                 ),

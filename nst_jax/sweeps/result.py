@@ -1,8 +1,9 @@
 """The result of a sweep."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from nst_jax.stylizing.result import Stylization
 from nst_jax.sweeps.axes import described, shown
 from nst_jax.sweeps.folder import Folder, plan_of
 
+# How a lane ends that the user ends: a folder does not keep it, and resuming draws it anew.
+EARLY = ("interrupted", "stopped")
+
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
@@ -30,12 +34,14 @@ class Sweep:
         how: how the axes are combined, `"product"` or `"zip"`.
         points: the value of each axis, for each lane.
         results: the stylizations by the number of their lane, from 0.
+        continued: goes on with lanes side by side; see `go_on`. None for a sweep from a folder.
     """
 
     axes: Mapping[str, tuple[Any, ...]]
     how: str
     points: tuple[Mapping[str, Any], ...]
     results: Mapping[int, Stylization]
+    continued: Callable[..., dict[int, Stylization]] | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, points: Sequence[Mapping[str, Any]], how: str) -> "Sweep":
@@ -45,6 +51,10 @@ class Sweep:
             for name in points[0]
         }
         return cls(axes, how, tuple(points), {})
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Devices and networks are not copied; a copy goes on lane by lane.
+        return {**self.__dict__, "continued": None}
 
     def __len__(self) -> int:
         return len(self.results)
@@ -62,8 +72,8 @@ class Sweep:
 
     @property
     def unfinished(self) -> tuple[int, ...]:
-        """The numbers of the lanes that are missing or were interrupted."""
-        kept = {i for i, result in self.results.items() if result.status != "interrupted"}
+        """The numbers of the lanes that are missing, were interrupted or stopped."""
+        kept = {i for i, result in self.results.items() if result.status not in EARLY}
         return tuple(i for i in range(len(self.points)) if i not in kept)
 
     def at(self, **values: Any) -> Stylization:
@@ -102,9 +112,41 @@ class Sweep:
             for i, point in enumerate(self.points)
             if all(_same(value, point[name]) for name, value in values.items())
         ]
+        # Its lanes have other numbers, so that it goes on by itself, lane by lane.
         part = Sweep.of([self.points[i] for i in chosen], self.how)
         kept = {n: self.results[i] for n, i in enumerate(chosen) if i in self.results}
         return replace(part, results=kept)
+
+    def go_on(
+        self, iterations: int, *, lanes: Collection[int] | None = None, progress: bool = True
+    ) -> "Sweep":
+        """Go on with some or all lanes from their pictures, for so many function evaluations.
+
+        Each goes on as `Stylization.go_on` does; lanes run side by side as in the sweep itself.
+
+        Args:
+            iterations: the number of function evaluations of each lane.
+            lanes: the numbers of the lanes; None for all that have a result.
+            progress: show a bar.
+
+        Returns:
+            The sweep with the new results of these lanes, and the old ones of the others.
+
+        Raises:
+            InputError: a lane has no result, or its pictures or its network are gone.
+            KeyboardInterrupt: Ctrl-C was pressed before there was a picture.
+        """
+        chosen = sorted(self.results if lanes is None else lanes)
+        for number in chosen:
+            if number not in self.results:
+                raise InputError(f"Lane {number} has no result to go on from.")
+        part = {number: self.results[number] for number in chosen}
+        if self.continued is not None:
+            found = self.continued(part, iterations, progress=progress)
+        else:
+            again = partial(Stylization.go_on, iterations=iterations, progress=progress)
+            found = {number: again(result) for number, result in part.items()}
+        return replace(self, results={**self.results, **found})
 
     def table(self) -> list[dict[str, Any]]:
         """One row for each lane that has a result, for `pandas.DataFrame` or a CSV file.
@@ -132,7 +174,9 @@ class Sweep:
         own = (term.name for result in self for term in result.settings.terms)
         return tuple(dict.fromkeys((*TERMS, *own)))
 
-    def grid(self, size: int | None = 192) -> Image.Image:
+    def grid(
+        self, size: int | None = 192, *, running: Mapping[int, Any] | None = None
+    ) -> Image.Image:
         """A contact sheet of all lanes.
 
         In a product of several axes, the last axis runs across and the others run down. Otherwise
@@ -140,10 +184,10 @@ class Sweep:
 
         Args:
             size: long side of each picture in pixels; None keeps the pictures' own sizes.
+            running: pictures of lanes without a result, by their number; (h, w, 3) in [0, 1].
         """
-        pictures = [
-            self.results[i].image if i in self.results else None for i in range(len(self.points))
-        ]
+        drawn = dict(running or {}) | {i: result.image for i, result in self.results.items()}
+        pictures = [drawn.get(i) for i in range(len(self.points))]
         names = [described(point) for point in self.points]
         if self.how == "product" and sum(len(values) > 1 for values in self.axes.values()) > 1:
             *down, last = self.axes

@@ -4,8 +4,9 @@ Side effects (files, the progress bar) are in this module.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -15,14 +16,17 @@ from nst_jax.errors import InputError
 from nst_jax.networks.base import Network
 from nst_jax.pictures.masks import MapSource
 from nst_jax.pictures.sources import PictureSource
+from nst_jax.stylizing.again import longer
 from nst_jax.stylizing.inputs import Sources
+from nst_jax.stylizing.pyramid import Progress
 from nst_jax.stylizing.result import Stylization
 from nst_jax.sweeps.axes import Style, labelled, points, split
 from nst_jax.sweeps.batches import Group, groups, run
 from nst_jax.sweeps.folder import Folder, plan_of
-from nst_jax.sweeps.lanes import digests, lanes_of
+from nst_jax.sweeps.lanes import Lane, digests, lanes_of
 from nst_jax.sweeps.processes import agreed, heard, is_first, share, wait
-from nst_jax.sweeps.result import Sweep
+from nst_jax.sweeps.result import EARLY, Sweep
+from nst_jax.sweeps.viewing import SweepProgress, Viewer, notebook
 
 
 def sweep(
@@ -38,6 +42,7 @@ def sweep(
     network: str | os.PathLike | Network | Sequence[str] = "auto",
     offline: bool | None = None,
     progress: bool = True,
+    callback: Callable[[SweepProgress], Any] | None = None,
     output: str | os.PathLike | None = None,
     resume: bool = False,
     in_flight: int | None = None,
@@ -68,9 +73,12 @@ def sweep(
             for the first values of all axes, then the second values, and so on.
         network: as for `stylize`, or a list of names as an axis.
         offline: never download weights; None follows `NST_JAX_OFFLINE`.
-        progress: show a bar over all lanes.
+        progress: show a bar over all lanes; in a notebook also the contact sheet, which grows.
+        callback: called with a `SweepProgress` after each chunk of evaluations, about every three
+            seconds. If it returns True, the sweep stops.
         output: a new folder for the pictures (PNG, with settings embedded), `table.csv`,
-            `sheet.png` and `sweep.json`. A lane is written as soon as it ends.
+            `sheet.png` and `sweep.json`. A lane is written as soon as it ends; the sheet grows
+            meanwhile.
         resume: continue the sweep that `output` holds. Its finished lanes are read from their
             files, in 8 bits.
         in_flight: lanes side by side on each device; None chooses by memory and backend.
@@ -81,8 +89,9 @@ def sweep(
 
     Returns:
         A `Sweep`. After Ctrl-C it has the lanes that were finished, and those that were running
-        with the status `"interrupted"`; these are not written to `output`. Of several processes,
-        each has its own lanes, and the first has all.
+        with the status `"interrupted"`; these are not written to `output`. It is likewise when the
+        callback stops it, with the status `"stopped"`. Of several processes, each has its own
+        lanes, and the first has all.
 
     Raises:
         InputError: something cannot be used; the message says what to do.
@@ -90,6 +99,8 @@ def sweep(
     """
     if in_flight is not None and in_flight < 1:
         raise InputError(f"in_flight is {in_flight}, but must be a whole number from 1, or None.")
+    if callback is not None and not callable(callback):
+        raise InputError(f"callback is {callback!r}, but must be a function, or None.")
     if output is None and (resume or jax.process_count() > 1):
         why = "resume goes on with" if resume else "Several processes need"
         raise InputError(f"{why} a folder: give output, one that all processes can reach.")
@@ -115,20 +126,18 @@ def sweep(
         pictures = digests(*named) | {"regions": regions.names()}
         plan = plan_of(how, sweep_.axes, sweep_.points, settings, pictures, networks)
         folder = Folder(output, plan)
-    grouped = groups(lanes, in_flight)
+    grouped, on = groups(lanes, in_flight), devices or jax.local_devices()
+    sweep_ = replace(sweep_, continued=partial(_continued, lanes, in_flight, on))
     done = agreed(len(lanes), lambda: folder.begin(resume=resume)) if folder else []
     todo = [i for i in range(len(lanes)) if i not in done]
     mine = share(todo)
     results = {i: folder.result(i) for i in done} if folder else {}
+    first, runs = is_first(), [group.only(mine) for group in grouped]
+    sinks = [notebook() if progress and first else None, folder.show if folder and first else None]
+    view = Viewer(sweep_, results, _total(runs), callback, [sink for sink in sinks if sink])
     try:
         with heard(folder):
-            _run(
-                [group.only(mine) for group in grouped],
-                results,
-                folder,
-                devices or jax.local_devices(),
-                progress=progress and is_first(),
-            )
+            _run(runs, results, folder, on, view, progress=progress and first)
             if folder and is_first():
                 wait(folder, todo)
                 results |= {i: folder.result(i) for i in todo if i not in mine}
@@ -144,19 +153,19 @@ def _run(
     results: dict[int, Stylization],
     folder: Folder | None,
     devices: Sequence[Any],
+    view: Viewer,
     *,
     progress: bool,
 ) -> None:
     """Run the groups, and add their results to `results` and the folder; Ctrl-C ends it early."""
     lanes = [lane for group in runs for lane in group.lanes]
-    total = sum(lane.settings.iterations for lane in lanes)
-    bar = tqdm(total=total, disable=not progress, unit="eval", desc="sweep")
-    counts: dict[int, int] = {}
-    before = len(results)
+    bar = tqdm(total=_total(runs), disable=not progress, unit="eval", desc="sweep")
+    before, stopped = len(results), False
 
-    def report(evaluations: Mapping[int, int]) -> None:
-        counts.update(evaluations)
-        bar.update(min(sum(counts.values()), total) - bar.n)
+    def report(running: Mapping[int, Progress]) -> bool:
+        stop = view(running)
+        bar.update(min(view.evaluations, _total(runs)) - bar.n)
+        return stop
 
     with bar:
         bar.set_postfix(lanes=f"0/{len(lanes)}")
@@ -164,12 +173,36 @@ def _run(
             for group in runs:
                 for number, result in run(group, devices, report):
                     results[number] = result
-                    if folder and result.status != "interrupted":
+                    if folder and result.status not in EARLY:
                         folder.keep(number, result)
                     bar.set_postfix(lanes=f"{len(results) - before}/{len(lanes)}")
+                    stopped = result.status == "stopped"
+                if stopped:
+                    break
         except KeyboardInterrupt:
             if not results:
                 raise
+
+
+def _total(runs: Sequence[Group]) -> int:
+    return sum(group.total for group in runs)
+
+
+def _continued(
+    lanes: Sequence[Lane],
+    in_flight: int | None,
+    devices: Sequence[Any],
+    results: Mapping[int, Stylization],
+    iterations: int,
+    *,
+    progress: bool,
+) -> dict[int, Stylization]:
+    """Go on with these results, side by side; see `Sweep.go_on`."""
+    again = [lanes[i].from_picture(longer(r.image, iterations)) for i, r in results.items()]
+    runs, found = groups(again, in_flight), dict[int, Stylization]()
+    view = Viewer(Sweep.of([lane.values for lane in again], "zip"), found, _total(runs), None, [])
+    _run(runs, found, None, devices, view, progress=progress)
+    return found
 
 
 def _pictures(one: Any, several: Any, what: str) -> dict[str, Any]:

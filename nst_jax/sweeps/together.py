@@ -1,6 +1,6 @@
 """Draw lanes side by side, from coarse to fine, as `stylizing.pyramid` draws a single picture."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, cast
@@ -15,13 +15,18 @@ from nst_jax.losses.objective import Targets
 from nst_jax.solvers import lanes, loop, solver
 from nst_jax.solvers.ahead import compiling, when_compiled
 from nst_jax.solvers.outcome import Carried, Outcome, Progress
-from nst_jax.solvers.stopping import Limits, Rows, joined
+from nst_jax.solvers.stopping import Limits, Rows, Status, joined
+from nst_jax.stylizing import pyramid
 from nst_jax.stylizing.problem import Arguments, Problem
 from nst_jax.stylizing.request import Request
 from nst_jax.stylizing.result import Scale
 from nst_jax.stylizing.scales import Drawn, handed_on, scales, total, used
 from nst_jax.stylizing.terms import terms_of
 from nst_jax.sweeps.lanes import Lane
+
+# Called after each chunk with the progress of each running lane, by its number; a true result stops
+# the lanes.
+Report = Callable[[Mapping[int, pyramid.Progress]], bool | None]
 
 
 class Ready(NamedTuple):
@@ -45,7 +50,7 @@ def run(
     width: int,
     axes: Arguments,
     devices: Sequence[Any],
-    report: Callable[[Mapping[int, int]], None],
+    report: Report,
 ) -> list[Drawn]:
     """Draw lanes that share their programs side by side, at one scale after the other.
 
@@ -57,7 +62,7 @@ def run(
         width: the number of lanes of the program, a multiple of the devices.
         axes: which parts of the arguments differ between lanes; see `axes_of`.
         devices: the devices to spread the lanes over.
-        report: called after each chunk with the evaluations of each running lane, by its number.
+        report: see `Report`.
 
     Returns:
         What was drawn of each lane.
@@ -76,6 +81,8 @@ def run(
         try:
             later = plan[at + 1 : at + 2]
             ahead = prepared(later[0]) if later else None
+            running = [(ready[i].lane, stage.problems[i]) for i in names]
+            reports = _Reports(report, running, plan[at])
             compiled = ahead and compiling(_lowered(ahead, axes, mesh))
             outcomes = loop.run_lanes(
                 stage.problems[0].fn,
@@ -87,7 +94,7 @@ def run(
                 limits=_limits(ready[0].lane, plan[: at + 1]),
                 names=names,
                 mesh=mesh,
-                report=_reporting(report, [ready[i].lane.number for i in names]),
+                report=reports,
             )
             for i, outcome in zip(names, outcomes, strict=True):
                 rows[i] = (*rows[i], outcome.rows)
@@ -96,6 +103,9 @@ def run(
             names = {i: name for i, name in names.items() if _goes_on(drawn[i].outcome)}
             if ahead is None or compiled is None or not names:
                 break
+            if reports.stop:
+                _end(drawn, names, "stopped")
+                break
             start = _handed_on(outcomes, stage.problems[0].optimizer, scale=later[0], mesh=mesh)
             del outcomes  # the next scale needs the memory of their curvature pairs
             start = when_compiled(compiled, start)
@@ -103,9 +113,7 @@ def run(
         except KeyboardInterrupt:
             if not drawn:
                 raise
-            for i in names:
-                ended = replace(drawn[i].outcome, status="interrupted")
-                drawn[i] = drawn[i]._replace(outcome=ended)
+            _end(drawn, names, "interrupted")
             break
     return [drawn[i] for i in range(len(ready))]
 
@@ -170,12 +178,27 @@ def _limits(lane: Lane, plan: Sequence[Scale]) -> Limits:
     return Limits(sum(scale.evaluations for scale in plan), s.seconds, s.tolerance, s.patience)
 
 
-def _reporting(
-    report: Callable[[Mapping[int, int]], None], numbers: Sequence[int]
-) -> Callable[[Sequence[Progress]], None]:
-    return lambda progress: report(
-        {n: now.evaluations for n, now in zip(numbers, progress, strict=True)}
-    )
+def _end(drawn: dict[int, Drawn], which: Collection[int], status: Status) -> None:
+    for i in which:
+        drawn[i] = drawn[i]._replace(outcome=replace(drawn[i].outcome, status=status))
+
+
+class _Reports:
+    """Passes reports on with pictures, and remembers in `stop` whether the last one asked to stop.
+
+    The run must then stop even if the scale was over anyway.
+    """
+
+    def __init__(self, report: Report, running: Sequence[tuple[Lane, Problem]], scale: Scale):
+        self._report, self._running, self._scale, self.stop = report, running, scale, False
+
+    def __call__(self, every: Sequence[Progress]) -> bool:
+        now = {
+            lane.number: pyramid.seen(one, problem, self._scale)
+            for (lane, problem), one in zip(self._running, every, strict=True)
+        }
+        self.stop = bool(self._report(now))
+        return self.stop
 
 
 def _joined(axis: int | None, *values: Any) -> Any:

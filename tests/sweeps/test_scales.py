@@ -1,6 +1,5 @@
 """Lanes draw what `stylize` draws: at all scales, with the draft, regions and kept pixels."""
 
-import signal
 from typing import Any
 
 import numpy as np
@@ -8,8 +7,7 @@ import pytest
 import tiny
 
 import nst_jax as nst
-from nst_jax.solvers import lanes, loop
-from nst_jax.sweeps import together
+from nst_jax.solvers import lanes
 
 CONTENT, STYLE = tiny.picture(24, 32), tiny.picture(32, 32, 2)
 COARSE = {"min_size": 16, "coarse_iterations": 4, "iterations": 6, "size": None}
@@ -45,7 +43,9 @@ def require_alike(found, axes, **options):
         np.testing.assert_array_equal(lane.evaluations, alone.evaluations)
         # L-BFGS makes rounding grow, so later losses are compared with less precision.
         for term, values in alone.losses.items():
-            np.testing.assert_allclose(lane.losses[term][:4], values[:4], rtol=1e-4, atol=1e-6, err_msg=term)
+            np.testing.assert_allclose(
+                lane.losses[term][:4], values[:4], rtol=1e-4, atol=1e-6, err_msg=term
+            )
         assert min(lane.losses["total"]) == pytest.approx(min(alone.losses["total"]), rel=1e-3)
         np.testing.assert_allclose(lane.image, alone.image, atol=1e-2)
 
@@ -79,3 +79,49 @@ def test_a_lane_by_itself_is_stylize_to_the_bit(preset):
         alone = nst.stylize(CONTENT, STYLE, init="blend", **options | point)
         np.testing.assert_array_equal(lane.image, alone.image)
         np.testing.assert_array_equal(lane.losses["total"], alone.losses["total"])
+
+
+def test_a_lane_that_diverges_at_a_coarse_scale_keeps_that_and_changes_no_other():
+    options = COMMON | COARSE | {"optimizer": "lbfgs", "coarse_iterations": 30, "in_flight": 3}
+    with pytest.warns(RuntimeWarning, match=r"^Lane 1 \(learning_rate 1e\+20\): at evaluation"):
+        found = nst.sweep(CONTENT, STYLE, learning_rate=[1e-4, 1e20, 1e-3], **options)
+    assert [r.status for r in found] == ["finished", "diverged", "finished"]
+    assert [len(r.scales) for r in found] == [3, 1, 3]
+    assert {r.image.shape for r in found} == {(24, 32, 3)}
+
+
+@pytest.mark.parametrize(
+    "options", [{"tolerance": 0.5, "patience": 2}, {"optimizer": "lbfgs-zoom"}]
+)
+def test_lanes_that_end_their_scales_by_themselves_run_one_after_the_other(traced, options):
+    options = COARSE | {"optimizer": "adam"} | options
+    found = nst.sweep(CONTENT, STYLE, style_weight=[1, 2], in_flight=2, **COMMON | options)
+    assert not any(isinstance(now, tuple) for now in traced)
+    for point, lane in zip(found.points, found, strict=True):
+        alone = nst.stylize(CONTENT, STYLE, **COMMON | options | point)
+        np.testing.assert_array_equal(lane.image, alone.image)
+
+
+def test_ctrl_c_before_a_scale_keeps_the_one_before(monkeypatch):
+    run = loop.run_lanes
+
+    def dying(*args, **options):
+        if dying.left == 0:
+            signal.raise_signal(signal.SIGINT)
+        dying.left -= 1
+        return run(*args, **options)
+
+    dying.left = 1
+    monkeypatch.setattr(together.loop, "run_lanes", dying)
+    found = nst.sweep(CONTENT, STYLE, style_weight=[1, 2], in_flight=2, **COMMON | COARSE)
+    assert [lane.status for lane in found] == ["interrupted"] * 2
+    assert [len(lane.scales) for lane in found] == [1, 1]
+    assert found.unfinished == (0, 1)
+
+
+def test_seconds_are_a_lanes_share_of_the_time():
+    options = COMMON | COARSE | {"iterations": 10**6, "optimizer": "adam", "seconds": 2.0}
+    found = nst.sweep(CONTENT, STYLE, style_weight=[1, 2, 3], in_flight=3, **options)
+    for lane in found:
+        assert lane.status == "time"
+        assert 2.0 <= lane.compile_seconds + lane.run_seconds < 4.0
