@@ -118,5 +118,5 @@ def _data_url(rgb: Float[np.ndarray, "h w 3"], side: int) -> str:
     small = resizing.resize(rgb, resizing.fit(height, width, min(side, max(height, width))))
     file = io.BytesIO()
     pixels = np.rint(np.clip(small, 0, 1) * 255).astype(np.uint8)
-    Image.fromarray(pixels).save(file, "JPEG", quality=85)
+    Image.fromarray(pixels).save(file, "JPEG", quality=85, subsampling=0)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()

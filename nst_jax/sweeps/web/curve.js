@@ -3,6 +3,8 @@
 const MARGIN = { left: 62, right: 24, top: 16, bottom: 46 };
 const THUMB = 48;
 
+let drawnAs = "";
+
 const measured = drawn.filter(({ row }) => row.content_unweighted > 0 && row.style_unweighted > 0);
 const still = axes.filter((axis) => !axis.name.endsWith("_weight") && axis.values.length > 1);
 
@@ -48,6 +50,11 @@ function showCurve(now) {
   $("curve-section").hidden = !measured.length;
   if (!measured.length) return;
   const width = Math.min($("curve").clientWidth || 640, 960);
+  const kind = $("as-pictures").checked ? "pictures" : "dots";
+  // Points that stay keep the focus.
+  const wanted = JSON.stringify([width, kind, now.picks]);
+  if (wanted === drawnAs) return;
+  drawnAs = wanted;
   const height = Math.max(280, Math.min(width * 0.6, 480));
   const x = logScale(measured.map(({ row }) => row.content_unweighted), MARGIN.left, width - MARGIN.right);
   const y = logScale(measured.map(({ row }) => row.style_unweighted), height - MARGIN.bottom, MARGIN.top);
@@ -72,7 +79,6 @@ function showCurve(now) {
     parts.push(draw("path", { class: "path", style, d: `M${corners.join("L")}` }));
     for (const lane of group) points.push(pointOf(lane, style, x, y, now));
   });
-  const kind = $("as-pictures").checked ? "pictures" : "dots";
   $("curve").replaceChildren(draw("svg", {
     viewBox: `0 0 ${width} ${height}`, class: kind, role: "group", "aria-label": "Content loss against style loss, a point for each lane",
   }, ...parts, ...points));

@@ -81,6 +81,7 @@ function makeControls() {
     part.hidden = !wide.length;
   }
   const resize = () => $("grid").style.setProperty("--side", `${$("side").value}px`);
+  if (innerWidth < 600) $("side").value = 112;
   $("side").oninput = resize;
   resize();
   $("grid").onkeydown = moveFocus;
@@ -105,13 +106,14 @@ function showGrid(now) {
   if (!rows && !columns) $("grid").replaceChildren(cell(picked));
   else {
     const at = (axis, i) => ({ lane }) => !axis || lane.values[axis.index] === i;
-    const places = (axis) => (axis ? axis.values.keys().toArray?.() ?? [...axis.values.keys()] : [0]);
+    const places = (axis) => (axis ? [...axis.values.keys()] : [0]);
+    const heading = (axis, i, scope) => make("th", { scope }, make("span", {}, axis.name), axis.values[i]);
     const heads = columns
       ? [make("thead", {}, make("tr", {}, ...(rows ? [make("td")] : []),
-        ...columns.values.map((value) => make("th", { scope: "col" }, `${columns.name} ${value}`))))]
+        ...places(columns).map((j) => heading(columns, j, "col"))))]
       : [];
     const body = make("tbody", {}, ...places(rows).map((i) => {
-      const head = rows ? [make("th", { scope: "row" }, `${rows.name} ${rows.values[i]}`)] : [];
+      const head = rows ? [heading(rows, i, "row")] : [];
       const found = picked.filter(at(rows, i));
       return make("tr", {}, ...head, ...places(columns).map((j) => make("td", {}, cell(found.filter(at(columns, j))))));
     }));

@@ -22,7 +22,7 @@ function showViewer(now) {
   $("modes").hidden = !other;
   for (const button of $("modes").children) button.setAttribute("aria-pressed", button.dataset.mode === mode);
   const [sliding, blinking] = [other && mode === "slider", other && mode === "blink"];
-  $("split-label").hidden = $("border").hidden = !sliding;
+  $("split-label").hidden = $("divider").hidden = !sliding;
   $("blinking").hidden = !blinking;
   put(lane, other, mode);
   split();
@@ -32,13 +32,13 @@ function showViewer(now) {
   tellBlink();
 }
 
-// The second picture lies over the first: to the right of the border, or by turns.
+// The second picture lies over the first: to the right of the divider, or by turns.
 function split() {
   const { other, mode } = state();
   const over = layers[1].style;
   over.clipPath = other && mode === "slider" ? `inset(0 0 0 ${$("split").value}%)` : "";
   over.visibility = "";
-  $("border").style.left = `${$("split").value}%`;
+  $("divider").style.left = `${$("split").value}%`;
 }
 
 function play() { blinker = setInterval(blink, BLINK_MS); }
@@ -85,8 +85,8 @@ function tableOf(shown, rows) {
 
 function details(lane, other) {
   const shown = other ? [lane, other] : [lane];
-  const named = new Set(axes.map(({ name }) => name));
-  const measures = Object.keys(lane.row).filter((key) => !named.has(key) && shown.some(({ row }) => row[key] !== null));
+  // The first columns of the table are the axes.
+  const measures = Object.keys(lane.row).slice(axes.length).filter((key) => shown.some(({ row }) => row[key] !== null));
   const rows = [
     ...axes.map((axis) => [axis.name, (one) => valueOf(one, axis)]),
     ...measures.map((key) => [key.replace("_unweighted", ", unweighted"), ({ row }) => short(row[key])]),
