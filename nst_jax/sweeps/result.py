@@ -207,6 +207,8 @@ class Sweep:
     def save(self, folder: str | os.PathLike) -> Path:
         """Write every picture with its settings embedded, the table, the sheet and `sweep.json`.
 
+        Also write `index.html`, a page to look at the pictures, which needs no other file.
+
         Args:
             folder: a new or empty folder.
 
@@ -230,7 +232,7 @@ class Sweep:
         return kept.path
 
     def sum_up(self, folder: Folder) -> None:
-        """Write the table, the contact sheet and the status of each lane into the folder."""
+        """Write the table, the contact sheet, the page and the status of each lane."""
         folder.finish(self.results, self.table(), self.grid())
 
     def _repr_png_(self) -> bytes:

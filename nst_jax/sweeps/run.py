@@ -70,7 +70,8 @@ def sweep(
         offline: never download weights; None follows `NST_JAX_OFFLINE`.
         progress: show a bar over all lanes.
         output: a new folder for the pictures (PNG, with settings embedded), `table.csv`,
-            `sheet.png` and `sweep.json`. A lane is written as soon as it ends.
+            `sheet.png`, `sweep.json`, and `index.html`, a page to look at them. A lane is written
+            as soon as it ends.
         resume: continue the sweep that `output` holds. Its finished lanes are read from their
             files, in 8 bits.
         in_flight: lanes side by side on each device; None chooses by memory and backend.

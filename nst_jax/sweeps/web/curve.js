@@ -32,7 +32,8 @@ function logScale(values, from, to) {
 }
 
 function tickText(value) {
-  return value >= 0.01 && value < 1e5 ? String(Number(value.toPrecision(3))) : value.toExponential().replace("e+", "e");
+  const short = Number(value.toPrecision(3));
+  return value >= 0.01 && value < 1e5 ? String(short) : short.toExponential().replace("e+", "e");
 }
 
 function groupsOf() {

@@ -30,6 +30,7 @@ function captionOf(lane, told) {
   if (!lane.picture) parts.push(make("span", { className: "badge" }, `lane ${lane.number} missing`));
   else {
     if (lane.row.status !== "finished") parts.push(make("span", { className: "badge" }, lane.row.status));
+    if (drawn.length < 2) return parts;
     const mark = () => compare(lane);
     const name = `Compare ${titled(lane)}`;
     parts.push(make("button", { className: "compare", onclick: mark, "aria-label": name }, "compare"));
@@ -52,10 +53,10 @@ function tellMarked() {
     card.querySelector(".compare")?.setAttribute("aria-pressed", lane === marked);
   }
   const missing = lanes.length - drawn.length;
-  const lost = `${missing} of ${lanes.length} lanes ${missing === 1 ? "is" : "are"} missing: the same sweep with resume draws them.`;
+  const lost = missing ? ` ${missing} of ${lanes.length} lanes ${missing === 1 ? "is" : "are"} missing: the same sweep with resume draws them.` : "";
   $("hint").textContent = marked
     ? `${titled(marked)} is marked. Compare it with another lane, or press Escape.`
-    : missing ? lost : "Click on a picture to see it large. Arrow keys move; C compares.";
+    : `Click on a picture to see it large.${drawn.length > 1 ? " Arrow keys move; C compares." : ""}${lost}`;
 }
 
 function makeControls() {

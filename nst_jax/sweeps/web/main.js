@@ -3,7 +3,8 @@
 function tellSweep() {
   const count = `${lanes.length} ${lanes.length === 1 ? "lane" : "lanes"}`;
   $("title").textContent = document.title = `Sweep: ${count}`;
-  $("about").textContent = axes.map(({ name, values }) => `${name}: ${values.join(", ")}`).join(" · ");
+  const listed = (values) => (values.length < 9 ? values.join(", ") : `${values[0]} … ${values.at(-1)} (${values.length} values)`);
+  $("about").textContent = axes.map(({ name, values }) => `${name}: ${listed(values)}`).join(" · ");
   $("footer").textContent = `Made by nst_jax ${sweep.version}.`;
 }
 

@@ -13,6 +13,7 @@ function showViewer(now) {
   if (!viewer.open) {
     zoomTo(null);
     viewer.showModal();
+    $("details").scrollTop = 0;
     stage.focus();
   }
   const { lane, other, mode } = now;
@@ -106,7 +107,9 @@ function details(lane, other) {
 }
 
 function commandOf(lane, several) {
-  const line = make("pre", { tabIndex: 0 }, lane.command);
+  // Lines break between words alone, not at dashes.
+  const words = lane.command.split(" ").flatMap((word, i) => [i ? " " : "", make("span", {}, word)]);
+  const line = make("pre", { tabIndex: 0 }, ...words);
   const button = make("button", { onclick: () => copy(lane.command, line, button) }, "Copy");
   const lost = lane.missing.length
     ? [make("p", { className: "quiet" }, `The command cannot say: ${lane.missing.join(", ")}. They came from Python, without a file name.`)]
