@@ -135,7 +135,9 @@ def sweep(
                 results |= {i: folder.result(i) for i in todo if i not in mine}
     finally:
         if folder and is_first():
-            kept = {i: r for i, r in results.items() if folder.is_done(i)}
+            # Another process may have done lanes before it died, or this one was interrupted.
+            done = filter(folder.is_done, range(len(lanes)))
+            kept = {i: results[i] if i in results else folder.result(i) for i in done}
             replace(sweep_, results=kept).sum_up(folder)
     return replace(sweep_, results=results)
 
