@@ -12,6 +12,7 @@ from nst_jax.stylizing.declarations import flag
 from nst_jax.stylizing.presets import PRESETS
 from nst_jax.stylizing.settings import CHOICES, INITS, PICTURE, Settings
 
+_DEFAULT = "default"
 _PICTURES = ("content", "style")
 _MAPS = ("content_regions", "style_regions", "keep")
 
@@ -41,7 +42,9 @@ def command(
         sources: the file names of the pictures, as in `Stylization.sources`.
         output: the file that the command writes.
     """
-    usual, words, missing = PRESETS[settings.preset], [], []
+    # Another version may have had other presets.
+    preset = settings.preset if settings.preset in PRESETS else _DEFAULT
+    usual, words, missing = PRESETS[preset], [], []
     for name in _PICTURES:
         if name == "content" and not sources.get(name) and sources.get("content_regions"):
             words.append("none")
@@ -50,6 +53,7 @@ def command(
             words.append(_file(file) if file else name.upper())
             missing += [name] * (not file)
     words += ["-o", _file(output)]
+    words += [flag("preset"), preset] * (preset != _DEFAULT)
     for name in _MAPS:
         if files := sources.get(name):
             files = [_file(file) if file else "none" for file in _listed(files)]
@@ -62,7 +66,7 @@ def command(
         value, default = getattr(settings, field.name), getattr(usual, field.name)
         if field.name == "network" and value == "auto":
             value = network
-        if value == default and (field.name != "preset" or value == "default"):
+        if value == default or field.name == "preset":
             continue
         if not _can_be_said(field.name, value):
             missing.append(field.name)

@@ -204,6 +204,14 @@ def test_any_settings_can_be_said(options):
     assert missing == ()
 
 
+def test_a_preset_of_another_version_is_spelled_out():
+    settings = nst.Settings(preset="of-old", network="vgg19-lite", size=64)
+    line, missing = command(settings, "vgg19-lite", {"content": "c.png", "style": "s.png"})
+    again = resolve(**flags.given_settings(given(line)))
+    assert dataclasses.replace(again, preset="of-old") == settings
+    assert missing == ()
+
+
 def test_the_command_names_pictures_and_maps():
     sources = {
         "content": "-c.png",
