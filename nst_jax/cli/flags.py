@@ -6,6 +6,7 @@ from dataclasses import fields
 from typing import Any, get_type_hints
 
 from nst_jax.options import parse_choices, parse_layers, parse_numbers
+from nst_jax.stylizing.declarations import flag
 from nst_jax.stylizing.outputs import OUTPUTS, Outputs
 from nst_jax.stylizing.presets import PRESETS
 from nst_jax.stylizing.settings import CHOICES, LISTS, Settings
@@ -59,8 +60,7 @@ def add_fields(
             options |= {"action": "extend", "type": _values(options.get("type", str))}
             options["metavar"] += ",..."
         shown = "none" if default is None else default
-        flag = "--" + f.name.replace("_", "-")
-        group.add_argument(flag, help=f"{f.metadata['help']} (default: {shown})", **options)
+        group.add_argument(flag(f.name), help=f"{f.metadata['help']} (default: {shown})", **options)
 
 
 def given_settings(args: argparse.Namespace) -> dict[str, Any]:

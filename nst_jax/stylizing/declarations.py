@@ -19,6 +19,11 @@ GATYS_STYLE_LAYERS = {f"relu{block}_1": 1.0 for block in range(1, 6)}
 HISTORY = 100
 
 
+def flag(name: str) -> str:
+    """The flag of an option on the command line."""
+    return "--" + name.replace("_", "-")
+
+
 def _option(default: Any, help: str, *limits: float) -> Any:
     """A setting with its help text, and for a number with its least and its greatest value."""
     return field(default=default, metadata={"help": help, "limits": limits})

@@ -3,6 +3,7 @@
 sweep.json      settings, axes, pictures and networks; status and losses of each lane
 table.csv       the final losses
 sheet.png       the contact sheet
+index.html      the page to look at it, see `page`
 000_....png     the picture of a lane, with its settings embedded
 lanes/000.json  the record of a lane: settings and losses; written after the picture
 """
@@ -29,6 +30,7 @@ from nst_jax.stylizing.repeat import go_on_from
 from nst_jax.stylizing.result import Scale, Stylization
 from nst_jax.stylizing.settings import Settings
 from nst_jax.sweeps.axes import shown
+from nst_jax.sweeps.page import page
 
 _INDEX, _LANES = "sweep.json", "lanes"
 # Fields of a stylization that are stored in the picture file, or found anew.
@@ -121,7 +123,7 @@ class Folder:
         table: Sequence[Mapping[str, Any]],
         sheet: Image.Image,
     ) -> None:
-        """Write the table, the contact sheet, and the status and losses of each lane."""
+        """Write the table, the contact sheet, the page, and the status and losses of each lane."""
         if table:
             file = io.StringIO(newline="")
             writer = csv.DictWriter(file, list(table[0]))
@@ -129,6 +131,7 @@ class Folder:
             writer.writerows(table)
             write(self.path / "table.csv", file.getvalue().encode())
             self.show(sheet)
+            write(self.path / "index.html", page(self.plan, results, table).encode())
         records = {i: result.record() for i, result in results.items()}
         kept = ("status", "evaluations", "losses", "compile_seconds", "run_seconds")
         lanes = [

@@ -154,19 +154,24 @@ class Sweep:
         The columns are the values of the axes; `status`, `evaluations` and `seconds`; the final
         weighted losses, `total` and by term; and the same without their weights,
         `content_unweighted`, `style_unweighted` and so on, to compare lanes of different weights
-        (None where the weight is 0).
+        (None where the weight is 0). An axis with the name of another column, as `content` and
+        `style` have, is in the column `content_axis` or `style_axis`.
         """
-        return [
-            {name: _plain(value) for name, value in self.points[i].items()}
-            | {
-                "status": result.status,
-                "evaluations": int(result.evaluations[-1]),
-                "seconds": round(result.run_seconds, 3),
-            }
-            | {term: _final(result, term) for term in ("total", *self._terms)}
-            | {f"{term}_unweighted": unweighted(result, term) for term in self._terms}
-            for i, result in sorted(self.results.items())
-        ]
+        return [self._row(i, result) for i, result in sorted(self.results.items())]
+
+    def _row(self, lane: int, result: Stylization) -> dict[str, Any]:
+        figures = {
+            "status": result.status,
+            "evaluations": int(result.evaluations[-1]),
+            "seconds": round(result.run_seconds, 3),
+        }
+        figures |= {term: _final(result, term) for term in ("total", *self._terms)}
+        figures |= {f"{term}_unweighted": unweighted(result, term) for term in self._terms}
+        values = {
+            f"{name}_axis" if name in figures else name: _plain(value)
+            for name, value in self.points[lane].items()
+        }
+        return values | figures
 
     @property
     def _terms(self) -> tuple[str, ...]:
@@ -246,6 +251,8 @@ class Sweep:
     def save(self, folder: str | os.PathLike) -> Path:
         """Write every picture with its settings embedded, the table, the sheet and `sweep.json`.
 
+        Also write `index.html`, a page to look at the pictures, which needs no other file.
+
         Args:
             folder: a new or empty folder.
 
@@ -269,7 +276,7 @@ class Sweep:
         return kept.path
 
     def sum_up(self, folder: Folder) -> None:
-        """Write the table, the contact sheet and the status of each lane into the folder."""
+        """Write the table, the contact sheet, the page and the status of each lane."""
         folder.finish(self.results, self.table(), self.grid())
 
     def _repr_png_(self) -> bytes:

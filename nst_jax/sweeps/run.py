@@ -77,8 +77,8 @@ def sweep(
         callback: called with a `SweepProgress` after each chunk of evaluations, about every three
             seconds. If it returns True, the sweep stops.
         output: a new folder for the pictures (PNG, with settings embedded), `table.csv`,
-            `sheet.png` and `sweep.json`. A lane is written as soon as it ends; the sheet grows
-            meanwhile.
+            `sheet.png`, `sweep.json`, and `index.html`, a page to look at them. A lane is written
+            as soon as it ends; the sheet grows meanwhile.
         resume: continue the sweep that `output` holds. Its finished lanes are read from their
             files, in 8 bits.
         in_flight: lanes side by side on each device; None chooses by memory and backend.
@@ -143,7 +143,9 @@ def sweep(
                 results |= {i: folder.result(i) for i in todo if i not in mine}
     finally:
         if folder and is_first():
-            kept = {i: r for i, r in results.items() if folder.is_done(i)}
+            # Another process may have done lanes before it died, or this one was interrupted.
+            done = filter(folder.is_done, range(len(lanes)))
+            kept = {i: results[i] if i in results else folder.result(i) for i in done}
             replace(sweep_, results=kept).sum_up(folder)
     return replace(sweep_, results=results)
 

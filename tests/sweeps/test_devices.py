@@ -137,6 +137,10 @@ def index(folder):
     return json.loads((folder / "out" / "sweep.json").read_text())
 
 
+def previews(folder):
+    return (folder / "out" / "index.html").read_text("utf-8").count('"preview": "data:')
+
+
 @pytest.mark.parametrize("program", [DEVICES, TRAINING], ids=["lanes", "training"])
 def test_the_number_of_devices_changes_nothing(program):
     process = start(program, XLA_FLAGS=tiny.with_devices(8))
@@ -148,7 +152,7 @@ def test_four_processes_share_a_sweep(pictures):
     for code, _, err in sweep(pictures, 4):
         assert code == 0, err
     assert index(pictures)["status"] == "finished"
-    assert len(list((pictures / "out").glob("0*.png"))) == 8
+    assert len(list((pictures / "out").glob("0*.png"))) == previews(pictures) == 8
     assert not list((pictures / "out").glob(".*"))
 
 
@@ -160,10 +164,11 @@ def test_a_killed_process_is_told_and_the_rest_resumes(pictures):
     assert "Traceback" not in err
     assert index(pictures)["status"] == "incomplete"
     kept = {p: p.stat().st_mtime_ns for p in (pictures / "out").glob("0*.png")}
-    assert len(kept) == 5
+    assert len(kept) == previews(pictures) == 5
 
     time.sleep(0.01)
     for code, _, err in sweep(pictures, 2, resume=True):
         assert code == 0, err
     assert index(pictures)["status"] == "finished"
+    assert previews(pictures) == 8
     assert all(path.stat().st_mtime_ns == when for path, when in kept.items())

@@ -266,6 +266,7 @@ def test_a_folder_holds_everything_and_comes_back(found, tmp_path):
             f"{i:03}_style_weight-{w}_tv_weight-{t}.png"
             for i, (w, t) in enumerate((w, t) for w in (10, 100, 1000) for t in (0, 1))
         ),
+        "index.html",
         "lanes",
         "sheet.png",
         "sweep.json",
@@ -307,6 +308,7 @@ def test_an_interrupted_sweep_resumes(tmp_path, monkeypatch):
         part = sweep(**options)
     assert (len(part), part.missing) == (1, (1, 2))
     assert json.loads((tmp_path / "out" / "sweep.json").read_text())["status"] == "incomplete"
+    assert (tmp_path / "out" / "index.html").read_text("utf-8").count('"preview": "data:') == 1
     with pytest.raises(nst.InputError, match="1 of 3 lanes done: go on with --resume"):
         sweep(**options)
 
@@ -321,6 +323,7 @@ def test_an_interrupted_sweep_resumes(tmp_path, monkeypatch):
     np.testing.assert_allclose(resumed[0].image, whole[0].image, atol=0.5 / 255 + 1e-6)
     assert resumed.table()[0]["total"] == whole.table()[0]["total"]
     assert json.loads((tmp_path / "out" / "sweep.json").read_text())["status"] == "finished"
+    assert (tmp_path / "out" / "index.html").read_text("utf-8").count('"preview": "data:') == 3
     with pytest.raises(nst.InputError, match="holds another sweep, with other axes"):
         sweep(**options | {"style_weight": [1, 2]}, resume=True)
     with pytest.raises(nst.InputError, match="holds another sweep, with other pictures"):
