@@ -32,6 +32,7 @@ from .stylizing.api import stylize as stylize
 from .stylizing.interpolation import interpolate as interpolate
 from .stylizing.presets import PRESETS as PRESETS
 from .stylizing.problem import prepare as prepare
+from .stylizing.repeat import enlarge as enlarge
 from .stylizing.repeat import repeat as repeat
 from .stylizing.result import Stylization as Stylization
 from .stylizing.settings import Settings as Settings

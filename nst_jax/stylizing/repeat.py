@@ -10,6 +10,7 @@ from typing import Any
 from nst_jax.errors import InputError
 from nst_jax.files import weightfile, weights
 from nst_jax.pictures import reading
+from nst_jax.stylizing.again import larger
 from nst_jax.stylizing.api import stylize
 from nst_jax.stylizing.resolving import OF_CONTENT, OF_NETWORK
 from nst_jax.stylizing.result import Stylization
@@ -41,6 +42,37 @@ def repeat(
     return stylize(**recall(result, content, style, **options))
 
 
+def enlarge(
+    result: str | os.PathLike, size: int, content: Any = None, style: Any = None, **options: Any
+) -> Stylization:
+    """Draw the picture of a result larger; see `Stylization.enlarge`.
+
+    Args:
+        result: as for `repeat`.
+        size: long side of the new picture in pixels.
+        content: as for `repeat`.
+        style: as for `repeat`.
+        **options: as for `repeat`.
+
+    Raises:
+        InputError: as for `repeat`; or the new picture is not larger.
+        KeyboardInterrupt: Ctrl-C was pressed before there was a picture.
+    """
+    return stylize(**recall_larger(result, size, content, style, **options))
+
+
+def recall_larger(
+    result: str | os.PathLike, size: int, content: Any = None, style: Any = None, **options: Any
+) -> dict[str, Any]:
+    """The arguments with which `stylize` draws a result larger; see `enlarge`."""
+    record = _record(result)
+    image = reading.read(result, what="result").rgb
+    changes = larger(
+        Settings(**_known(result, record)), image, record.get("style_scales", ()), size
+    )
+    return recall(result, content, style, same_network=True, **changes | options)
+
+
 def go_on_from(
     result: str | os.PathLike, content: Any = None, style: Any = None, **options: Any
 ) -> Stylization:
@@ -62,9 +94,7 @@ def recall(
     """
     if "preset" in options:
         raise InputError(f"All settings come from {str(result)!r}, so leave out preset.")
-    record = reading.read_settings(result)
-    if not isinstance(record.get("settings"), Mapping):
-        raise InputError(f"The picture {str(result)!r} carries no settings of nst-jax.")
+    record = _record(result)
     settings = _known(result, record)
     if not isinstance(options.get("network", ""), str | os.PathLike):
         settings = {k: v for k, v in settings.items() if k not in OF_NETWORK}
@@ -86,6 +116,13 @@ def recall(
         name = None if settings["init"] == PICTURE else settings["init"]
         found["init"] = _files(result, "init", name)
     return settings | found | given
+
+
+def _record(result: str | os.PathLike) -> Mapping[str, Any]:
+    record = reading.read_settings(result)
+    if not isinstance(record.get("settings"), Mapping):
+        raise InputError(f"The picture {str(result)!r} carries no settings of nst-jax.")
+    return record
 
 
 def _known(result: str | os.PathLike, record: Mapping[str, Any]) -> dict[str, Any]:

@@ -106,3 +106,5 @@ def test_a_sweep_from_a_folder_goes_on_where_its_pictures_are(tmp_path):
     for name in ("c.png", "s.png"):
         (tmp_path / name).rename(tmp_path / "out" / name)
     np.testing.assert_array_equal(loaded.enlarge(24, progress=False).image, large.image)
+    (file,) = (tmp_path / "out").glob("001*.png")
+    np.testing.assert_array_equal(nst.enlarge(file, 24, progress=False).image, large.image)

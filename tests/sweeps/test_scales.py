@@ -8,6 +8,7 @@ import tiny
 
 import nst_jax as nst
 from nst_jax.solvers import lanes
+from nst_jax.sweeps import together
 
 CONTENT, STYLE = tiny.picture(24, 32), tiny.picture(32, 32, 2)
 COARSE = {"min_size": 16, "coarse_iterations": 4, "iterations": 6, "size": None}
