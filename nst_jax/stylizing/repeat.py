@@ -67,9 +67,8 @@ def recall_larger(
     """The arguments with which `stylize` draws a result larger; see `enlarge`."""
     record = _record(result)
     image = reading.read(result, what="result").rgb
-    changes = larger(
-        Settings(**_known(result, record)), image, record.get("style_scales", ()), size
-    )
+    known, scales = _known(result, record), record.get("style_scales")
+    changes = larger(Settings(**known), image, scales if isinstance(scales, list) else [], size)
     return recall(result, content, style, same_network=True, **changes | options)
 
 
