@@ -3,6 +3,7 @@
 import argparse
 import atexit
 import difflib
+import errno
 import gc
 import os
 import sys
@@ -14,10 +15,11 @@ from absl import app, flags
 from absl.flags import argparse_flags
 
 from nst_jax._version import __version__
-from nst_jax.cli import apply, show, stylize, sweep, train, weights
+from nst_jax.cli import apply, completion, info, sheet, show, stylize, sweep, train, weights
 from nst_jax.errors import InputError
 
 _CLOSED_PIPE = 141  # what shells report of a tool that a closed pipe has ended
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class _Parser(argparse_flags.ArgumentParser):
@@ -54,20 +56,31 @@ def run() -> None:
             app.run(main, flags_parser=parse)
         finally:
             sys.stdout.flush()
-    except BrokenPipeError:
-        # Who reads the output has gone, as `head` does. Otherwise Python complains at its end.
+    except OSError as error:
+        # Otherwise Python would write again at its end, and complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(_CLOSED_PIPE)
+        if isinstance(error, BrokenPipeError):  # who reads the output has gone, as `head` does
+            sys.exit(_CLOSED_PIPE)
+        if error.errno not in _NO_ROOM:
+            raise
+        _say(f"Standard output cannot be written ({error.strerror}).")
+        sys.exit(2)
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Parse the command line; bad flags exit with code 2."""
-    parser = _Parser(prog="nst-jax", description="Neural style transfer in JAX.")
-    parser.add_argument("--version", action="version", version=f"nst-jax {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (stylize, sweep, train, apply, show, weights):
+    return parser().parse_args(argv[1:])
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the command line, with all subcommands."""
+    made = _Parser(prog="nst-jax", description="Neural style transfer in JAX.")
+    made.add_argument("--version", action="version", version=f"nst-jax {__version__}")
+    commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command in (stylize, sweep, train, apply, sheet, show, weights, info):
         command.add(commands)
-    return parser.parse_args(argv[1:])
+    completion.add(commands, made)
+    return made
 
 
 def main(args: argparse.Namespace) -> int:

@@ -247,7 +247,6 @@ def test_apply_lists_styles(folder, file, capfd):
         (["MODEL", "in/none.png", "-o", "x", "--style=ink"], "does not exist"),
         (["MODEL", ".", "-o", "x", "--style=ink"], "holds no pictures"),
         (["MODEL", "--style=ink"], "nothing to draw"),
-        (["MODEL", "in", "in/a.png", "-o", "x"], "Two pictures are called 'a'"),
         (["MODEL", "in/a.png", "-o", "in", "--style=ink"], "exists already"),
         (["MODEL", "in/a.png", "-o", "x", "--mask=ink"], "NAME=FILE"),
     ],
