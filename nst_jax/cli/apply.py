@@ -116,7 +116,9 @@ def _film(
         **options,
     )
     if args.json:
-        streams.report({"results": [{"input": source, "output": target}], "failed": []})
+        streams.report(
+            {"results": [{"input": source, "output": target}], "failed": [], "skipped": []}
+        )
     return 0
 
 

@@ -1,12 +1,11 @@
 """Draw one picture after the other: which they are, where results go, and what failed."""
 
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nst_jax.cli.streams import STREAM, Piped
+from nst_jax.cli.streams import STREAM, Piped, say
 from nst_jax.errors import InputError
 
 FORMATS = ("png", "jpg", "webp", "tif")
@@ -76,7 +75,7 @@ def _is_folder(source: Any) -> bool:
     )
 
 
-def several(given: Sequence[Any], output: str) -> bool:
+def needs_folder(given: Sequence[Any], output: str) -> bool:
     """Whether results go into a folder, because there are many or because it is one already."""
     return len(given) > 1 or any(map(_is_folder, [*given, output]))
 
@@ -146,8 +145,6 @@ def run(
         InputError: the first picture cannot be drawn, for a reason that is not in the picture.
         KeyboardInterrupt: Ctrl-C before there was a result.
     """
-    from tqdm import tqdm
-
     done = Done([], [], [])
     drawn = passed = 0
     for source, outputs in jobs:
@@ -163,7 +160,9 @@ def run(
                     path = save(result, output)
                     height, width, _ = result.image.shape
                     row = {"input": name, "output": path and str(path)}
-                    done.results.append(row | {"width": width, "height": height} | about(result))
+                    done.results.append(
+                        row | {"width": width, "height": height} | dict(about(result))
+                    )
                     if getattr(result, "status", "") == "interrupted":
                         return done._replace(interrupted=True)
                 bar.update()
@@ -177,7 +176,7 @@ def run(
             if not of_picture and not drawn:
                 raise  # an option's fault, which would come back with every picture
             said = str(error) if of_picture else f"{name}: {error}"
-            tqdm.write(f"nst-jax: {' '.join(said.split())}", file=sys.stderr)
+            say(said)
             done.failed.append({"input": name, "error": str(error)})
             bar.update(passed - bar.n)
     return done

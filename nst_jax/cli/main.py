@@ -16,6 +16,7 @@ from absl.flags import argparse_flags
 
 from nst_jax._version import __version__
 from nst_jax.cli import apply, completion, info, sheet, show, stylize, sweep, train, weights
+from nst_jax.cli.streams import say
 from nst_jax.errors import InputError
 
 _CLOSED_PIPE = 141  # what shells report of a tool that a closed pipe has ended
@@ -63,7 +64,7 @@ def run() -> None:
             sys.exit(_CLOSED_PIPE)
         if error.errno not in _NO_ROOM:
             raise
-        _say(f"Standard output cannot be written ({error.strerror}).")
+        say(f"Standard output cannot be written ({error.strerror}).")
         sys.exit(2)
 
 
@@ -90,19 +91,12 @@ def main(args: argparse.Namespace) -> int:
     130.
     """
     with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_, **__: _say(message)
+        warnings.showwarning = lambda message, *_, **__: say(message)
         try:
             return args.handler(args) or 0
         except InputError as error:
-            _say(error)
+            say(error)
             return 2
         except KeyboardInterrupt:
-            _say("Interrupted before there was a result.")
+            say("Interrupted before there was a result.")
             return 130
-
-
-def _say(message: object) -> None:
-    """Print one line to stderr, above the progress bar if there is one."""
-    from tqdm import tqdm
-
-    tqdm.write(f"nst-jax: {' '.join(str(message).split())}", file=sys.stderr)

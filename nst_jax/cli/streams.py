@@ -79,6 +79,13 @@ def report(values: Mapping[str, Any]) -> None:
     send(text.encode() + b"\n")
 
 
+def say(message: object) -> None:
+    """Print one line to stderr, above the progress bar if there is one."""
+    from tqdm import tqdm
+
+    tqdm.write(f"nst-jax: {' '.join(str(message).split())}", file=sys.stderr)
+
+
 def send(data: bytes) -> None:
     """Write bytes to standard output, at once.
 

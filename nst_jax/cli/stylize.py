@@ -116,12 +116,18 @@ def _run(args: argparse.Namespace) -> int:
     piped = args.output == streams.STREAM
     if piped:
         streams.check_output(as_json=args.json)
-    many = batch.several(content, args.output)
-    if args.format and not (many or piped):
+    into_folder = batch.needs_folder(content, args.output)
+    if args.format and not (into_folder or piped):
         raise InputError(
             f"The suffix of the output {args.output!r} says the format: leave out --format."
         )
-    _require_one(args, many=many, piped=piped)
+    if piped and into_folder:
+        raise InputError("Standard output takes one picture: give --output DIR for several.")
+    if args.steps is not None and (piped or into_folder or args.skip_existing):
+        raise InputError(
+            "A series of --steps needs one content and the name of a file as OUT, and no "
+            "--skip-existing."
+        )
     outputs = []
     if args.steps is not None:
         writing.check_output(args.output, overwrite=True)
@@ -130,7 +136,10 @@ def _run(args: argparse.Namespace) -> int:
     given = streams.opened([*content, *(styles or [])])
     contents = batch.pictures(given[: len(content)])
     styles = given[len(content) :] if styles else None
-    if many:
+    written = " and ".join(f"--{name.replace('_', '-')}" for name in flags.given_outputs(args))
+    if written and len(contents) > 1:
+        raise InputError(f"Several pictures are drawn: leave out {written}.")
+    if into_folder:
         jobs = batch.into_folder(contents, args.output, args.format or "png")
     else:
         jobs = [batch.Job(contents[0], [None if piped else Path(args.output)])]
@@ -141,26 +150,6 @@ def _run(args: argparse.Namespace) -> int:
         atomic.check_place(getattr(args, name), overwrite=over)
     cache.enable()
     return _series(args, jobs[0], styles, outputs) if outputs else _draw(args, jobs, styles)
-
-
-def _require_one(args: argparse.Namespace, *, many: bool, piped: bool) -> None:
-    """Refuse options that go with one picture only, if there are several, and likewise for stdout.
-
-    Raises:
-        InputError: there is such an option.
-    """
-    written = [f"--{name}" for name in flags.given_outputs(args)]
-    if args.steps is not None:
-        if args.skip_existing:
-            raise InputError("A series of --steps is drawn as a whole: leave out --skip-existing.")
-        if piped or many:
-            raise InputError("A series of --steps needs one content and the name of a file as OUT.")
-    elif many and written:
-        raise InputError(
-            f"Several pictures are drawn: leave out {' and '.join(written).replace('_', '-')}."
-        )
-    elif piped and many:
-        raise InputError("Standard output takes one picture: give --output DIR for several.")
 
 
 def _options(args: argparse.Namespace, content: Any, style: Any) -> tuple[Any, Any, dict[str, Any]]:

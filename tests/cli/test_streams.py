@@ -20,6 +20,7 @@ from PIL import Image
 import nst_jax
 from nst_jax.cli import cache
 from nst_jax.files import weights
+from nst_jax.pictures import reading
 from nst_jax.pictures.sources import distinct
 
 ROOT = Path(__file__).parents[2]
@@ -64,6 +65,12 @@ def piped(monkeypatch):
         monkeypatch.setattr(sys, "stdin", Pipe(found))
 
     return pipe
+
+
+def documented(values):
+    """Whether the page on the command line has every key of these values."""
+    page = (ROOT / "docs/command-line.md").read_text("utf-8")
+    return all(f"`{key}`" in page for key in values)
 
 
 def pixels(source):
@@ -118,11 +125,11 @@ def test_standard_output_takes_other_formats(folder, capfdbinary):
         (["stylize", "a/1.png", "style.png", "-o", "-", "--steps=2"], "name of a file as OUT"),
         (["stylize", "a/1.png", "style.png", "-o", "o.png", "--format=jpg"], "suffix of the"),
         (["stylize", "a", "style.png", "-o", "o.png"], "Several pictures need a folder"),
-        (["stylize", "a", "style.png", "-o", "o", "--trace=t"], "leave out --trace"),
+        (["stylize", "a", "b", "--style=a/1.png", "-o", "o", "--trace=t"], "leave out --trace"),
         (["stylize", "a", "style.png", "-o", "o", "--steps=2"], "needs one content"),
         (
             ["stylize", "a/1.png", "style.png", "-o", "o.png", "--steps=2", "--skip-existing"],
-            "leave out --skip-existing",
+            "and no --skip-existing",
         ),
         (["stylize", "a/1.png", "style.png", "-o", ""], "must end in one of"),
         (["stylize", "", "style.png", "-o", "o.png"], "has an empty name"),
@@ -209,6 +216,34 @@ def test_one_picture_may_go_into_a_folder(folder, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def test_ctrl_c_keeps_what_is_drawn(folder, monkeypatch, capfd):
+    def stylize(content, style, **options):
+        if content == "b/1.jpg":
+            raise KeyboardInterrupt
+        return drawn(content, style, **options)
+
+    drawn = nst_jax.stylize
+    monkeypatch.setattr("nst_jax.stylizing.api.stylize", stylize)
+    given = ("stylize", "a/1.png", "b", "--style=style.png", "-o", "out", *FAST, "--quiet")
+    assert run(*given, "--json") == 130
+    done = json.loads(capfd.readouterr().out)
+    assert [one["output"] for one in done["results"]] == ["out/1.png"]
+    assert [p.name for p in Path("out").iterdir()] == ["1.png"]
+    monkeypatch.setattr("nst_jax.stylizing.api.stylize", drawn)
+    assert run(*given, "--skip-existing") == 0
+    assert sorted(p.name for p in Path("out").iterdir()) == ["1-2.png", "1.png"]
+
+
+def test_settings_of_a_result_hold_for_a_folder(folder, capfd):
+    Image.fromarray(tiny.picture(24, 24, 7)).save("a/2.png")
+    assert run("stylize", "b/1.jpg", "style.png", "-o", "o.png", *FAST, "--seed=5") == 0
+    assert run("stylize", "a", "--from", "o.png", "-o", "out", "--network=vgg19-lite") == 0
+    for name in ("1.png", "2.png"):
+        about = reading.read_settings(f"out/{name}")
+        assert (about["settings"]["seed"], about["settings"]["iterations"]) == (5, 4)
+        assert about["sources"] == {"content": name, "style": "style.png"}
+
+
 @pytest.mark.parametrize("option", ["--style-weight=-1", "--preset=gatis", "--style=nowhere.png"])
 def test_a_fault_of_an_option_is_told_once(folder, capfd, option):
     refusal(capfd, "stylize", "a", "b", "--style=style.png", option, "-o", "out", *FAST)
@@ -221,6 +256,7 @@ def test_a_sweep_numbers_names_and_names_pictures(folder, capfd):
     assert run("sweep", "a/1.jpg", *argv[1:], "--json") == 0
     done = json.loads(capfd.readouterr().out)
     assert done == {"output": "out"} | json.loads(Path("out/sweep.json").read_text())
+    assert documented(done)
     assert done["axes"] == {"content": ["1.jpg", "1-2.jpg"]}
     assert [lane["status"] for lane in done["lanes"]] == ["finished"] * 2
     said = refusal(capfd, "sweep", "a/1.png", "thin.png", *argv[1:3], "-o", "x", *FAST)
@@ -254,6 +290,7 @@ def test_stylize_reports_what_it_embeds(folder, capfd):
     about = json.loads(capfd.readouterr().out)
     where = {"input": "a/1.png", "output": "out.png", "width": 24, "height": 24}
     assert done == {"results": [where | about], "failed": [], "skipped": []}
+    assert documented(done | done["results"][0])
 
     assert run(*given[:3], "b/1.jpg", *given[3:], "--steps=2", "-o", "s.png") == 0
     done = json.loads(capfd.readouterr().out)
@@ -284,6 +321,7 @@ def test_info_tells_versions_devices_caches_and_weights(folder, monkeypatch, cap
     (folder / "w/mine.safetensors").write_bytes(bytes(24))
     assert run("info", "--json") == 0
     found = json.loads(capfd.readouterr().out)
+    assert documented(found)
     assert found["versions"]["nst_jax"] == nst_jax.__version__
     assert found["versions"]["jax"] == jax.__version__
     assert found["versions"]["numpy"] == np.__version__
