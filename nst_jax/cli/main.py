@@ -56,7 +56,8 @@ def run() -> None:
         try:
             app.run(main, flags_parser=parse)
         finally:
-            sys.stdout.flush()
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except OSError as error:
         # Otherwise Python would write again at its end, and complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

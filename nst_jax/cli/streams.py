@@ -33,7 +33,9 @@ def opened(names: Sequence[Any]) -> list[Any]:
 
 def _read() -> Piped:
     if sys.stdin is None or sys.stdin.isatty():
-        raise InputError("Standard input (-) is a terminal: send a picture into it (< photo.jpg).")
+        raise InputError(
+            "Standard input (-) is a terminal or closed: send a picture into it (< a.jpg)."
+        )
     try:
         return Piped(sys.stdin.buffer.read())
     except OSError as error:
@@ -52,7 +54,7 @@ def check_output(*, as_json: bool) -> None:
         )
     if sys.stdout is None or sys.stdout.isatty():
         raise InputError(
-            "Standard output (-) is a terminal: send the picture into a file (> out.png)."
+            "Standard output (-) is a terminal or closed: send the picture to a file (> out.png)."
         )
 
 
@@ -93,8 +95,10 @@ def send(data: bytes) -> None:
         InputError: standard output cannot be written to.
         BrokenPipeError: nobody reads it any more.
     """
-    sys.stdout.flush()
+    if sys.stdout is None:
+        raise InputError("Standard output is closed, so nothing can be printed.")
     try:
+        sys.stdout.flush()
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
     except BrokenPipeError:

@@ -378,9 +378,10 @@ def test_the_real_command_refuses_and_interrupts(folder):
     assert any((cache / "nst_jax" / "xla").iterdir()), "compiled programs are kept"
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["weights", "list"]])
+@pytest.mark.parametrize("argv", [["--help"], ["weights", "list"], ["completion", "fish"]])
 def test_a_closed_pipe_ends_quietly(folder, argv):
-    with start(*argv, folder=folder) as done:
+    program = "from nst_jax.cli import main; main.run()"
+    with start(*argv, program=program, folder=folder) as done:
         assert done.stdout is not None
         assert done.stderr is not None
         done.stdout.close()

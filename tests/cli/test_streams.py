@@ -145,11 +145,11 @@ def test_bad_streams_get_one_sentence(folder, piped, capfd, argv, said):
 def test_a_terminal_is_no_stream(folder, piped, capfd, monkeypatch):
     piped()
     said = refusal(capfd, "stylize", "-", "style.png", "-o", "o.png")
-    assert "Standard input (-) is a terminal" in said
+    assert "Standard input (-) is a terminal or closed" in said
     with monkeypatch.context() as patch:
         patch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
         said = refusal(capfd, "stylize", "a/1.png", "style.png", "-o", "-")
-    assert "Standard output (-) is a terminal" in said
+    assert "Standard output (-) is a terminal or closed" in said
 
 
 def test_a_pipe_that_nobody_reads(folder, monkeypatch):
@@ -161,6 +161,18 @@ def test_a_pipe_that_nobody_reads(folder, monkeypatch):
             run("stylize", "a/1.png", "style.png", "-o", "-", *FAST, "--quiet")
         os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
     os.close(writer)
+
+
+def test_standard_output_that_is_closed(monkeypatch, capfd):
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", None)
+        codes = run("weights", "list", "--json"), run("stylize", "a", "b", "-o", "-")
+    assert codes == (2, 2)
+    assert capfd.readouterr().err.count(" closed") == 2
+    done = subprocess.run(
+        f"{sys.executable} -m nst_jax weights list >&-", shell=True, cwd=ROOT, capture_output=True
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's full device")
