@@ -263,7 +263,7 @@ def test_a_fault_of_an_option_is_told_once(folder, capfd, option):
 
 
 def test_a_sweep_numbers_names_and_names_pictures(folder, capfd):
-    argv = ("a/1.png", "b/1.jpg", "style.png", "-o", "out", *FAST, "--quiet")
+    argv = ("a/1.png", "b/1.jpg", "style.png", "-o", "out", *FAST, "--quiet", "--in-flight=1")
     Image.fromarray(tiny.picture(24, 24, 6)).save("a/1.jpg")
     assert run("sweep", "a/1.jpg", *argv[1:], "--json") == 0
     done = json.loads(capfd.readouterr().out)
@@ -292,7 +292,7 @@ def test_a_name_that_is_there_twice_gets_a_number():
 # JSON.
 
 
-def test_stylize_reports_what_it_embeds(folder, capfd):
+def test_stylize_reports_what_it_embeds(folder, monkeypatch, capfd):
     given = ("stylize", "a/1.png", "style.png", *FAST, "--quiet", "--json")
     assert run(*given, "-o", "out.png") == 0
     out, err = capfd.readouterr()
@@ -304,6 +304,10 @@ def test_stylize_reports_what_it_embeds(folder, capfd):
     assert done == {"results": [where | about], "failed": [], "skipped": []}
     assert documented(done | done["results"][0])
 
+    def drawn(content, styles, style_blend, **options):
+        return nst_jax.stylize(content, styles[0], **options)
+
+    monkeypatch.setattr("nst_jax.stylizing.interpolation.stylize", drawn)
     assert run(*given[:3], "b/1.jpg", *given[3:], "--steps=2", "-o", "s.png") == 0
     done = json.loads(capfd.readouterr().out)
     assert [one["output"] for one in done["results"]] == ["s-1.png", "s-2.png"]
