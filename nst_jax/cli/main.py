@@ -5,7 +5,6 @@ import atexit
 import difflib
 import errno
 import gc
-import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -15,8 +14,18 @@ from absl import app, flags
 from absl.flags import argparse_flags
 
 from nst_jax._version import __version__
-from nst_jax.cli import apply, completion, info, sheet, show, stylize, sweep, train, weights
-from nst_jax.cli.streams import say
+from nst_jax.cli import (
+    apply,
+    completion,
+    info,
+    sheet,
+    show,
+    streams,
+    stylize,
+    sweep,
+    train,
+    weights,
+)
 from nst_jax.errors import InputError
 
 _CLOSED_PIPE = 141  # what shells report of a tool that a closed pipe has ended
@@ -56,16 +65,14 @@ def run() -> None:
         try:
             app.run(main, flags_parser=parse)
         finally:
-            if sys.stdout is not None:
-                sys.stdout.flush()
+            streams.flush()
     except OSError as error:
-        # Otherwise Python would write again at its end, and complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):  # who reads the output has gone, as `head` does
-            sys.exit(_CLOSED_PIPE)
-        if error.errno not in _NO_ROOM:
+        if error.errno not in (errno.EPIPE, *_NO_ROOM):
             raise
-        say(f"Standard output cannot be written ({error.strerror}).")
+        streams.drop()
+        if error.errno == errno.EPIPE:  # who reads the output has gone, as `head` does
+            sys.exit(_CLOSED_PIPE)
+        streams.say(f"The output cannot be written ({error.strerror}).")
         sys.exit(2)
 
 
@@ -92,12 +99,12 @@ def main(args: argparse.Namespace) -> int:
     130.
     """
     with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_, **__: say(message)
+        warnings.showwarning = lambda message, *_, **__: streams.say(message)
         try:
             return args.handler(args) or 0
         except InputError as error:
-            say(error)
+            streams.say(error)
             return 2
         except KeyboardInterrupt:
-            say("Interrupted before there was a result.")
+            streams.say("Interrupted before there was a result.")
             return 130

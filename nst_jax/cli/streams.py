@@ -104,9 +104,20 @@ def send(data: bytes) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        # Otherwise Python would try again at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop()
         raise InputError(f"Standard output cannot be written ({error.strerror}).") from error
+
+
+def flush() -> None:
+    """Write what standard output holds, if there is one."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def drop() -> None:
+    """Throw away what standard output holds; Python would write it at its end, and complain."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _plain(value: Any) -> Any:

@@ -95,9 +95,10 @@ def _checked(lane: Lane) -> tuple[Request, tuple[Scale, ...], Problem]:
         request = lane.request()
         request = request.fitted(total(request))
         plan = scales(request)
-        if len(plan) > 1:
-            request.problem_at(plan[0], total(request))
-        return request, plan, request.problem_at(plan[-1], total(request))
+        first, last = plan[0], plan[-1]
+        if first != last:
+            request.problem_at(first, total(request))
+        return request, plan, request.problem_at(last, total(request))
     except InputError as error:
         if "content" not in lane.values or lane.pair[0] in str(error):
             raise

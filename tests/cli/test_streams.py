@@ -185,7 +185,7 @@ def test_standard_output_that_is_full(monkeypatch, capfd):
         argv = [sys.executable, "-m", "nst_jax", "completion", "bash"]
         done = subprocess.run(argv, cwd=ROOT, stdout=out, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 2
-    assert done.stderr == "nst-jax: Standard output cannot be written (No space left on device).\n"
+    assert done.stderr == "nst-jax: The output cannot be written (No space left on device).\n"
 
 
 # Several pictures.
