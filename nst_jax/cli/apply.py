@@ -1,12 +1,11 @@
 """`nst-jax apply`: draw pictures or a film with a trained model, in one pass."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nst_jax.cli import cache
+from nst_jax.cli import batch, cache, streams
 from nst_jax.errors import InputError
 
 
@@ -20,8 +19,12 @@ def add(commands: Any) -> None:
         "styles are given.",
     )
     parser.add_argument("model", metavar="MODEL")
-    parser.add_argument("pictures", metavar="PICTURE", nargs="*", help="files and folders")
-    parser.add_argument("-o", "--output", metavar="DIR", help="folder for the results")
+    parser.add_argument(
+        "pictures", metavar="PICTURE", nargs="*", help="files and folders; - is stdin"
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="DIR", help="folder for the results; - for one, on stdout"
+    )
     parser.add_argument(
         "--video", nargs=2, metavar=("IN", "OUT"), help="draw every frame of a film, by ffmpeg"
     )
@@ -42,14 +45,13 @@ def add(commands: Any) -> None:
     parser.add_argument("--size", type=int, help="long side of the results in pixels")
     parser.add_argument("--keep-colors", action="store_true", help="draw lightness alone")
     parser.add_argument("--tile", type=int, metavar="PIXELS", help="draw in tiles of that side")
-    parser.add_argument(
-        "--format", choices=("png", "jpg", "webp", "tif"), default="png", help="of the results"
-    )
+    parser.add_argument("--format", choices=batch.FORMATS, default="png", help="of the results")
     parser.add_argument("--list", action="store_true", help="print the model's styles")
     parser.add_argument("--force", action="store_true", help="overwrite results")
     parser.add_argument(
         "--skip-existing", action="store_true", help="draw only the results that are not there yet"
     )
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     parser.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
     parser.set_defaults(handler=_run)
 
@@ -57,9 +59,15 @@ def add(commands: Any) -> None:
 def _run(args: argparse.Namespace) -> int:
     from nst_jax.models.load import load
 
+    piped = args.output == streams.STREAM
+    if piped:
+        streams.check_output(as_json=args.json)
     model = load(args.model)
     if args.list:
-        print("\n".join(model.styles))
+        if args.json:
+            streams.report({"model": model.name, "styles": list(model.styles)})
+        else:
+            print("\n".join(model.styles))
         return 0
     styles = _styles(args, model)
     options = {"keep_colors": args.keep_colors} | {
@@ -69,26 +77,49 @@ def _run(args: argparse.Namespace) -> int:
     }
     cache.enable()
     if args.video:
-        from nst_jax.models.video import draw_video
-
-        if args.pictures or len(styles) != 1:
-            raise InputError("A film takes one style and no pictures beside it: leave them out.")
-        source, target = args.video
-        draw_video(
-            model,
-            source,
-            target,
-            styles[0],
-            overwrite=args.force,
-            progress=not args.quiet,
-            size=args.size,
-            **options,
-        )
-        return 0
+        return _film(args, model, styles, options)
     if not args.pictures or not args.output:
         raise InputError("There is nothing to draw: give pictures or folders, and --output DIR.")
-    places = _places(args, styles)
-    return _draw(args, model, styles, places, options)
+    count = len(args.pictures)
+    given = streams.opened([*args.pictures, *styles])
+    sources, styles = batch.pictures(given[:count]), given[count:]
+    if not piped:
+        ends = [f"-{_label(style)}" for style in styles] if len(styles) > 1 else [""]
+        jobs = batch.into_folder(sources, args.output, args.format, ends)
+    elif len(sources) == len(styles) == 1:
+        jobs = [batch.Job(sources[0], [None])]
+    else:
+        raise InputError(
+            f"Standard output takes one picture, not {len(sources) * len(styles)}: give "
+            "--output DIR."
+        )
+    batch.check(jobs, force=args.force, skip=args.skip_existing)
+    return _draw(args, model, styles, jobs, options)
+
+
+def _film(
+    args: argparse.Namespace, model: Any, styles: Sequence[Any], options: dict[str, Any]
+) -> int:
+    from nst_jax.models.video import draw_video
+
+    if args.pictures or len(styles) != 1:
+        raise InputError("A film takes one style and no pictures beside it: leave them out.")
+    source, target = args.video
+    draw_video(
+        model,
+        source,
+        target,
+        styles[0],
+        overwrite=args.force,
+        progress=not args.quiet,
+        size=args.size,
+        **options,
+    )
+    if args.json:
+        streams.report(
+            {"results": [{"input": source, "output": target}], "failed": [], "skipped": []}
+        )
+    return 0
 
 
 def _styles(args: argparse.Namespace, model: Any) -> list[Any]:
@@ -116,53 +147,9 @@ def _files(text: str) -> Any:
     return files if len(files) > 1 else next(iter(files), None)
 
 
-def _places(args: argparse.Namespace, styles: Sequence[Any]) -> list[tuple[Path, list[Path]]]:
-    """Find the pictures and check where their results go.
-
-    Returns:
-        For each picture its path, and the paths of its results, one for each style.
-
-    Raises:
-        InputError: a folder holds no pictures, two pictures have the same name, or a result cannot
-            be written.
-    """
-    from nst_jax.pictures import writing
-    from nst_jax.training.crops import SUFFIXES
-
-    output = Path(args.output)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"The folder {str(output)!r} cannot be made ({error.strerror}): choose another place."
-        ) from error
-    found: list[Path] = []
-    for given in map(Path, args.pictures):
-        if given.is_dir():
-            inside = sorted(p for p in given.iterdir() if p.suffix.lower() in SUFFIXES)
-            if not inside:
-                raise InputError(f"The folder {str(given)!r} holds no pictures.")
-            found += inside
-        else:
-            found.append(given)
-    names = [path.stem for path in found]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice:
-        raise InputError(
-            f"Two pictures are called {twice!r} and would have one result: draw them one by one."
-        )
-    places = []
-    for path in found:
-        ends = [f"-{_label(style)}" for style in styles] if len(styles) > 1 else [""]
-        results = [output / f"{path.stem}{end}.{args.format}" for end in ends]
-        for result in results:
-            if not (args.skip_existing and result.exists()):
-                writing.check_output(result, overwrite=args.force)
-        places.append((path, results))
-    return places
-
-
 def _label(style: Any) -> str:
+    if isinstance(style, streams.Piped):
+        return "stdin"
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in Path(str(style)).stem)
 
 
@@ -170,31 +157,32 @@ def _draw(
     args: argparse.Namespace,
     model: Any,
     styles: Sequence[Any],
-    places: Sequence[tuple[Path, list[Path]]],
+    jobs: Sequence[batch.Job],
     options: dict[str, Any],
 ) -> int:
-    """Draw every picture in every style. A bad picture is told of, and the others are drawn."""
+    """Draw every picture in every style."""
     from tqdm import tqdm
 
     from nst_jax.models.model import read
 
-    failed = 0
-    total = len(places) * len(styles)
+    def begin(source: Any) -> Any:
+        picture = read(source, args.size)
+        return lambda number: model.draw(picture, styles[number], **options)
+
+    def save(drawn: Any, output: Path | None) -> Path | None:
+        if output is None:
+            return streams.write_picture(drawn, f".{args.format}")
+        return drawn.save(output, overwrite=args.force)
+
+    total = len(jobs) * len(styles)
     # With a delay, the bar appears only when there is something to show.
     bar = tqdm(total=total, disable=args.quiet, unit="picture", desc="apply", delay=1e-3)
     with bar:
-        for path, results in places:
-            try:
-                picture = read(path, args.size)
-            except InputError as error:
-                tqdm.write(f"nst-jax: {error}", file=sys.stderr)
-                failed += 1
-                bar.update(len(styles))
-                continue
-            for style, result in zip(styles, results, strict=True):
-                if not (args.skip_existing and result.exists()):
-                    model.draw(picture, style, **options).save(result, overwrite=args.force)
-                bar.update()
-    if failed < len(places) and not args.quiet:
+        done = batch.run(
+            jobs, begin, save, lambda drawn: drawn.about, skip=args.skip_existing, bar=bar
+        )
+    if args.json:
+        streams.report(done.report())
+    elif len(done.failed) < len(jobs) and not args.quiet and args.output != streams.STREAM:
         print(args.output)
-    return 2 if failed else 0
+    return done.code

@@ -3,8 +3,8 @@
 import argparse
 import atexit
 import difflib
+import errno
 import gc
-import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -14,10 +14,22 @@ from absl import app, flags
 from absl.flags import argparse_flags
 
 from nst_jax._version import __version__
-from nst_jax.cli import apply, show, stylize, sweep, train, weights
+from nst_jax.cli import (
+    apply,
+    completion,
+    info,
+    sheet,
+    show,
+    streams,
+    stylize,
+    sweep,
+    train,
+    weights,
+)
 from nst_jax.errors import InputError
 
 _CLOSED_PIPE = 141  # what shells report of a tool that a closed pipe has ended
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class _Parser(argparse_flags.ArgumentParser):
@@ -53,21 +65,31 @@ def run() -> None:
         try:
             app.run(main, flags_parser=parse)
         finally:
-            sys.stdout.flush()
-    except BrokenPipeError:
-        # Who reads the output has gone, as `head` does. Otherwise Python complains at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(_CLOSED_PIPE)
+            streams.flush()
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, *_NO_ROOM):
+            raise
+        streams.drop()
+        if error.errno == errno.EPIPE:  # who reads the output has gone, as `head` does
+            sys.exit(_CLOSED_PIPE)
+        streams.say(f"The output cannot be written ({error.strerror}).")
+        sys.exit(2)
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Parse the command line; bad flags exit with code 2."""
-    parser = _Parser(prog="nst-jax", description="Neural style transfer in JAX.")
-    parser.add_argument("--version", action="version", version=f"nst-jax {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (stylize, sweep, train, apply, show, weights):
+    return parser().parse_args(argv[1:])
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the command line, with all subcommands."""
+    made = _Parser(prog="nst-jax", description="Neural style transfer in JAX.")
+    made.add_argument("--version", action="version", version=f"nst-jax {__version__}")
+    commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command in (stylize, sweep, train, apply, sheet, show, weights, info):
         command.add(commands)
-    return parser.parse_args(argv[1:])
+    completion.add(commands, made)
+    return made
 
 
 def main(args: argparse.Namespace) -> int:
@@ -77,19 +99,12 @@ def main(args: argparse.Namespace) -> int:
     130.
     """
     with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_, **__: _say(message)
+        warnings.showwarning = lambda message, *_, **__: streams.say(message)
         try:
             return args.handler(args) or 0
         except InputError as error:
-            _say(error)
+            streams.say(error)
             return 2
         except KeyboardInterrupt:
-            _say("Interrupted before there was a result.")
+            streams.say("Interrupted before there was a result.")
             return 130
-
-
-def _say(message: object) -> None:
-    """Print one line to stderr, above the progress bar if there is one."""
-    from tqdm import tqdm
-
-    tqdm.write(f"nst-jax: {' '.join(str(message).split())}", file=sys.stderr)

@@ -1,11 +1,13 @@
-"""`nst-jax stylize`: draw one picture, or a series with `--steps`."""
+"""`nst-jax stylize`: draw one picture, several into a folder, or a series with `--steps`."""
 
 import argparse
+import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nst_jax.cli import cache, flags
+from nst_jax.cli import batch, cache, flags, streams
 from nst_jax.errors import InputError
 from nst_jax.stylizing.presets import PRESETS
 
@@ -15,20 +17,31 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "stylize",
         help="draw the content of one picture in the style of another",
-        description=f"Presets: {', '.join(PRESETS)}. Options that are not given are the preset's; "
-        "the defaults shown are those of 'default'.",
+        description="CONTENT may be a folder, and with --style there may be several: each is drawn "
+        f"into --output DIR. Presets: {', '.join(PRESETS)}. Options that are not given are the "
+        "preset's; the defaults shown are those of 'default'.",
     )
     pictures = [
         parser.add_argument(
-            "content", metavar="CONTENT", help="picture file; 'none' with --content-regions alone"
+            "content",
+            metavar="CONTENT",
+            help="picture file, folder, or - for stdin; 'none' with --content-regions alone",
         ),
         parser.add_argument(
             "style",
             metavar="STYLE",
             nargs="+",
-            help="picture file; several are mixed (--style-blend)",
+            help="picture file; several are mixed (--style-blend); with --style, another CONTENT",
         ),
     ]
+    parser.add_argument(
+        "--style",
+        dest="styles",
+        metavar="STYLE",
+        action=_Style,
+        pictures=pictures[1:],
+        help="the style, so that all other pictures are contents; given again: mixed",
+    )
     parser.add_argument(
         "--from",
         dest="result",
@@ -39,7 +52,14 @@ def add(commands: Any) -> None:
         "out where the files that it names are beside it, or in the current folder",
     )
     parser.add_argument(
-        "-o", "--output", required=True, metavar="OUT", help="PNG, JPEG, WebP or TIFF, by suffix"
+        "-o",
+        "--output",
+        required=True,
+        metavar="OUT",
+        help="PNG, JPEG, WebP or TIFF, by suffix; a folder, for OUT/NAME.png; - for stdout",
+    )
+    parser.add_argument(
+        "--format", choices=batch.FORMATS, help="of results in a folder or on stdout (default: png)"
     )
     parser.add_argument(
         "--content-regions", metavar="FILE,...", help="label map, or one mask for each region"
@@ -50,9 +70,13 @@ def add(commands: Any) -> None:
     parser.add_argument("--keep", metavar="FILE", help="mask, white where the content stays")
     parser.add_argument("--force", action="store_true", help="overwrite OUT")
     parser.add_argument(
+        "--skip-existing", action="store_true", help="draw only the results that are not there yet"
+    )
+    parser.add_argument(
         "--steps", type=int, help="go from style to style in so many pictures: OUT-1, OUT-2, ..."
     )
     parser.add_argument("--offline", action="store_true", help="never fetch weights")
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     parser.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
     flags.add_settings(parser)
     flags.add_outputs(parser)
@@ -73,30 +97,64 @@ class _From(argparse.Action):
             picture.required = False
 
 
+class _Style(_From):
+    """The action of `--style`: it adds a style, and makes the last positional one optional."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None):
+        """Add a style picture."""
+        styles = [*(getattr(namespace, self.dest) or []), values]
+        super().__call__(parser, namespace, styles, option_string)
+
+
 def _run(args: argparse.Namespace) -> int:
     from nst_jax.files import atomic
     from nst_jax.pictures import writing
 
-    series = args.steps is not None
-    writing.check_output(args.output, overwrite=args.force or series)
-    outputs = _numbered(Path(args.output), args.steps) if series else [Path(args.output)]
-    for output in outputs:
-        writing.check_output(output, overwrite=args.force)
+    content, styles = [args.content], args.style
+    if args.styles:
+        content, styles = [args.content, *(args.style or [])], args.styles
+    piped = args.output == streams.STREAM
+    if piped:
+        streams.check_output(as_json=args.json)
+    into_folder = batch.needs_folder(content, args.output)
+    if args.format and not (into_folder or piped):
+        raise InputError(
+            f"The suffix of the output {args.output!r} says the format: leave out --format."
+        )
+    if piped and into_folder:
+        raise InputError("Standard output takes one picture: give --output DIR for several.")
+    if args.steps is not None and (piped or into_folder or args.skip_existing):
+        raise InputError(
+            "A series of --steps needs one content and the name of a file as OUT, and no "
+            "--skip-existing."
+        )
+    outputs = []
+    if args.steps is not None:
+        writing.check_output(args.output, overwrite=True)
+        outputs = _numbered(Path(args.output), args.steps)
+        batch.check([batch.Job(None, [*outputs])], force=args.force, skip=False)
+    given = streams.opened([*content, *(styles or [])])
+    contents = batch.pictures(given[: len(content)])
+    styles = given[len(content) :] if styles else None
+    written = " and ".join(f"--{name.replace('_', '-')}" for name in flags.given_outputs(args))
+    if written and len(contents) > 1:
+        raise InputError(f"Several pictures are drawn: leave out {written}.")
+    if into_folder:
+        jobs = batch.into_folder(contents, args.output, args.format or "png")
+    else:
+        jobs = [batch.Job(contents[0], [None if piped else Path(args.output)])]
+    if not outputs:
+        batch.check(jobs, force=args.force, skip=args.skip_existing)
     for name in {"animation", "trace"} & vars(args).keys():
         over = args.force or getattr(args, "resume", False)
         atomic.check_place(getattr(args, name), overwrite=over)
     cache.enable()
+    return _series(args, jobs[0], styles, outputs) if outputs else _draw(args, jobs, styles)
 
-    from nst_jax.stylizing.api import stylize
-    from nst_jax.stylizing.interpolation import interpolate
+
+def _options(args: argparse.Namespace, content: Any, style: Any) -> tuple[Any, Any, dict[str, Any]]:
+    """Content, style and options for `stylize`; with `--from`, those of the earlier result."""
     from nst_jax.stylizing.repeat import recall
-
-    left = iter(outputs)
-
-    def save(result: Any) -> None:
-        path = _save(result, next(left), args.force)
-        if not args.quiet:
-            print(f"{result!r}\n{path}")
 
     given = {
         "content_regions": _files(args.content_regions),
@@ -109,21 +167,64 @@ def _run(args: argparse.Namespace) -> int:
         | flags.given_outputs(args)
         | {"offline": args.offline or None, "progress": not args.quiet}
     )
-    content, style = args.content, args.style
     if args.result is not None:
         options = recall(args.result, content, style, **options)
         content, style = options.pop("content"), options.pop("style")
     if isinstance(content, str) and content.lower() == "none":
         content = None
-    if isinstance(style, list) and len(style) == 1 and not series:
-        style = style[0]
-    if series:
-        results = interpolate(content, style, steps=args.steps, each=save, **options)
-        whole = len(results) == args.steps and results[-1].status != "interrupted"
-        return 0 if whole else 130
-    result = stylize(content, style, **options)
-    save(result)
-    return 130 if result.status == "interrupted" else 0
+    return content, style, options
+
+
+def _series(args: argparse.Namespace, job: batch.Job, styles: Any, outputs: list[Path]) -> int:
+    from nst_jax.stylizing.interpolation import interpolate
+
+    content, style, options = _options(args, job.source, styles)
+    left, rows = iter(outputs), []
+
+    def save(result: Any) -> None:
+        path = _saved(args, result, next(left))
+        rows.append({"output": path} | result.record())
+
+    results = interpolate(content, style, steps=args.steps, each=save, **options)
+    whole = len(results) == args.steps and results[-1].status != "interrupted"
+    if args.json:
+        streams.report({"results": rows, "failed": [], "skipped": []})
+    return 0 if whole else 130
+
+
+def _draw(args: argparse.Namespace, jobs: Sequence[batch.Job], styles: Any) -> int:
+    from tqdm import tqdm
+
+    from nst_jax.stylizing.api import stylize
+
+    def begin(source: Any) -> Any:
+        content, style, options = _options(args, source, styles)
+        if isinstance(style, list) and len(style) == 1:
+            style = style[0]
+        return lambda _: stylize(content, style, **options)
+
+    def save(result: Any, output: Path | None) -> Path | None:
+        if output is not None:
+            return _saved(args, result, output)
+        if not args.quiet:
+            print(repr(result), file=sys.stderr)
+        return streams.write_picture(result, f".{args.format or 'png'}")
+
+    def about(result: Any) -> dict[str, Any]:
+        return result.record()
+
+    bar = tqdm(disable=True)  # each picture has one of its own
+    done = batch.run(jobs, begin, save, about, skip=args.skip_existing, bar=bar)
+    if args.json:
+        streams.report(done.report())
+    return done.code
+
+
+def _saved(args: argparse.Namespace, result: Any, output: Path) -> Path:
+    path = _save(result, output, args.force)
+    if not (args.quiet or args.json):
+        print(f"{result!r}\n{path}")
+    return path
 
 
 def _files(text: str | None) -> Any:

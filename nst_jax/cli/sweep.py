@@ -6,7 +6,7 @@ import os
 import sys
 from typing import Any
 
-from nst_jax.cli import cache, flags
+from nst_jax.cli import cache, flags, streams
 from nst_jax.errors import InputError
 
 
@@ -36,6 +36,7 @@ def add(commands: Any) -> None:
         "--in-flight", type=int, metavar="N", help="lanes side by side on each device"
     )
     parser.add_argument("--offline", action="store_true", help="never fetch weights")
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     parser.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
     group = parser.add_argument_group("processes")
     group.add_argument(
@@ -74,6 +75,8 @@ def _sweep(
 ) -> int:
     cache.enable()
 
+    from nst_jax.sweeps.folder import read_plan
+    from nst_jax.sweeps.processes import is_first
     from nst_jax.sweeps.run import sweep
 
     found = sweep(
@@ -87,7 +90,10 @@ def _sweep(
         progress=not args.quiet,
         **axes,
     )
-    if not args.quiet:
+    if args.json:
+        if is_first():
+            streams.report({"output": args.output} | read_plan(args.output))
+    elif not args.quiet:
         print(f"{found!r}\n{args.output}")
     # With several processes, this one lacks the lanes of the others.
     return 130 if found.unfinished and not joined else 0

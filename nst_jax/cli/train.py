@@ -4,7 +4,7 @@ import argparse
 from dataclasses import fields
 from typing import Any
 
-from nst_jax.cli import cache, flags
+from nst_jax.cli import cache, flags, streams
 from nst_jax.training.recipe import CHOICES, Recipe
 
 
@@ -41,6 +41,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--previews", metavar="DIR", help="sheets of pictures as they are drawn")
     parser.add_argument("--previews-every", type=int, metavar="STEPS", default=500)
     parser.add_argument("--offline", action="store_true", help="never fetch weights")
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     parser.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
     flags.add_fields(parser.add_argument_group("settings"), Recipe(), CHOICES)
     parser.set_defaults(handler=_run)
@@ -66,8 +67,13 @@ def _run(args: argparse.Namespace) -> int:
         progress=not args.quiet,
         **given,
     )
-    done, asked = modelfile.load(path).training["steps"], Recipe(**given).steps
-    if not args.quiet:
+    model = modelfile.load(path)
+    done, asked = model.training["steps"], Recipe(**given).steps
+    if args.json:
+        values = {"output": path, "bytes": path.stat().st_size, "digest": model.digest}
+        values |= {"kind": model.kind, "styles": model.styles, "finished": done >= asked}
+        streams.report(values | {"training": model.training})
+    elif not args.quiet:
         early = f", after {done} of {asked} steps" * (done < asked)
         print(f"{path} ({path.stat().st_size / 1e6:.1f} MB{early})")
     return 130 if done < asked else 0

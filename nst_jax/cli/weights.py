@@ -1,7 +1,10 @@
 """`nst-jax weights`: list, fetch, convert or verify the weights of networks."""
 
 import argparse
+from collections.abc import Mapping
 from typing import Any
+
+from nst_jax.cli import streams
 
 
 def add(commands: Any) -> None:
@@ -29,21 +32,30 @@ def add(commands: Any) -> None:
     verify = actions.add_parser("verify", help="check a converted file against its digest")
     verify.add_argument("name", metavar="NAME|FILE")
     verify.set_defaults(handler=_verify)
+    for action in (listing, fetch, convert, verify):
+        action.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _list(args: argparse.Namespace) -> None:
     from nst_jax.files import weights
 
-    del args
-    for name, entry in weights.manifest().items():
-        place = weights.locate(name) or "not here"
-        print(f"{name:18} {place!s:50} {entry.title} ({entry.licence})")
+    known = [
+        {"name": name, "title": e.title, "licence": e.licence, "path": weights.locate(name)}
+        for name, e in weights.manifest().items()
+    ]
+    if args.json:
+        streams.report({"weights": known})
+        return
+    for one in known:
+        place = one["path"] or "not here"
+        print(f"{one['name']:18} {place!s:50} {one['title']} ({one['licence']})")
 
 
 def _fetch(args: argparse.Namespace) -> None:
     from nst_jax.files import weights
 
-    print(weights.fetch(args.name, offline=args.offline or None, digest=args.digest))
+    path = weights.fetch(args.name, offline=args.offline or None, digest=args.digest)
+    _print(args, str(path), {"name": args.name, "path": path})
 
 
 def _convert(args: argparse.Namespace) -> None:
@@ -51,16 +63,24 @@ def _convert(args: argparse.Namespace) -> None:
     from nst_jax.models import convert
 
     if convert.holds(args.source):
-        print(convert.convert(args.source, args.target))
-        return
-    path = weights.convert_file(
-        args.source, args.target, preprocessing=args.preprocessing, transpose=args.transpose
-    )
-    print(path)
+        path = convert.convert(args.source, args.target)
+    else:
+        path = weights.convert_file(
+            args.source, args.target, preprocessing=args.preprocessing, transpose=args.transpose
+        )
+    _print(args, str(path), {"source": args.source, "path": path})
 
 
 def _verify(args: argparse.Namespace) -> None:
     from nst_jax.files import weights
 
     file = weights.verify(args.name)
-    print(f"{file.path}: {file.digest}, as it should be")
+    values = {"name": args.name, "path": file.path, "digest": file.digest}
+    _print(args, f"{file.path}: {file.digest}, as it should be", values)
+
+
+def _print(args: argparse.Namespace, text: str, values: Mapping[str, Any]) -> None:
+    if args.json:
+        streams.report(values)
+    else:
+        print(text)

@@ -17,7 +17,7 @@ from nst_jax.models.modelfile import ModelFile
 from nst_jax.networks.base import Network
 from nst_jax.options import WEIGHT, in_range
 from nst_jax.pictures import resizing, transparency
-from nst_jax.pictures.sources import PictureSource
+from nst_jax.pictures.sources import PictureSource, named
 
 _DEEPEST = 8  # stride of relu4_1 in pixels
 _HALO = 48  # pixels that a position of relu4_1 sees to each side, at most
@@ -69,7 +69,8 @@ class AnyStyle(Model):
         blend = shares(weights_, height, width)
         pictures = [transparency.read_style(source) for source in sources]
         if max(min(picture.rgb.shape[:2]) for picture in pictures) < 4 * _DEEPEST:
-            raise InputError("The style picture is too small: give one of at least 32 pixels.")
+            small = named(sources[0], "style picture")
+            raise InputError(f"The {small} is too small: give one of at least 32 pixels.")
         measured = {
             level: [
                 _measured(self.method, self.network, picture.rgb, picture.alpha, level)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from PIL import Image
 
 from nst_jax import devices
 from nst_jax._version import __version__
@@ -18,6 +19,7 @@ from nst_jax.models import tiling
 from nst_jax.options import WEIGHT, is_number
 from nst_jax.pictures import color, masks, reading, resizing, sources, writing
 from nst_jax.pictures.reading import Picture
+from nst_jax.pictures.sheet import square_sheet
 from nst_jax.pictures.sources import PictureSource
 
 _SMALLEST = 16
@@ -147,6 +149,39 @@ class Model(ABC):
             "seconds": round(time.monotonic() - began, 3),
         }
         return Drawn(image, picture.alpha, picture.icc, about)
+
+    def sheet(
+        self,
+        picture: PictureSource,
+        styles: Sequence[Any] | None = None,
+        *,
+        size: int | None = 384,
+        **options: Any,
+    ) -> Image.Image:
+        """A contact sheet: the picture, then its drawing in each style, with the styles' names.
+
+        Args:
+            picture: as for `__call__`.
+            styles: the styles, each as for `__call__`; None takes all that the model has learned.
+            size: long side of each drawing in pixels; None keeps the picture's size.
+            **options: as for `__call__`.
+
+        Returns:
+            A PIL picture, which notebooks can show.
+
+        Raises:
+            InputError: `__call__` raises it, or there are no styles.
+        """
+        styles = list(self.styles if styles is None else styles)
+        if not styles:
+            raise InputError(
+                f"The model '{self.name}' draws in the style of any picture and has learned none "
+                "of its own: say which styles the sheet shows."
+            )
+        found = read(picture, size)
+        drawn = [self.draw(found, style, **options) for style in styles]
+        names = [str(one.about["style"]) for one in drawn]
+        return square_sheet([found.rgb, *(one.image for one in drawn)], ["", *names])
 
 
 def read(picture: PictureSource, size: int | None) -> Picture:

@@ -280,14 +280,14 @@ def _require_pixels(height: int, width: int, limit: int, name: str) -> None:
         )
 
 
-def read_settings(path: str | os.PathLike) -> dict[str, Any]:
-    """Read the settings that `save` embedded in a picture.
+def read_settings(source: str | os.PathLike | bytes) -> dict[str, Any]:
+    """Read the settings that `save` embedded in a picture, given as a path or the file's bytes.
 
     Raises:
         InputError: the picture cannot be read, or has no settings.
     """
-    name = f"picture {os.fsdecode(path)!r}"
-    with _opened(path, name) as image:
+    name = named(source, "picture")
+    with _opened(source, name) as image:
         settings = metadata.find_settings(image)
     if settings is None:
         raise InputError(

@@ -1,6 +1,7 @@
 """Contact sheets: pictures in rows, with names for columns, rows and single pictures."""
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -73,6 +74,22 @@ def contact_sheet(
                 write(captions[i][j], across[j], y + heights[i] + 2)
         y += heights[i] + feet[i] + _GAP
     return sheet
+
+
+def square_sheet(
+    pictures: Sequence[Float[np.ndarray, "_ _ 3"] | None],
+    names: Sequence[str],
+    *,
+    size: int | None = None,
+) -> Image.Image:
+    """Lay out pictures to about a square, each with its name below; see `contact_sheet`."""
+    width = math.ceil(math.sqrt(len(pictures)))
+    lines = range(0, len(pictures), width)
+    return contact_sheet(
+        [pictures[i : i + width] for i in lines],
+        size=size,
+        below=[names[i : i + width] for i in lines],
+    )
 
 
 def _at(picture: np.ndarray, size: int | None) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -54,7 +55,28 @@ def named(source: Any, what: str) -> str:
     """What errors call a picture: its file, or the type that was given."""
     if isinstance(source, str | os.PathLike):
         return f"{what} {os.fsdecode(source)!r}"
+    if isinstance(name := getattr(source, "name", None), str):  # an open file
+        return f"{what} {name!r}"
     return f"{what} (given as {type(source).__name__})"
+
+
+def distinct(names: Sequence[str]) -> list[str]:
+    """Number the names that were there before: `1.jpg`, `1.jpg` become `1.jpg`, `1-2.jpg`.
+
+    A number that would make one of the other names is left out.
+    """
+    found: list[str] = []
+    taken, last = set(names), dict.fromkeys(names, 0)
+    for name in names:
+        stem, suffix = os.path.splitext(name)
+        last[name] += 1
+        free = name
+        while last[name] > 1 and free in taken:
+            free = f"{stem}-{last[name]}{suffix}"
+            last[name] += free in taken
+        taken.add(free)
+        found.append(free)
+    return found
 
 
 def plain(source: Any, name: str) -> str | os.PathLike | bytes | Image.Image | np.ndarray:

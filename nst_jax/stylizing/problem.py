@@ -1,7 +1,7 @@
 """Turn settings, network and pictures into a minimisation problem without side effects."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -131,6 +131,7 @@ def prepare(
     *,
     targets: Targets | None = None,
     also: Collection[str] = (),
+    names: Mapping[str, Any] | None = None,
 ) -> Problem:
     """Make the minimisation problem that the settings describe, and compute its targets.
 
@@ -147,6 +148,7 @@ def prepare(
         targets: targets of an earlier problem with the same network, pictures and layers; None
             computes them.
         also: names of terms that are part of the program even if their weight is zero.
+        names: the file names of `content` and `style`, for error messages.
 
     Raises:
         InputError: the network lacks a layer, a picture is too small, there is too little memory,
@@ -160,7 +162,7 @@ def prepare(
     given = style if isinstance(style, list | tuple) else [style]
     styles = [jnp.asarray(s, jnp.float32) for s in given]
     blend = blend_weights(settings, len(styles)) if regions is None else regions.blend
-    _require_fit(spec, network, content, styles)
+    _require_fit(spec, network, content, styles, names or {})
     settings = memory.fitted(settings, network, spec.layers, size_of(content, styles, regions))
     spec = replace(spec, tile=settings.tile or 0)
     scene = _scene(settings, network, content, styles, regions)
@@ -183,13 +185,22 @@ def prepare(
 
 
 def _require_fit(
-    spec: Objective, network: Network, content: Array, styles: Sequence[Array]
+    spec: Objective,
+    network: Network,
+    content: Array,
+    styles: Sequence[Array],
+    names: Mapping[str, Any],
 ) -> None:
+    def name(what: str, n: int = 0) -> str:
+        given = names.get(what)
+        own = given[n] if isinstance(given, list) else given
+        return f"{what} picture {own!r}" if own else f"{what} picture"
+
     require_layers(network, spec.layers)
-    require_size(network, content, spec.layers, "content picture")
+    require_size(network, content, spec.layers, name("content"))
     compared = [k for term in spec.terms if "style" in term.follows for k in term.layers]
-    for one in styles:
-        require_size(network, one, compared, "style picture")
+    for n, one in enumerate(styles):
+        require_size(network, one, compared, name("style", n))
 
 
 def _scene(

@@ -69,7 +69,7 @@ class Request:
     def problem_at(self, scale: Scale, evaluations: int) -> Problem:
         """The minimisation problem at a scale; see `at` and `prepare`."""
         here = self.at(scale, evaluations)
-        content, styles, start, regions, _ = here.pictures
+        content, styles, start, regions, names = here.pictures
         found = prepare(
             here.settings,
             here.network,
@@ -79,6 +79,7 @@ class Request:
             regions,
             targets=None if self.targets is None else self.targets.get(scale),
             also=self.also,
+            names=names,
         )
         if self.targets is not None:
             self.targets[scale] = found.args.targets

@@ -7,7 +7,7 @@ from typing import Any
 
 from nst_jax.errors import InputError
 from nst_jax.options import unknown
-from nst_jax.pictures.sources import PictureSource
+from nst_jax.pictures.sources import PictureSource, distinct
 from nst_jax.stylizing.settings import LISTS
 
 _HOW = ("product", "zip")
@@ -49,29 +49,24 @@ def labelled(sources: Any, what: str) -> dict[str, Any]:
     """Give each picture a name.
 
     The names are the keys if `sources` is a mapping. In a list, files are named by their file name,
-    other pictures by their place in the list, from 0.
+    other pictures by their place in the list, from 0. Of files with one name, all but the first
+    are numbered: `1.jpg`, `1-2.jpg`.
 
     Args:
         sources: a list of pictures, or a mapping from names to pictures.
         what: `"content"` or `"style"`, for error messages.
 
     Raises:
-        InputError: `sources` is empty or neither list nor mapping, or two pictures have one name.
+        InputError: `sources` is empty, or neither list nor mapping.
     """
     if isinstance(sources, Mapping):
         found = {str(name): source for name, source in sources.items()}
     elif isinstance(sources, str | os.PathLike) or not isinstance(sources, Iterable):
         raise InputError(f"{what}s must be a list of pictures, or a mapping from names to them.")
     else:
-        found = {}
-        for number, source in enumerate(sources):
-            name = label(source) or str(number)
-            if name in found:
-                raise InputError(
-                    f"Two {what}s are called '{name}': give a mapping from names of your own to "
-                    "pictures."
-                )
-            found[name] = source
+        listed = list(sources)
+        names = distinct([label(source) or str(number) for number, source in enumerate(listed)])
+        found = dict(zip(names, listed, strict=True))
     if not found:
         raise InputError(f"{what}s is empty: give at least one picture.")
     return found

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from nst_jax.devices import OutOfMemoryError, memory_watched
+from nst_jax.errors import InputError
 from nst_jax.losses.objective import Targets
 from nst_jax.solvers.optimizer import searches
 from nst_jax.stylizing import memory
@@ -72,12 +73,7 @@ def groups(every: Sequence[Lane], in_flight: int | None) -> list[Group]:
     for lane in every:
         known = repr(lane.program), id(lane.network), lane.pair
         if known not in programs:
-            request = lane.request()
-            request = request.fitted(total(request))
-            *coarse, last = plan = scales(request)
-            if coarse:
-                request.problem_at(coarse[0], total(request))
-            problem = request.problem_at(last, total(request))
+            request, plan, problem = _checked(lane)
             data = jax.tree.flatten((problem.x, problem.args[1:], problem.learning_rate))
             programs[known] = (*known[:2], plan, *map(jnp.shape, data[0]), data[1])
             chosen = 1 if _alone(problem, plan, lane) else in_flight or _fitting(request, problem)
@@ -95,6 +91,22 @@ def _alone(problem: Problem, plan: Sequence[Scale], lane: Lane) -> bool:
     """
     own_ends = bool(lane.settings.tolerance) or searches(problem.optimizer)
     return problem.renewal is not None or (own_ends and len(plan) > 1)
+
+
+def _checked(lane: Lane) -> tuple[Request, tuple[Scale, ...], Problem]:
+    """The request of a lane, its scales, and its problem at the last one; errors name the lane."""
+    try:
+        request = lane.request()
+        request = request.fitted(total(request))
+        plan = scales(request)
+        first, last = plan[0], plan[-1]
+        if first != last:
+            request.problem_at(first, total(request))
+        return request, plan, request.problem_at(last, total(request))
+    except InputError as error:
+        if "content" not in lane.values or lane.pair[0] in str(error):
+            raise
+        raise InputError(f"{lane}: {error}") from error
 
 
 def _fitting(request: Request, problem: Problem) -> int:

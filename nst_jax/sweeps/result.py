@@ -14,7 +14,7 @@ from nst_jax.errors import InputError
 from nst_jax.losses.registry import TERMS
 from nst_jax.options import unknown
 from nst_jax.pictures import plots, writing
-from nst_jax.pictures.sheet import contact_sheet
+from nst_jax.pictures.sheet import contact_sheet, square_sheet
 from nst_jax.stylizing.result import Stylization
 from nst_jax.sweeps.axes import described, shown
 from nst_jax.sweeps.folder import Folder, plan_of
@@ -204,13 +204,7 @@ class Sweep:
                 columns=[f"{last} {shown(value)}" for value in self.axes[last]],
                 beside=[described(row) for row in rows],
             )
-        width = int(np.ceil(np.sqrt(len(pictures))))
-        lines = range(0, len(pictures), width)
-        return contact_sheet(
-            [pictures[i : i + width] for i in lines],
-            size=size,
-            below=[names[i : i + width] for i in lines],
-        )
+        return square_sheet(pictures, names, size=size)
 
     def plot(self, ax: Any = None) -> Any:
         """Plot content loss against style loss, both without their weights.

@@ -177,9 +177,13 @@ def test_files_that_are_no_pictures(folder, capfd, kind, said, which):
 @pytest.mark.parametrize(
     ("size", "which", "said"),
     [
-        ((1, 1), "content", "content picture is 1x1 pixels, too small for layers as deep"),
-        ((8, 64), "content", "content picture is 8x64 pixels, too small"),
-        ((8, 64), "style", "style picture is 8x64 pixels, too small"),
+        (
+            (1, 1),
+            "content",
+            "content picture 'odd.png' is 1x1 pixels, too small for layers as deep",
+        ),
+        ((8, 64), "content", "content picture 'odd.png' is 8x64 pixels, too small"),
+        ((8, 64), "style", "style picture 'odd.png' is 8x64 pixels, too small"),
         ((30_000, 2), "content", "30000 x 2 pixels, beyond the limit of 178,956,970 pixels"),
         ((30_000, 2), "style", "or raise the limit with max_pixels=400000000"),
     ],
@@ -218,7 +222,7 @@ def test_pictures_of_unfit_size(folder, capfd, size, which, said):
             ["--style_weight", "3"],
             "did you mean --style-weight? (nst-jax stylize --help says more)",
         ),
-        (["--style=3"], "unrecognized arguments: --style=3"),
+        (["--styl=3"], "unrecognized arguments: --styl=3; did you mean --style?"),
         (["--remat=yes"], "argument --remat"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
@@ -236,7 +240,10 @@ def test_bad_options(folder, capfd, options, said):
         (["stylize", "a.png"], "required: STYLE, -o/--output (nst-jax stylize --help says more)"),
         (stylize("--steps=2"), "give a list of two style pictures or more"),
         (stylize(content="nowhere.png"), "content picture 'nowhere.png' does not exist"),
-        (stylize(content="."), "content picture '.' is a folder"),
+        (
+            stylize(content="."),
+            "Several pictures need a folder, but the output 'out.png' has the name",
+        ),
         (stylize(output="out.gif"), "must end in one of .png, .jpg"),
         (stylize(output="out"), "must end in one of .png, .jpg"),
         (stylize(output="nowhere/out.png"), "folder 'nowhere' for the output does not exist"),
@@ -371,9 +378,10 @@ def test_the_real_command_refuses_and_interrupts(folder):
     assert any((cache / "nst_jax" / "xla").iterdir()), "compiled programs are kept"
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["weights", "list"]])
+@pytest.mark.parametrize("argv", [["--help"], ["weights", "list"], ["completion", "fish"]])
 def test_a_closed_pipe_ends_quietly(folder, argv):
-    with start(*argv, folder=folder) as done:
+    program = "from nst_jax.cli import main; main.run()"
+    with start(*argv, program=program, folder=folder) as done:
         assert done.stdout is not None
         assert done.stderr is not None
         done.stdout.close()

@@ -1,6 +1,7 @@
 """Models: tiles without seams, styles and masks, files that are none, and `nst-jax apply`."""
 
 import dataclasses
+import io
 import json
 import sys
 from pathlib import Path
@@ -228,9 +229,85 @@ def test_a_bad_file_in_a_list_ends_nothing_and_a_list_goes_on(folder, file, capf
     assert (folder / "out/a.png").stat().st_mtime_ns == kept
 
 
+def test_names_that_are_there_twice_are_numbered(folder, file, capfd):
+    Image.fromarray(tiny.picture(24, 32, 5)).save("in/a.jpg")
+    assert run("apply", file, "in", "--style=ink", "--output=out", "--json", "--quiet") == 0
+    done = json.loads(capfd.readouterr().out)
+    names = {one["input"]: one["output"] for one in done["results"]}
+    assert names == {
+        "in/a.jpg": "out/a.png",
+        "in/a.png": "out/a-2.png",
+        "in/b.png": "out/b.png",
+    }
+    assert (done["failed"], done["skipped"]) == ([], [])
+    about = reading.read_settings("out/a-2.png")
+    assert done["results"][1].items() >= about.items()
+    both = ("in/b.png", "--style=ink", "--style=ink", "--output=two", "--quiet")
+    assert run("apply", file, *both) == 0
+    assert sorted(p.name for p in Path("two").iterdir()) == ["b-ink-2.png", "b-ink.png"]
+
+
+def test_apply_draws_from_standard_input_to_standard_output(
+    folder, file, model, capfdbinary, monkeypatch
+):
+    data = Path("in/a.png").read_bytes()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+    assert run("apply", file, "-", "--style=ink", "-o", "-") == 0
+    out = capfdbinary.readouterr().out
+    drawn = np.rint(model("in/a.png", "ink").image * 255)
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(out))), drawn)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+    assert run("apply", file, "-", "--style=ink", "-o", "out", "--quiet") == 0
+    assert [p.name for p in Path("out").iterdir()] == ["stdin.png"]
+
+
 def test_apply_lists_styles(folder, file, capfd):
     assert run("apply", file, "--list") == 0
     assert capfd.readouterr().out == "night\nink\nglass\n"
+    assert run("apply", file, "--list", "--json") == 0
+    assert json.loads(capfd.readouterr().out) == {
+        "model": file.name,
+        "styles": ["night", "ink", "glass"],
+    }
+
+
+def test_a_sheet_shows_a_picture_in_all_styles(folder, file, model, capfd):
+    assert run("sheet", "in/a.png", "--model", file, "--size=32") == 0
+    assert capfd.readouterr().out == "sheet.png\n"
+    found = np.asarray(Image.open("sheet.png"))
+    gap, foot = found.shape[1] - 2 * 32, (found.shape[0] - 2 * 24) // 2
+    picture = np.asarray(Image.open("in/a.png"))
+    shown = [picture, *(np.rint(model(picture, s).image * 255) for s in STYLES)]
+    for n, one in enumerate(shown):
+        x, y = n % 2 * (32 + gap), n // 2 * (found.shape[0] - 24 - foot + gap // 2)
+        assert (found[y : y + 24, x : x + 32] == one).all(), n
+        below = found[y + 24 : y + 24 + foot - gap, x : x + 32]
+        assert (below < 100).any() == (n > 0), "the name of the style"
+    assert "exists already" in refusal(capfd, "sheet", "in/a.png", "--model", file)
+    more = ("--style=ink", "--size=32", "--force", "--json")
+    assert run("sheet", "in/a.png", "--model", file, *more) == 0
+    done = json.loads(capfd.readouterr().out)
+    assert (done["output"], done["styles"], done["width"]) == ("sheet.png", ["ink"], 64 + gap)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["sheet", "in/a.png", "--model=nowhere"], "no weight file nowhere"),
+        (["sheet", "in/none.png", "--model", "MODEL"], "does not exist"),
+        (["sheet", "in/a.png", "--model", "MODEL", "--style=imk"], "Did you mean 'ink'"),
+        (["sheet", "in/a.png", "--model", "MODEL", "--size=0"], "size is"),
+        (["sheet", "in/a.png", "--model", "MODEL", "-o", "x.gif"], "must end in one of"),
+        (["sheet", "in/a.png", "--model=adain"], "say which styles the sheet shows"),
+        (["apply", "MODEL", "in", "--style=ink", "-o", "-"], "takes one picture, not 2"),
+        (["apply", "MODEL", "in/a.png", "--style=ink", "-o", "-", "--json"], "not both"),
+        (["apply", "MODEL", "in/a.png", "--style=ink", "--style=imk", "-o", "x"], "Did you mean"),
+        (["apply", "MODEL", "in", "--style=ink", "-o", "x.png"], "has the name of a picture"),
+    ],
+)
+def test_bad_sheets_and_streams_get_one_sentence(folder, file, capfd, arguments, said):
+    arguments = [str(file) if a == "MODEL" else a for a in arguments]
+    assert said in refusal(capfd, *arguments, "--quiet")
 
 
 @pytest.mark.parametrize(
@@ -247,7 +324,6 @@ def test_apply_lists_styles(folder, file, capfd):
         (["MODEL", "in/none.png", "-o", "x", "--style=ink"], "does not exist"),
         (["MODEL", ".", "-o", "x", "--style=ink"], "holds no pictures"),
         (["MODEL", "--style=ink"], "nothing to draw"),
-        (["MODEL", "in", "in/a.png", "-o", "x"], "Two pictures are called 'a'"),
         (["MODEL", "in/a.png", "-o", "in", "--style=ink"], "exists already"),
         (["MODEL", "in/a.png", "-o", "x", "--mask=ink"], "NAME=FILE"),
     ],

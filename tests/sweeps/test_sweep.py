@@ -351,7 +351,6 @@ def test_ctrl_c_keeps_what_runs(tmp_path):
         ({"how": "zipp"}, "no way to combine axes 'zipp'. Did you mean 'zip'"),
         ({"styles": []}, "styles is empty: give at least one picture"),
         ({"styles": "style.png"}, "styles must be a list of pictures"),
-        ({"styles": ["a/x.png", "b/x.png"]}, "Two styles are called 'x.png'"),
         ({"in_flight": 0}, "in_flight is 0"),
         ({"resume": True}, "resume goes on with a folder: give output"),
         ({"style_layers": [["relu1_1"], ["relu9_1"]]}, "has no layer 'relu9_1'"),

@@ -375,10 +375,15 @@ def flags(**more):
 
 def test_train_writes_a_model_that_apply_takes(folder, capfd):
     styles = ["--style=night.png", "--style=ink.png", "--output=m.safetensors"]
-    assert run("train", "photos", *styles, *flags(steps=2)) == 0
+    assert run("train", "photos", *styles, *flags(steps=2), "--json") == 0
     out, err = capfd.readouterr()
-    assert out.startswith("m.safetensors (0.")
     assert "2/2" in err
+    told = json.loads(out)
+    assert (told["output"], told["finished"]) == ("m.safetensors", True)
+    assert told["styles"] == ["night", "ink"]
+    assert told["bytes"] == Path("m.safetensors").stat().st_size
+    assert told["digest"] == weightfile.load("m.safetensors").digest
+    assert told["training"]["steps"] == 2
     assert run("apply", "m.safetensors", "night.png", "--style=ink", "-o", "out", "--quiet") == 0
 
 
