@@ -48,8 +48,9 @@ def add(commands: Any) -> None:
         metavar="RESULT",
         action=_From,
         pictures=pictures,
-        help="take all settings from a result, to repeat or vary it; CONTENT and STYLE may be left "
-        "out where the files that it names are beside it, or in the current folder",
+        help="take all settings from a result, to repeat or vary it; with a larger --size, go on "
+        "from its picture (--init content draws anew); CONTENT and STYLE may be left out where the "
+        "files that it names are beside it, or in the current folder",
     )
     parser.add_argument(
         "-o",
@@ -154,7 +155,7 @@ def _run(args: argparse.Namespace) -> int:
 
 def _options(args: argparse.Namespace, content: Any, style: Any) -> tuple[Any, Any, dict[str, Any]]:
     """Content, style and options for `stylize`; with `--from`, those of the earlier result."""
-    from nst_jax.stylizing.repeat import recall
+    from nst_jax.stylizing.repeat import is_print, recall, recall_larger
 
     given = {
         "content_regions": _files(args.content_regions),
@@ -168,7 +169,8 @@ def _options(args: argparse.Namespace, content: Any, style: Any) -> tuple[Any, A
         | {"offline": args.offline or None, "progress": not args.quiet}
     )
     if args.result is not None:
-        options = recall(args.result, content, style, **options)
+        again = recall_larger if is_print(args.result, content, options) else recall
+        options = again(args.result, content=content, style=style, **options)
         content, style = options.pop("content"), options.pop("style")
     if isinstance(content, str) and content.lower() == "none":
         content = None

@@ -72,6 +72,16 @@ def recall_larger(
     return recall(result, content, style, same_network=True, **changes | options)
 
 
+def is_print(result: str | os.PathLike, content: Any, options: Mapping[str, Any]) -> bool:
+    """Whether these options ask for the same content, larger, without another start."""
+    size, named = options.get("size"), _record(result).get("sources", {}).get("content")
+    if size is None or "init" in options:
+        return False
+    if content is not None and os.path.basename(str(content)) != named:
+        return False
+    return size > max(reading.read(result, what="result").rgb.shape)
+
+
 def go_on_from(
     result: str | os.PathLike, content: Any = None, style: Any = None, **options: Any
 ) -> Stylization:

@@ -108,3 +108,29 @@ def test_a_sweep_from_a_folder_goes_on_where_its_pictures_are(tmp_path):
     np.testing.assert_array_equal(loaded.enlarge(24, progress=False).image, large.image)
     (file,) = (tmp_path / "out").glob("001*.png")
     np.testing.assert_array_equal(nst.enlarge(file, 24, progress=False).image, large.image)
+
+
+def test_the_command_prints_a_result(tmp_path, monkeypatch, capfd):
+    from commands import refusal, run
+    from PIL import Image
+
+    monkeypatch.chdir(tmp_path)
+    for name, picture in (("c.png", CONTENT), ("s.png", STYLE)):
+        Image.fromarray(picture).save(name)
+    options = ["--network=vgg19-lite", "--iterations=2", "--style-layers=relu1_1", "--quiet"]
+    options += ["--content-layers=relu1_1", "--coarse-iterations=2"]
+    assert run("stylize", "c.png", "s.png", "-o", "small.png", "--size=16", *options) == 0
+    assert run("stylize", "--from", "small.png", "--size=24", "-o", "large.png", "--quiet") == 0
+    python = nst.enlarge("small.png", 24, progress=False)
+    np.testing.assert_array_equal(
+        np.asarray(Image.open("large.png")), np.rint(python.image * 255).astype(np.uint8)
+    )
+    anew = ["--from", "small.png", "--size=24", "--init=content", "--quiet"]
+    assert run("stylize", *anew, "-o", "anew.png") == 0
+    plain = nst.repeat("small.png", size=24, init="content", progress=False)
+    np.testing.assert_array_equal(
+        np.asarray(Image.open("anew.png")), np.rint(plain.image * 255).astype(np.uint8)
+    )
+    (tmp_path / "c.png").unlink()
+    said = refusal(capfd, "stylize", "--from", "small.png", "--size=24", "-o", "x.png")
+    assert "'c.png', content of 'small.png', is neither beside it" in said
