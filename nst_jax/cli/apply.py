@@ -1,6 +1,7 @@
 """`nst-jax apply`: draw pictures or a film with a trained model, in one pass."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -138,7 +139,7 @@ def _places(args: argparse.Namespace, styles: Sequence[Any]) -> list[tuple[Path,
         ) from error
     found: list[Path] = []
     for given in map(Path, args.pictures):
-        if given.is_dir():
+        if os.path.isdir(given):
             inside = sorted(p for p in given.iterdir() if p.suffix.lower() in SUFFIXES)
             if not inside:
                 raise InputError(f"The folder {str(given)!r} holds no pictures.")
@@ -156,7 +157,7 @@ def _places(args: argparse.Namespace, styles: Sequence[Any]) -> list[tuple[Path,
         ends = [f"-{_label(style)}" for style in styles] if len(styles) > 1 else [""]
         results = [output / f"{path.stem}{end}.{args.format}" for end in ends]
         for result in results:
-            if not (args.skip_existing and result.exists()):
+            if not (args.skip_existing and os.path.exists(result)):
                 writing.check_output(result, overwrite=args.force)
         places.append((path, results))
     return places
@@ -192,7 +193,7 @@ def _draw(
                 bar.update(len(styles))
                 continue
             for style, result in zip(styles, results, strict=True):
-                if not (args.skip_existing and result.exists()):
+                if not (args.skip_existing and os.path.exists(result)):
                     model.draw(picture, style, **options).save(result, overwrite=args.force)
                 bar.update()
     if failed < len(places) and not args.quiet:
