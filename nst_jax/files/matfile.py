@@ -16,6 +16,7 @@ import numpy as np
 
 from nst_jax.files import untrusted
 
+_Order = Literal["<", ">"]
 _HEADER, _MATRIX, _COMPRESSED = 128, 14, 15
 _CELL, _STRUCT, _TEXT, _NUMBERS = 1, 2, 4, range(6, 16)
 _DEEPEST = 32
@@ -38,7 +39,7 @@ def read(path: Path, wanted: Collection[str]) -> dict[str, Any]:
     found, total = {}, 0
     with path.open("rb") as file:
         header = file.read(_HEADER)
-        order = "<" if header[126:128] == b"IM" else ">"
+        order: _Order = "<" if header[126:128] == b"IM" else ">"
         while tag := file.read(8):
             kind, size = struct.unpack(f"{order}2I", tag)
             data = file.read(size)
@@ -58,7 +59,7 @@ def read(path: Path, wanted: Collection[str]) -> dict[str, Any]:
 class _Parts:
     """The data elements inside another one, in order."""
 
-    def __init__(self, data: bytes | memoryview, order: Literal["<", ">"]):
+    def __init__(self, data: bytes | memoryview, order: _Order):
         self.data, self.order = memoryview(data), order
 
     def next(self) -> tuple[int, memoryview]:

@@ -211,6 +211,7 @@ def _is_plan(plan: Any) -> bool:
             and isinstance(lane.get("settings"), dict)
             and isinstance(lane.get("values"), dict)
             and lane["values"].keys() == plan["axes"].keys()
+            and all(value in plan["axes"][name] for name, value in lane["values"].items())
             for lane in plan["lanes"]
         )
     )

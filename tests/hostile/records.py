@@ -156,7 +156,7 @@ def sweep() -> dict[str, bytes]:
         lanes = {n: _lane(weight) for n, weight in enumerate((1.0, 2.0))}
         for number, lane in lanes.items():
             folder.keep(number, lane)
-        folder.finish(lanes, [{"lane": 0, "total": 1.0}], Image.new("RGB", (9, 9)))
+        folder.finish(lanes, [{"lane": n, "total": 1.0} for n in lanes], Image.new("RGB", (9, 9)))
         files = [path for path in Path(where).rglob("*") if path.is_file()]
         return {str(path.relative_to(where)): path.read_bytes() for path in files}
 
