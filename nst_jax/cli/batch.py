@@ -71,7 +71,7 @@ def _is_folder(source: Any) -> bool:
     return (
         source not in ("", STREAM)
         and isinstance(source, str)
-        and Path(source).expanduser().is_dir()
+        and os.path.isdir(Path(source).expanduser())
     )
 
 
@@ -93,7 +93,9 @@ def into_folder(
     from nst_jax.pictures.sources import distinct
 
     folder = Path(output).expanduser()
-    if folder.suffix.lower().lstrip(".") in (*FORMATS, "jpeg", "tiff") and not folder.is_dir():
+    if folder.suffix.lower().lstrip(".") in (*FORMATS, "jpeg", "tiff") and not os.path.isdir(
+        folder
+    ):
         raise InputError(
             f"Several pictures need a folder, but the output {output!r} has the name of a picture: "
             "give --output DIR."
@@ -118,7 +120,7 @@ def check(jobs: Sequence[Job], *, force: bool, skip: bool) -> None:
     from nst_jax.pictures import writing
 
     for output in (output for job in jobs for output in job.outputs):
-        if output is not None and not (skip and output.exists()):
+        if output is not None and not (skip and os.path.exists(output)):
             writing.check_output(output, overwrite=force)
 
 
@@ -150,7 +152,9 @@ def run(
     for source, outputs in jobs:
         passed += len(outputs)
         name = _name(source)
-        there = {output for output in outputs if skip and output is not None and output.exists()}
+        there = {
+            output for output in outputs if skip and output is not None and os.path.exists(output)
+        }
         done.skipped.extend(str(output) for output in outputs if output in there)
         try:
             draw = begin(source) if len(there) < len(outputs) else None

@@ -1,6 +1,7 @@
 """`nst-jax stylize`: draw one picture, several into a folder, or a series with `--steps`."""
 
 import argparse
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -256,7 +257,7 @@ def _save(result: Any, output: Path, force: bool) -> Path:
         InputError: the result had to be saved in a temporary folder; the message names the file.
     """
     path, n = output, 0
-    while path.exists() and not force:
+    while os.path.exists(path) and not force:
         n += 1
         path = output.with_stem(f"{output.stem}-{n}")
     try:

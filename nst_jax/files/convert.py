@@ -5,7 +5,7 @@ that the file's network expects. The channel order of the kernels stays as it is
 
 Do NOT swap MatConvNet's spatial axes. Its importer (utils/import-caffe.py) reverses Caffe's
 row-major N x C x H x W blob to W x H x C x N and then swaps the first two axes. The file therefore
-holds H x W x C x N, and `scipy.io.loadmat` keeps MATLAB's index order. The manual says "FW x FH"
+holds H x W x C x N, and `matfile.read` keeps MATLAB's index order. The manual says "FW x FH"
 for the filters, which is an error. anishathalye/neural-style and its descendants follow the manual
 and transpose; cysmith/neural-style-tf reads the file as it is. The function `orientation` detects
 swapped axes from the weights themselves.
@@ -25,7 +25,8 @@ import numpy as np
 from jaxtyping import Float
 
 from nst_jax.errors import InputError
-from nst_jax.files import torchfile, weightfile
+from nst_jax.files import matfile, torchfile, weightfile
+from nst_jax.files.untrusted import require_bytes
 from nst_jax.files.weightfile import ARCHITECTURES, CAFFE, TORCHVISION, Preprocessing, Tensors
 
 MATCONVNET = Preprocessing("RGB", 255.0, (123.68, 116.779, 103.939))
@@ -67,12 +68,11 @@ def read(path: str | os.PathLike) -> Source:
         InputError: the file is missing, damaged, of another format, or holds no such layer.
     """
     path = Path(path)
-    reader = _reader(path)
     try:
-        source = reader(path)
+        source = _reader(path)(path)
     except InputError:
         raise
-    except Exception as error:  # damaged files make h5py, scipy and numpy fail in many ways
+    except Exception as error:  # damaged files make h5py and numpy fail in many ways
         raise InputError(f"{path} cannot be read: it is truncated or damaged ({error}).") from error
     if not source.tensors:
         raise InputError(
@@ -154,6 +154,7 @@ def orientation(tensors: Tensors) -> Literal["upright", "sideways", "unclear"]:
     differences = []
     for x in tensors.values():
         if x.ndim == 4:
+            x = np.float64(x)  # squares of float32 may overflow
             x = x - x.mean((0, 1), keepdims=True)
             energy = float(np.sum(x * x)) or 1.0
             differences.append(float(np.sum(x * (x[:, ::-1] - x[::-1]))) / energy)
@@ -188,7 +189,7 @@ def _preprocessing(
 
 
 def _reader(path: Path) -> Callable[[Path], Source]:
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise InputError(f"There is no file {path}.")
     with path.open("rb") as file:
         head = file.read(512)
@@ -218,17 +219,25 @@ def _reader(path: Path) -> Callable[[Path], Source]:
 
 
 def _float32(x) -> Float[np.ndarray, "..."]:
-    return np.ascontiguousarray(x, np.float32)
+    if np.asarray(x).dtype.kind not in "fiu":
+        raise ValueError(f"a layer holds values of type {np.asarray(x).dtype}")
+    with np.errstate(over="ignore"):  # what overflows is not finite, and refused as such
+        return np.ascontiguousarray(x, np.float32)
 
 
 def _read_keras(path: Path) -> Source:
     import h5py
 
-    tensors = {}
+    tensors, total = {}, 0
 
     def visit(name: str, item) -> None:
         layer = re.search(r"(?:^|/)block([1-5])_conv([1-4])(?:/|$)", name)
+        nonlocal total
         if layer and isinstance(item, h5py.Dataset) and "optimizer" not in name:
+            if item.is_virtual or item.external:
+                raise ValueError(f"{name} lies in another file")
+            total += item.nbytes
+            require_bytes(total)
             kind = "kernel" if item.ndim == 4 else "bias"
             tensors[f"conv{layer[1]}_{layer[2]}.{kind}"] = _float32(item[()])
 
@@ -277,10 +286,7 @@ def _sequential(indices: set[int]) -> dict[int, str]:
 
 
 def _read_matconvnet(path: Path) -> Source:
-    import scipy.io
-
-    names = ["layers", "meta", "normalization"]
-    data = scipy.io.loadmat(path, variable_names=names, simplify_cells=True)
+    data = matfile.read(path, ("layers", "meta", "normalization"))
     tensors = {}
     for layer in data.get("layers", ()):
         name = str(layer.get("name", ""))
@@ -290,7 +296,7 @@ def _read_matconvnet(path: Path) -> Source:
             tensors[f"{name}.kernel"] = _float32(kernel)
             tensors[f"{name}.bias"] = _float32(bias).reshape(-1)
     normalization = data.get("meta", data).get("normalization", {})
-    mean = np.asarray(normalization.get("averageImage", ()), float)
+    mean = np.squeeze(np.asarray(normalization.get("averageImage", ()), float))
     how = MATCONVNET
     if mean.ndim in (1, 3) and mean.shape[-1] == 3:
         r, g, b = mean.reshape(-1, 3).mean(0).tolist()
@@ -302,5 +308,6 @@ def _read_npz(path: Path) -> Source:
     pattern = re.compile(rf"({_LAYER})[./](kernel|bias)")
     with np.load(path, allow_pickle=False) as file:
         keys = {key: match for key in file.files if (match := pattern.fullmatch(key))}
+        require_bytes(sum(file.zip.getinfo(f"{key}.npy").file_size for key in keys))
         tensors = {f"{m[1]}.{m[2]}": _float32(file[key]) for key, m in keys.items()}
     return Source("npz", tensors, CAFFE)

@@ -10,6 +10,7 @@ import http.client
 import json
 import os
 import re
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -20,9 +21,10 @@ from tqdm.auto import tqdm
 
 from nst_jax._version import __version__
 from nst_jax.errors import InputError
-from nst_jax.files import servers
+from nst_jax.files import servers, untrusted
 
 CHUNK = 1 << 18
+SLOWEST = 1000  # bytes per second
 ATTEMPTS = 3
 _DIGEST = re.compile(r"(md5|sha1|sha256):([0-9a-f]+)|(sha256)-prefix:([0-9a-f]{8,})")
 
@@ -145,8 +147,8 @@ def _transfer(url: str, target: Path, size: int | None, timeout: float, progress
     """Download until `.part` is complete; return whether it continued an earlier transfer."""
     part, note = _part(target), _note(target)
     have, known = 0, {}
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        known = json.loads(note.read_text())
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        known = _state(untrusted.parse_json(note.read_text("utf-8")))
         have = part.stat().st_size if known["url"] == url and known["total"] else 0
     if have and have == known["total"]:
         return True
@@ -168,22 +170,24 @@ def _transfer(url: str, target: Path, size: int | None, timeout: float, progress
         resumed = have > 0 and response.status == 206
         if resumed:
             span = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers["Content-Range"] or "")
-            total = int(span[2]) if span else None
+            total = _whole(span[2]) if span else None
             same_file = response.headers["ETag"] in (None, known.get("etag"))
-            if not span or int(span[1]) != have or total != known["total"] or not same_file:
+            if not span or _whole(span[1]) != have or total != known["total"] or not same_file:
                 _discard(target)
                 raise _InterruptedError("the server continues another file")
         else:
             have = 0
         if size is not None and total not in (None, size):
             raise _FailedError(f"offers {total} bytes, expected {size}")
+        if total is not None and total > untrusted.MAX_BYTES:
+            raise _FailedError(f"offers {total} bytes, more than the {untrusted.MAX_BYTES} allowed")
         if response.status != (206 if resumed else 200):
             raise _FailedError(f"HTTP status {response.status}")
         with part.open("r+b" if resumed else "wb") as file:
             state = {"url": url, "total": total, "etag": response.headers["ETag"] or ""}
             note.write_text(json.dumps(state))
             file.seek(have)
-            _copy(response, file, have, total or size, progress, target.name, timeout)
+            _copy(response, file, have, total, size, progress, target.name, timeout)
     return resumed
 
 
@@ -192,10 +196,13 @@ def _copy(
     file: Any,
     have: int,
     total: int | None,
+    size: int | None,
     progress: bool,
     title: str,
     timeout: float,
 ) -> None:
+    total = size if total is None else total
+    most, slow = untrusted.MAX_BYTES if total is None else total, _Pace(timeout)
     bar = tqdm(
         total=total,
         initial=have,
@@ -216,29 +223,77 @@ def _copy(
             if not block:
                 break
             have += len(block)
-            if total is not None and have > total:
-                raise _FailedError(f"gives more than the {total} bytes expected")
+            if have > most:
+                raise _FailedError(f"gives more than the {most} bytes expected")
+            if slow.after(len(block)):
+                raise _InterruptedError(f"came to less than {SLOWEST} bytes/s after {have} bytes")
             file.write(block)
             bar.update(len(block))
     if total is not None and have < total:
         raise _InterruptedError(f"ended after {have} of {total} bytes")
 
 
+class _WebOnly(urllib.request.HTTPRedirectHandler):
+    """Follows redirects to other web servers, but not to FTP."""
+
+    def redirect_request(
+        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> Any:
+        """The request for the address that a server points to."""
+        if not newurl.lower().startswith(("http://", "https://")):
+            raise _FailedError("it points to an address that is not of the web")
+        fp.close()  # the standard library would read the body of a redirect, which may be endless
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
 def _open(url: str, headers: dict[str, str], timeout: float) -> Any:
     request = urllib.request.Request(url, headers=headers)
     try:
-        return servers.in_time(lambda: urllib.request.urlopen(request, timeout=timeout), timeout)
+        opener = urllib.request.build_opener(_WebOnly)
+        return servers.in_time(lambda: opener.open(request, timeout=timeout), timeout)
     except urllib.error.HTTPError:
         raise
     except TimeoutError as error:
         raise _FailedError(f"no answer within {timeout:g} s") from error
-    except (OSError, http.client.HTTPException, ValueError) as error:
+    except (OSError, http.client.HTTPException, ValueError, OverflowError) as error:
         raise _FailedError(str(getattr(error, "reason", error))) from error
 
 
 def _length(response: Any) -> int | None:
-    length = response.headers["Content-Length"]
-    return int(length) if length and length.isdecimal() else None
+    return _whole(response.headers["Content-Length"] or "")
+
+
+def _whole(text: str) -> int | None:
+    """The number that a header states; None if it is none, or has more digits than any size."""
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
+
+
+def _state(known: Any) -> dict[str, Any]:
+    """What `.part.json` records.
+
+    Raises:
+        KeyError, TypeError: it has another form.
+    """
+    if not isinstance(known["total"], int) or not isinstance(known["etag"], str):
+        raise TypeError
+    return known
+
+
+class _Pace:
+    """Watches that a transfer does not drip: it may be slow, but not for a whole `timeout`."""
+
+    def __init__(self, timeout: float):
+        self._timeout, self._began, self._bytes = timeout, time.monotonic(), 0
+
+    def after(self, count: int) -> bool:
+        """Note `count` more bytes; return whether the last `timeout` seconds were too slow."""
+        self._bytes += count
+        spent = time.monotonic() - self._began
+        if spent < self._timeout:
+            return False
+        too_slow = self._bytes < SLOWEST * spent
+        self._began, self._bytes = time.monotonic(), 0
+        return too_slow
 
 
 def _part(target: Path) -> Path:

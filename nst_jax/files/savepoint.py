@@ -20,6 +20,7 @@ from safetensors.numpy import save_file
 
 from nst_jax.errors import InputError
 from nst_jax.files.atomic import atomic, check_place
+from nst_jax.files.untrusted import parse_json
 
 _Tree = TypeVar("_Tree")
 
@@ -115,25 +116,48 @@ def load(
                 raise InputError(
                     f"The file {str(path)!r} is no checkpoint of a {what}: give another."
                 )
-            header = json.loads(metadata["header"])
-            there = {**usual, **header["asked"]}
+            header = parse_json(metadata["header"])
+            there, more = {**usual, **header["asked"]}, dict(header["more"])
             _require_same(path, what, there, json.loads(json.dumps({**usual, **asked})))
             leaves = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(
-            f"The checkpoint {str(path)!r} is damaged or cannot be read ({error}): delete it to "
-            "start from the beginning."
-        ) from error
-    return Savepoint(leaves, header["more"])
+    except InputError:
+        raise
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+        raise damaged(path, error) from error
+    return Savepoint(leaves, more)
+
+
+def damaged(path: str | os.PathLike, why: object) -> InputError:
+    """What is raised for a checkpoint that does not hold what it must."""
+    return InputError(
+        f"The checkpoint {str(path)!r} is damaged or cannot be read ({why}): delete it to start "
+        "from the beginning."
+    )
 
 
 def restored(like: _Tree, leaves: Mapping[str, np.ndarray]) -> _Tree:
-    """Rebuild a tree with the structure of `like` from saved leaves, as arrays on the device."""
-    return jax.tree_util.tree_map_with_path(
-        lambda place, _: jnp.asarray(leaves[_name(place)]), like
-    )
+    """Rebuild a tree with the structure of `like` from saved leaves, as arrays on the device.
+
+    Args:
+        like: a tree of arrays, or of their shapes and dtypes.
+        leaves: the saved leaves by name.
+
+    Raises:
+        InputError: a leaf is missing, has another shape, or is of another kind of number.
+    """
+
+    def leaf(place: tuple[Any, ...], like: Any) -> jax.Array:
+        name = _name(place)
+        found = leaves.get(name)
+        if found is None or found.shape != like.shape or found.dtype.kind != like.dtype.kind:
+            shape, dtype = list(like.shape), like.dtype
+            raise InputError(
+                f"The checkpoint does not hold {name} as {dtype} of the shape {shape}, so it is "
+                "damaged: delete it to start from the beginning."
+            )
+        return jnp.asarray(found, like.dtype)
+
+    return jax.tree_util.tree_map_with_path(leaf, like)
 
 
 def under(prefix: str, leaves: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -1,17 +1,16 @@
 """Read tensors from PyTorch files, without PyTorch and without running code from the file.
 
-A `.pth` file is a pickle, and a pickle can run any code. This reader accepts ordered dicts,
-tensors, parameters and storage types, and refuses every other name. It reads both layouts of
-`torch.save`: the zip archive (since PyTorch 1.6), and the older sequence of pickles followed by
-the raw storages.
+A `.pth` file holds a pickle, and a pickle can run any code; `torchpickle` reads it without running
+any. Both layouts of `torch.save` are read: the zip archive (since PyTorch 1.6), and the older
+sequence of pickles followed by the raw storages.
 """
 
-import collections
+import io
+import math
 import pickle
 import struct
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,86 +19,12 @@ from jaxtyping import Shaped
 from numpy.lib.stride_tricks import as_strided
 
 from nst_jax.errors import InputError
+from nst_jax.files.torchpickle import ForbiddenError, Storage, Tensor, load
+from nst_jax.files.untrusted import require_bytes
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_START = pickle.dumps(LEGACY_MAGIC, protocol=2)
-_DTYPES = {
-    "FloatStorage": "f4",
-    "DoubleStorage": "f8",
-    "HalfStorage": "f2",
-    "BFloat16Storage": "bf16",
-    "LongStorage": "i8",
-    "IntStorage": "i4",
-    "ShortStorage": "i2",
-    "CharStorage": "i1",
-    "ByteStorage": "u1",
-    "BoolStorage": "?",
-}
-
-
-@dataclass(frozen=True)
-class _StorageType:
-    dtype: str
-
-
-@dataclass(frozen=True)
-class _Storage:
-    key: str
-    dtype: str
-    start: int
-    count: int
-
-
-@dataclass(frozen=True)
-class _Tensor:
-    storage: _Storage
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-
-
-def _rebuild_tensor(storage, offset, shape, strides, *_) -> _Tensor:
-    numbers = (offset, *shape, *strides)
-    if not isinstance(storage, _Storage) or len(shape) != len(strides):
-        raise pickle.UnpicklingError("a tensor without storage")
-    if not all(isinstance(n, int) and n >= 0 for n in numbers):
-        raise pickle.UnpicklingError("a tensor of impossible shape")
-    return _Tensor(storage, offset, tuple(shape), tuple(strides))
-
-
-def _rebuild_parameter(data, *_) -> _Tensor:
-    return data
-
-
-_ALLOWED = {
-    ("collections", "OrderedDict"): collections.OrderedDict,
-    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
-    **{("torch", name): _StorageType(dtype) for name, dtype in _DTYPES.items()},
-}
-
-
-class _Unpickler(pickle.Unpickler):
-    """An unpickler that builds tensors and containers, and nothing else."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        try:
-            return _ALLOWED[module, name]
-        except KeyError:
-            raise _ForbiddenError(f"{module}.{name}") from None
-
-    def persistent_load(self, pid: Any) -> _Storage:
-        kind, storage_type, key, _, count, *view = pid
-        if kind != "storage" or not isinstance(storage_type, _StorageType):
-            raise pickle.UnpicklingError(f"an object of kind {kind!r}")
-        start = 0
-        if view and view[0] is not None:
-            _, start, count = view[0]
-        return _Storage(str(key), storage_type.dtype, int(start), int(count))
-
-
-class _ForbiddenError(Exception):
-    pass
+_LONGEST = 2**24  # bytes of a pickle; the largest published models have a hundredth
 
 
 def read(
@@ -125,14 +50,16 @@ def read(
                 state = state["state_dict"]
             if not isinstance(state, dict):
                 raise InputError(f"{path} holds a {type(state).__name__}, not a dict of tensors.")
-            return {
-                name.removeprefix("module."): _array(tensor, fetch)
+            tensors = {
+                name.removeprefix("module."): tensor
                 for name, tensor in state.items()
                 if isinstance(name, str)
-                and isinstance(tensor, _Tensor)
+                and isinstance(tensor, Tensor)
                 and wanted(name.removeprefix("module."))
             }
-    except _ForbiddenError as error:
+            require_bytes(sum(_nbytes(tensor) for tensor in tensors.values()))
+            return {name: _array(tensor, fetch) for name, tensor in tensors.items()}
+    except ForbiddenError as error:
         raise InputError(
             f"{path} is refused: it wants to run or build '{error}', which plain weights do not "
             "need. Save the state dict alone: torch.save(model.state_dict(), FILE)."
@@ -152,32 +79,34 @@ def _read_zip(file: BinaryIO) -> tuple[Any, Callable]:
     folder = index.removesuffix("data.pkl")
     order = "<"
     if f"{folder}byteorder" in archive.namelist():
-        order = {b"little": "<", b"big": ">"}[archive.read(f"{folder}byteorder").strip()]
+        with archive.open(f"{folder}byteorder") as data:
+            order = {b"little": "<", b"big": ">"}[data.read(8).strip()]
 
-    def fetch(storage: _Storage) -> tuple[bytes, str]:
+    def fetch(storage: Storage) -> tuple[bytes, str]:
         with archive.open(f"{folder}data/{storage.key}") as data:
             return data.read(storage.count * _itemsize(storage.dtype)), order
 
-    return _Unpickler(archive.open(index)).load(), fetch
+    with archive.open(index) as pickled:
+        return load(io.BytesIO(pickled.read(_LONGEST))), fetch
 
 
 def _read_legacy(file: BinaryIO) -> tuple[Any, Callable]:
     if file.read(len(LEGACY_START)) != LEGACY_START:
         raise ValueError("no PyTorch signature")
-    protocol = _Unpickler(file).load()
+    protocol = load(file)
     if protocol != 1001:
         raise ValueError(f"unknown protocol {protocol}")
-    order = "<" if _Unpickler(file).load()["little_endian"] else ">"
-    unpickler = _LegacyUnpickler(file)
-    state = unpickler.load()
+    order = "<" if load(file)["little_endian"] else ">"
+    storages: dict[str, Storage] = {}
+    state = load(file, lambda storage: storages.setdefault(storage.key, storage))
     places = {}
-    for key in map(str, _Unpickler(file).load()):
+    for key in map(str, load(file)):
         (count,) = struct.unpack(f"{order}q", file.read(8))
-        nbytes = count * _itemsize(unpickler.dtypes[key])
+        nbytes = count * _itemsize(storages[key].dtype)
         places[key] = file.tell(), nbytes
         file.seek(nbytes, 1)
 
-    def fetch(storage: _Storage) -> tuple[bytes, str]:
+    def fetch(storage: Storage) -> tuple[bytes, str]:
         position, nbytes = places[storage.key]
         file.seek(position)
         return file.read(nbytes), order
@@ -185,24 +114,17 @@ def _read_legacy(file: BinaryIO) -> tuple[Any, Callable]:
     return state, fetch
 
 
-class _LegacyUnpickler(_Unpickler):
-    """An unpickler that remembers each storage's dtype; the raw data only has element counts."""
-
-    def __init__(self, file: BinaryIO):
-        super().__init__(file)
-        self.dtypes: dict[str, str] = {}
-
-    def persistent_load(self, pid: Any) -> _Storage:
-        storage = super().persistent_load(pid)
-        self.dtypes[storage.key] = storage.dtype
-        return storage
-
-
 def _itemsize(dtype: str) -> int:
     return 2 if dtype == "bf16" else np.dtype(dtype).itemsize
 
 
-def _array(tensor: _Tensor, fetch: Callable) -> Shaped[np.ndarray, "..."]:
+def _nbytes(tensor: Tensor) -> int:
+    """Bytes of a tensor's storage and, since values may overlap in it, of its values."""
+    values = max(tensor.storage.count, math.prod(tensor.shape))
+    return values * _itemsize(tensor.storage.dtype)
+
+
+def _array(tensor: Tensor, fetch: Callable) -> Shaped[np.ndarray, "..."]:
     storage = tensor.storage
     data, order = fetch(storage)
     stored = np.dtype("u2" if storage.dtype == "bf16" else storage.dtype)

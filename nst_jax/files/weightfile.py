@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 
 from nst_jax.errors import InputError
 from nst_jax.files.atomic import atomic
+from nst_jax.files.untrusted import parse_json
 
 FORMAT, VERSION = "nst_jax", 1
 ARCHITECTURES = {"vgg19": (2, 2, 4, 4, 4), "vgg16": (2, 2, 3, 3, 3)}
@@ -46,6 +49,7 @@ class Preprocessing:
         order, scale = values["order"], float(values["scale"])
         if (
             order not in ("RGB", "BGR")
+            or not all(map(math.isfinite, (scale, *mean, *std)))
             or len(mean) != 3
             or len(std) != 3
             or not (scale and all(std))
@@ -191,7 +195,7 @@ def load(path: str | os.PathLike) -> WeightFile:
         InputError: the file is missing, truncated, altered, of another kind or another version.
     """
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise InputError(f"There is no weight file {path}.")
     try:
         with safe_open(path, framework="np") as file:
@@ -209,8 +213,8 @@ def load(path: str | os.PathLike) -> WeightFile:
             f"{metadata['digest']} that it states. Delete it and fetch or convert it again."
         )
     try:
-        preprocessing = Preprocessing.from_dict(json.loads(metadata["preprocessing"]))
-    except (ValueError, KeyError, TypeError) as error:
+        preprocessing = Preprocessing.from_dict(parse_json(metadata["preprocessing"]))
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise InputError(f"The weight file {path} states no valid preprocessing.") from error
     architecture = metadata["architecture"]
     if architecture in ARCHITECTURES:
@@ -219,7 +223,9 @@ def load(path: str | os.PathLike) -> WeightFile:
 
 
 def _require_ours(path: Path, metadata: Mapping[str, str]) -> None:
-    if metadata.get("format") != FORMAT or not metadata.get("version", "").isdecimal():
+    if metadata.get("format") != FORMAT or not re.fullmatch(
+        r"\d{1,9}", metadata.get("version", "")
+    ):
         raise InputError(
             f"{path} is not a weight file of nst_jax (it does not state its preprocessing). "
             "Convert the file it was made from: `nst-jax weights convert FILE`."

@@ -2,20 +2,24 @@
 
 import difflib
 import functools
-import json
 import os
 import re
 import sys
+import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import platformdirs
 
 from nst_jax.errors import InputError
 from nst_jax.files import convert, download, weightfile
+from nst_jax.files.untrusted import MAX_BYTES, is_name, parse_json
 from nst_jax.files.weightfile import Preprocessing, WeightFile
+from nst_jax.options import is_number
 
 FOLDER_VARIABLE = "NST_JAX_WEIGHTS_DIR"
 OFFLINE_VARIABLE = "NST_JAX_OFFLINE"
@@ -52,13 +56,42 @@ class Entry:
 @functools.cache
 def manifest() -> Mapping[str, Entry]:
     """The known weights by name, in the order of `weights/manifest.json`."""
-    text = (_package_folder() / "manifest.json").read_text(encoding="utf-8")
+    return read_manifest(_package_folder() / "manifest.json")
+
+
+def read_manifest(path: Path) -> Mapping[str, Entry]:
+    """The entries of a manifest by name, in its order.
+
+    Raises:
+        InputError: the file cannot be read, or is no manifest.
+    """
+    try:
+        return _entries(parse_json(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise InputError(
+            f"The list of known weights {str(path)!r} is damaged ({error}): install nst_jax again."
+        ) from error
+
+
+def _entries(plain: Any) -> Mapping[str, Entry]:
     entries = {}
-    for fields in json.loads(text)["weights"]:
+    for fields in plain["weights"]:
         fields["urls"] = tuple(fields["urls"])
         fields["preprocessing"] = Preprocessing.from_dict(fields["preprocessing"])
-        entries[fields["name"]] = Entry(**fields)
+        found = Entry(**fields)
+        if not (is_name(found.name) and is_name(found.file)):
+            raise ValueError(f"{found.name} is not a name")
+        if not all(map(_is_web, found.urls)):
+            raise ValueError(f"{found.name} has an address that is not of the web")
+        if not (found.size is None or is_number(found.size, Integral, 1, MAX_BYTES)):
+            raise ValueError(f"{found.name} has the size {found.size}")
+        entries[found.name] = found
     return MappingProxyType(entries)
+
+
+def _is_web(url: str) -> bool:
+    parts = urllib.parse.urlsplit(url)
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
 
 
 def search_path() -> list[Path]:
@@ -87,12 +120,12 @@ def locate(name: str | os.PathLike) -> Path | None:
     """
     given = Path(name).expanduser()
     if given.suffix or len(given.parts) > 1:
-        if given.is_file():
+        if os.path.isfile(given):
             return given
         raise InputError(f"There is no weight file {given}.")
     for folder in search_path():
         path = folder / f"{given}.safetensors"
-        if path.is_file():
+        if os.path.isfile(path):
             return path
     entry(str(name))
     return None
@@ -104,10 +137,10 @@ def find_model(name: str | os.PathLike) -> Path:
     A name that is not found there is returned as a path.
     """
     given = Path(name)
-    if given.name != os.fspath(name) or given.suffix or given.is_file():
+    if given.name != os.fspath(name) or given.suffix or os.path.isfile(given):
         return given
     places = [folder / f"{given}.safetensors" for folder in search_path()]
-    return next((place for place in places if place.is_file()), given)
+    return next((place for place in places if os.path.isfile(place)), given)
 
 
 def entry(name: str) -> Entry:

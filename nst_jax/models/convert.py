@@ -2,7 +2,6 @@
 
 import os
 import re
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -34,20 +33,16 @@ _PATTERN = re.compile(r"(?:res\d\.)?(?:(?:de)?conv\d\.conv2d|in\d)\.(?:weight|bi
 def holds(path: str | os.PathLike) -> bool:
     """Whether a file was written by `torch.save` and holds such a transformer."""
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):
         return False
     with path.open("rb") as file:
-        if not (zipfile.is_zipfile(file) or _is_legacy(path)):
-            return False
+        head = file.read(len(torchfile.LEGACY_START))
+    if not head.startswith((b"PK", torchfile.LEGACY_START)):
+        return False
     try:
         return "conv1.conv2d.weight" in torchfile.read(path, lambda n: n == "conv1.conv2d.weight")
     except InputError:
         return False  # the next reader of the file says why
-
-
-def _is_legacy(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(len(torchfile.LEGACY_START)) == torchfile.LEGACY_START
 
 
 def convert(source: str | os.PathLike, target: str | os.PathLike | None = None) -> Path:

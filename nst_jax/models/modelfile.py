@@ -9,18 +9,22 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from nst_jax.errors import InputError
 from nst_jax.files import weightfile
+from nst_jax.files.untrusted import is_name, parse_json
 from nst_jax.files.weightfile import Preprocessing, Tensors
 from nst_jax.models.stages import Stage, shapes
 from nst_jax.models.transfer import METHODS, SCALES, decoder
-from nst_jax.models.transformer import VARIANTS, Architecture
+from nst_jax.models.transformer import VARIANTS, Architecture, Output
+from nst_jax.options import is_number
 
+_MOST_BLOCKS = 100  # residual blocks
 TRANSFORMER, ANY_STYLE = "feedforward-transformer", "feedforward-any-style"
 
 
@@ -94,7 +98,7 @@ def load(path: str | os.PathLike) -> ModelFile:
             "in one pass: `nst-jax train` makes such models."
         )
     try:
-        named = json.loads(file.metadata["model"])
+        named = parse_json(file.metadata["model"])
         styles = tuple(str(style) for style in named["styles"])
         architecture, training = dict(named["architecture"]), dict(named["training"])
     except (ValueError, KeyError, TypeError) as error:
@@ -111,7 +115,13 @@ def architecture_of(model: ModelFile, path: str | os.PathLike) -> Architecture:
     """
     try:
         found = Architecture(**model.architecture)
-        if found.variant not in VARIANTS or found.styles != len(model.styles):
+        if not (
+            found.variant in VARIANTS
+            and found.styles == len(model.styles) > 0
+            and found.output in get_args(Output)
+            and is_number(found.units, Real, 1e-3, 1e6)
+            and is_number(found.blocks, Integral, 0, _MOST_BLOCKS)
+        ):
             raise ValueError
         expected = found.shapes
     except (TypeError, ValueError) as error:
@@ -135,9 +145,11 @@ def decoders_of(model: ModelFile, path: str | os.PathLike) -> dict[str, tuple[St
         if method not in METHODS or not set(levels) <= set(SCALES) or not levels:
             raise ValueError
         found = {level: decoder(level, int(width), full) for level, width in levels.items()}
-        if not model.architecture["encoder"] or "encoder_digest" not in model.architecture:
+        if not is_name(model.architecture["encoder"]) or not isinstance(full, bool):
             raise ValueError
-    except (KeyError, TypeError, ValueError) as error:
+        if "encoder_digest" not in model.architecture:
+            raise ValueError
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(
             f"The model file {str(path)!r} holds a model that this nst_jax does not know: "
             f"{dict(model.architecture)}."

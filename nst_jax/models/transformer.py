@@ -26,6 +26,7 @@ from nst_jax.models.stages import Kind, Parameters, Stage
 from nst_jax.typing import AnyArray
 
 Variant = Literal["johnson", "medium", "small"]
+Output = Literal["sigmoid", "linear"]
 VARIANTS: tuple[str, ...] = get_args(Variant)
 
 
@@ -43,7 +44,7 @@ class Architecture:
 
     variant: Variant = "small"
     styles: int = 1
-    output: Literal["sigmoid", "linear"] = "sigmoid"
+    output: Output = "sigmoid"
     units: float = 1.0
     blocks: int = 5
 

@@ -50,7 +50,7 @@ def draw_video(
         raise InputError(
             f"The film {str(target)!r} must end in one of {', '.join(film.CONTAINERS)}."
         )
-    if not Path(source).is_file():
+    if not os.path.isfile(source):
         raise InputError(f"There is no film {str(source)!r}: check the path.")
     if shutil.which("ffmpeg") is None:
         raise InputError("Films need ffmpeg, which is not installed: install it.")

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
+from nst_jax.files.untrusted import parse_json
+
 KEY = "nst_jax"
 _COMMENT, _ASCII = ExifTags.Base.UserComment, b"ASCII\0\0\0"  # EXIF's prefix for ASCII text
 _MODES = {b"RGB ": "RGB", b"GRAY": "L", b"CMYK": "CMYK"}
@@ -93,7 +95,7 @@ def find_settings(image: Image.Image) -> dict[str, Any] | None:
         comment = image.getexif().get_ifd(ExifTags.IFD.Exif).get(_COMMENT, b"")
         text = comment[len(_ASCII) :] if isinstance(comment, bytes) else comment
     try:
-        found = json.loads(text)
-    except ValueError:
+        found = parse_json(text)
+    except (ValueError, TypeError):
         return None
     return found if isinstance(found, dict) else None

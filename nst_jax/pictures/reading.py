@@ -27,6 +27,8 @@ from nst_jax.pictures.sources import PictureSource, named, plain, read_bytes
 MAX_PIXELS = 178_956_970
 _LIMIT_VARIABLE = "NST_JAX_MAX_PIXELS"
 _pillow_limit = threading.RLock()
+# Formats that Pillow hands to other programs: PostScript can run anything in Ghostscript.
+_FOREIGN = ("EPS",)
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,13 +236,18 @@ def _opened(
         warnings.simplefilter("ignore")  # Pillow warns of odd metadata
         before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            image = source if isinstance(source, Image.Image) else Image.open(io.BytesIO(data))
+            image = source if isinstance(source, Image.Image) else _open(data)
             if limit is not None:
                 _require_pixels(image.height, image.width, limit, name)
                 Image.MAX_IMAGE_PIXELS = limit  # for pictures inside the file, as in icons
             yield image
-        except (InputError, MemoryError):
+        except InputError:
             raise
+        except MemoryError:
+            raise InputError(
+                f"The {name} needs more memory than there is, or is damaged: export it again, "
+                "smaller."
+            ) from None
         except UnidentifiedImageError:
             raise InputError(
                 f"The {name} is not in a format that can be read: export it as PNG or JPEG."
@@ -253,6 +260,11 @@ def _opened(
             ) from error
         finally:
             Image.MAX_IMAGE_PIXELS = before
+
+
+def _open(data: bytes) -> Image.Image:
+    Image.init()
+    return Image.open(io.BytesIO(data), formats=[f for f in Image.OPEN if f not in _FOREIGN])
 
 
 def _limit(max_pixels: int | None) -> int:

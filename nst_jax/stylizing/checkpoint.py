@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import math
 import os
 from collections.abc import Mapping
 from functools import partial
@@ -22,7 +23,7 @@ from nst_jax.stylizing.optimizing import optimizer_of
 from nst_jax.stylizing.outputs import Outputs
 from nst_jax.stylizing.pyramid import Position
 from nst_jax.stylizing.request import Request
-from nst_jax.stylizing.scales import total
+from nst_jax.stylizing.scales import scales, total
 from nst_jax.stylizing.settings import INITS, PICTURE, Settings
 
 _RUN = "run"
@@ -147,18 +148,35 @@ def load(path: Path, request: Request) -> Checkpoint:
     """
     usual = {k: v for k, v in Settings().to_dict().items() if k.endswith(_LATER)}
     leaves, more = savepoint.load(path, _RUN, identity(request), usual)
-    x = jax.ShapeDtypeStruct(leaves["state.x"].shape, leaves["state.x"].dtype)
+    try:
+        parts = [_rows(f"rows.{i}.", leaves) for i in range(min(more["parts"], len(leaves)))]
+        compiling, running = map(float, more["seconds"])
+        fitted = {name: more["fitted"][name] for name in ("tile", "history")}
+        scale = scales(request)[len(parts) - 1]
+        if not parts or not math.isfinite(compiling + running):
+            raise ValueError("it says nothing of the run so far")
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
+        raise savepoint.damaged(path, error) from error
+    x = jax.ShapeDtypeStruct((scale.height, scale.width, 3), np.float32)
     optimizer = optimizer_of(dataclasses.replace(request.settings, iterations=total(request)))
     like = {"state": jax.eval_shape(partial(solver.start, optimizer), x)}
     state = savepoint.restored(like, leaves)["state"]
-    parts = [_rows(f"rows.{i}.", leaves) for i in range(more["parts"])]
     renewed = savepoint.under("targets.", leaves) or None
-    compiling, running = more["seconds"]
     carried = Carried(state, parts[-1], compiling, running, renewed)
     position = Position(tuple(parts[:-1]), carried)
-    return Checkpoint(position, savepoint.under("more.", leaves), more["fitted"])
+    return Checkpoint(position, savepoint.under("more.", leaves), fitted)
 
 
 def _rows(prefix: str, leaves: Mapping[str, np.ndarray]) -> Rows:
-    parts = (leaves[f"{prefix}{name}"] for name in ("evaluations", "restarted"))
-    return Rows(savepoint.under(f"{prefix}terms.", leaves), *parts)
+    """The rows of one scale.
+
+    Raises:
+        KeyError, ValueError: they are missing, or do not fit together.
+    """
+    evaluations, restarted = (leaves[f"{prefix}{name}"] for name in ("evaluations", "restarted"))
+    terms = savepoint.under(f"{prefix}terms.", leaves)
+    kinds = [x.dtype.kind for x in (terms["total"], evaluations, restarted)]
+    shapes = {x.shape for x in (*terms.values(), evaluations, restarted)}
+    if kinds != ["f", "i", "b"] or shapes != {(evaluations.size,)} or not evaluations.size:
+        raise ValueError(f"its {prefix[:-1]} do not fit together")
+    return Rows(terms, evaluations, restarted)

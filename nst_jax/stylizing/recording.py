@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -46,7 +47,7 @@ class Recorder:
         if "trace" in self._places:
             atomic.check_place(self._places["trace"], overwrite=True)
         folder = self._places.get("frames")
-        if folder is not None and not folder.is_dir():
+        if folder is not None and not os.path.isdir(folder):
             atomic.check_place(folder, overwrite=False)
 
     @property

@@ -7,8 +7,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from nst_jax.errors import InputError
+from nst_jax.errors import InputError, printable
 from nst_jax.files import weightfile, weights
+from nst_jax.files.untrusted import is_name
 from nst_jax.pictures import reading
 from nst_jax.stylizing.again import larger
 from nst_jax.stylizing.api import stylize
@@ -17,6 +18,7 @@ from nst_jax.stylizing.result import Stylization
 from nst_jax.stylizing.settings import INITS, PICTURE, Settings
 
 _AUTO = "auto"
+_PICTURES = ("content", "style", "content_regions", "style_regions", "keep")
 _NEEDED = ("content", "style", "init")
 
 
@@ -109,8 +111,7 @@ def recall(
         settings = {k: v for k, v in settings.items() if k not in OF_NETWORK}
     given = {"content": content, "style": style}
     given = {name: value for name, value in given.items() if value is not None} | options
-    folder = Path(result).parent
-    sources = {"content": None, "style": None, **record.get("sources", {})}
+    sources = {"content": None, "style": None, **_sources(result, record)}
     if sources["content"] is None and "content_regions" in sources and content is None:
         # The result was made from its region map alone, without a content picture.
         del sources["content"]
@@ -120,7 +121,7 @@ def recall(
         name: _files(result, name, names) for name, names in sources.items() if name not in given
     }
     if "network" not in given:
-        found["network"] = _network(folder, settings["network"], record, same=same_network)
+        found["network"] = _network(result, settings["network"], record, same=same_network)
     if "init" not in given and settings["init"] not in INITS:
         name = None if settings["init"] == PICTURE else settings["init"]
         found["init"] = _files(result, "init", name)
@@ -139,36 +140,65 @@ def _known(result: str | os.PathLike, record: Mapping[str, Any]) -> dict[str, An
     settings, names = dict(record["settings"]), {f.name for f in fields(Settings)}
     unknown = sorted(settings.keys() - names)
     if unknown:
-        warnings.warn(
+        sentence = (
             f"The picture {str(result)!r} was made by nst-jax {record.get('version')}, whose "
-            f"{', '.join(unknown)} this version lacks: the result may differ.",
-            stacklevel=4,
+            f"{', '.join(unknown)} this version lacks: the result may differ."
         )
+        warnings.warn(printable(sentence), stacklevel=4)
     known = Settings.from_dict({name: settings[name] for name in names & settings.keys()})
     return {name: getattr(known, name) for name in names}
 
 
-def _files(result: str | os.PathLike, what: str, names: Any) -> Any:
-    """Find the named files beside the result or in the current folder."""
-    if isinstance(names, list):
-        return [_files(result, what, name) for name in names]
+def _sources(result: str | os.PathLike, record: Mapping[str, Any]) -> dict[str, Any]:
+    """The names of the pictures. Whoever edited the metadata must not reach other options."""
+    sources = record.get("sources", {})
+    if not isinstance(sources, Mapping) or not sources.keys() <= set(_PICTURES):
+        raise InputError(
+            f"The picture {str(result)!r} does not name its pictures as nst-jax does: its metadata "
+            "is damaged or was edited."
+        )
+    return dict(sources)
+
+
+def _files(result: str | os.PathLike, what: str, names: Any, depth: int = 2) -> Any:
+    """Find the named files beside the result or in the current folder.
+
+    There may be a list for several styles, and in it lists of masks: `depth` lists at most.
+    """
+    if isinstance(names, list) and depth:
+        return [_files(result, what, name, depth - 1) for name in names]
     if names is None and what in _NEEDED:
         raise InputError(
             f"The picture {str(result)!r} does not name the file of its {what} picture: give it."
         )
+    if names is None:
+        return None
+    name = _require_name(result, what, names)
     for folder in (Path(result).parent, Path()):
-        if names is None or (folder / names).is_file():
-            return names and folder / names
+        if os.path.isfile(folder / name):
+            return folder / name
     raise InputError(
         f"The file {names!r}, {what} of {str(result)!r}, is neither beside it nor in the current "
         "folder: give it."
     )
 
 
-def _network(folder: Path, asked: str, record: Mapping[str, Any], *, same: bool) -> str:
+def _require_name(result: str | os.PathLike, what: str, name: Any) -> str:
+    if is_name(name):
+        return name
+    raise InputError(
+        f"The picture {str(result)!r} gives {str(name)[:200]!r} as the name of its {what}, but "
+        "results name files without folders: its metadata is damaged or was edited."
+    )
+
+
+def _network(
+    result: str | os.PathLike, asked: str, record: Mapping[str, Any], *, same: bool
+) -> str:
     """The network that made a result; refuses or warns if its weights have changed since."""
-    name = str(record.get("network", _AUTO)) if asked == _AUTO else asked
-    name = str(folder / name) if (folder / name).is_file() else name
+    folder, name = Path(result).parent, record.get("network", _AUTO) if asked == _AUTO else asked
+    name = _require_name(result, "network", name)
+    name = str(folder / name) if os.path.isfile(folder / name) else name
     path = weights.locate(name)
     if path and weightfile.load(Path(path)).digest != record.get("network_digest"):
         changed = f"The weights of network {name!r} are not those that made the picture"

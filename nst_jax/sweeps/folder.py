@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from PIL import Image
@@ -25,7 +25,9 @@ from PIL import Image
 from nst_jax._version import __version__
 from nst_jax.errors import InputError
 from nst_jax.files.atomic import write
+from nst_jax.files.untrusted import is_name, parse_json
 from nst_jax.pictures import reading, writing
+from nst_jax.solvers.stopping import Status
 from nst_jax.stylizing.repeat import go_on_from
 from nst_jax.stylizing.result import Scale, Stylization
 from nst_jax.stylizing.settings import Settings
@@ -44,9 +46,12 @@ def read_plan(path: str | os.PathLike) -> dict[str, Any]:
         InputError: the folder holds no sweep, or the file cannot be read.
     """
     index = Path(path) / _INDEX
-    if not index.exists():
+    if not os.path.exists(index):
         raise InputError(f"The folder '{path}' holds no sweep: there is no {_INDEX} in it.")
-    return _read(index)
+    plan = _read(index)
+    if not _is_plan(plan):
+        raise _damaged(index)
+    return plan
 
 
 class Folder:
@@ -70,8 +75,8 @@ class Folder:
                 or it cannot be written to.
         """
         index = self.path / _INDEX
-        if index.exists():
-            _require_same(self.plan, _read(index), self.path)
+        if os.path.exists(index):
+            _require_same(self.plan, read_plan(self.path), self.path)
             done = [i for i in range(len(self.plan["lanes"])) if self.is_done(i)]
             if not resume:
                 raise InputError(
@@ -86,7 +91,7 @@ class Folder:
 
     def is_done(self, lane: int) -> bool:
         """Whether the picture and the record of a lane exist."""
-        return self._record(lane).exists() and self._picture(lane).exists()
+        return all(map(os.path.exists, (self._record(lane), self._picture(lane))))
 
     def keep(self, lane: int, result: Stylization) -> None:
         """Write the picture of a lane, then its record; each appears only when it is complete."""
@@ -100,18 +105,19 @@ class Folder:
         _write_json(self._record(lane), plain)
 
     def result(self, lane: int) -> Stylization:
-        """Read the result of a lane that is done; the picture has 8 bits."""
-        plain = _read(self._record(lane))
+        """Read the result of a lane that is done; the picture has 8 bits.
+
+        Raises:
+            InputError: a file cannot be read, or is damaged.
+        """
+        record = _read(self._record(lane))
         picture = reading.read(self._picture(lane), what=f"picture of lane {lane}")
-        plain["losses"] = {k: np.array(v, np.float32) for k, v in plain["losses"].items()}
-        plain["evaluations"] = np.array(plain["evaluations"], np.int32)
-        plain["settings"] = Settings.from_dict(plain["settings"])
-        plain["scales"] = tuple(Scale(*scale) for scale in plain["scales"])
-        plain["style_scales"] = tuple(plain.get("style_scales", ()))
-        redraw = partial(go_on_from, self._picture(lane))
-        return Stylization(
-            image=picture.rgb, alpha=picture.alpha, icc=picture.icc, redraw=redraw, **plain
-        )
+        try:
+            return _stylization(record, picture, partial(go_on_from, self._picture(lane)))
+        except InputError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise _damaged(self._record(lane)) from error
 
     def show(self, sheet: Image.Image) -> None:
         """Write the contact sheet, which grows while the sweep runs."""
@@ -188,6 +194,62 @@ def plan_of(
     }
 
 
+def _is_plan(plan: Any) -> bool:
+    """Whether `sweep.json` has the form that `plan_of` gives it."""
+
+    def are(kind: type, values: Any) -> bool:
+        return isinstance(values, list) and all(isinstance(value, kind) for value in values)
+
+    return (
+        isinstance(plan, dict)
+        and isinstance(plan.get("how"), str)
+        and all(isinstance(plan.get(k), dict) for k in ("axes", "settings", "pictures", "networks"))
+        and all(are(object, values) for values in plan["axes"].values())
+        and are(dict, plan.get("lanes"))
+        and all(
+            is_name(lane.get("picture"))
+            and isinstance(lane.get("settings"), dict)
+            and isinstance(lane.get("values"), dict)
+            and lane["values"].keys() == plan["axes"].keys()
+            and all(value in plan["axes"][name] for name, value in lane["values"].items())
+            for lane in plan["lanes"]
+        )
+    )
+
+
+def _stylization(record: Any, picture: reading.Picture, redraw: Any) -> Stylization:
+    """The result of a lane from its record.
+
+    Raises:
+        InputError, KeyError, TypeError, ValueError, AttributeError, OverflowError: the record is
+            damaged.
+    """
+    losses = {str(k): np.array(v, np.float32) for k, v in record["losses"].items()}
+    evaluations = np.array(record["evaluations"], np.int32)
+    if {x.shape for x in (losses["total"], *losses.values())} != {(evaluations.size,)}:
+        raise ValueError("losses and evaluations do not fit together")
+    if not evaluations.size or record["status"] not in get_args(Status):
+        raise ValueError("a lane without an end")
+    return Stylization(
+        image=picture.rgb,
+        alpha=picture.alpha,
+        icc=picture.icc,
+        losses=losses,
+        evaluations=evaluations,
+        status=record["status"],
+        restarts=int(record["restarts"]),
+        compile_seconds=float(record["compile_seconds"]),
+        run_seconds=float(record["run_seconds"]),
+        settings=Settings.from_dict(record["settings"]),
+        network=str(record["network"]),
+        network_digest=str(record["network_digest"]),
+        sources=dict(record["sources"]),
+        scales=tuple(Scale(int(h), int(w), int(n), bool(d)) for h, w, n, d in record["scales"]),
+        style_scales=tuple(map(float, record.get("style_scales", ()))),
+        redraw=redraw,
+    )
+
+
 def plain_settings(settings: Settings) -> dict[str, Any]:
     """The settings as plain values, with file names in place of full paths, for privacy."""
     plain = settings.to_dict()
@@ -241,9 +303,13 @@ def _write_json(path: Path, values: Any) -> None:
 
 def _read(path: Path) -> Any:
     try:
-        return json.loads(path.read_text("utf-8"))
+        return parse_json(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"The file '{path}' cannot be read as the record of a sweep: remove it, or choose "
-            "another folder."
-        ) from error
+        raise _damaged(path) from error
+
+
+def _damaged(path: Path) -> InputError:
+    return InputError(
+        f"The file '{path}' cannot be read as the record of a sweep: remove it, or choose another "
+        "folder."
+    )

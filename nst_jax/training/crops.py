@@ -24,9 +24,9 @@ _reading = Lock()
 
 
 def _inside(place: Path) -> list[Path]:
-    if place.is_file():
+    if os.path.isfile(place):
         return [place]
-    if not place.is_dir():
+    if not os.path.isdir(place):
         raise InputError(f"There is no folder {str(place)!r} of training pictures.")
     return sorted(p for p in place.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
 

@@ -238,7 +238,8 @@ def load(path: str | os.PathLike, like: State, asked: Mapping[str, Any]) -> Stat
     Raises:
         InputError: the file is no checkpoint, is damaged, or belongs to another training.
     """
-    return savepoint.restored(like, savepoint.load(path, TRAINING, _lasting(asked), _USUAL).leaves)
+    found = savepoint.load(path, TRAINING, _lasting(asked), _USUAL)
+    return savepoint.restored(like, found.leaves)
 
 
 def _lasting(asked: Mapping[str, Any]) -> dict[str, Any]:

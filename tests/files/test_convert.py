@@ -13,7 +13,7 @@ import pytest
 import scipy.io
 
 from nst_jax.errors import InputError
-from nst_jax.files import convert, torchfile, weightfile
+from nst_jax.files import convert, matfile, torchfile, weightfile
 from nst_jax.files.weightfile import CAFFE, TORCHVISION, Preprocessing
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -73,6 +73,32 @@ def write_matconvnet(path, tensors, old=False):
     normalization = {"imageSize": np.array([[224.0, 224.0, 3.0]]), "averageImage": image}
     about = {"normalization": normalization} if old else {"meta": {"normalization": normalization}}
     scipy.io.savemat(path, {"layers": np.array(cells).reshape(1, -1), **about}, oned_as="row")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_matlab_files_are_read_as_scipy_reads_them(tmp_path, packed):
+    cell = np.empty((2, 3), object)
+    for i, place in enumerate(np.ndindex(2, 3)):
+        cell[place] = np.full((1, i + 1), i, np.int16)
+    several = np.array([[(1.0,), (2.0,)]], [("a", object)])
+    numbers = {
+        "f": np.arange(24.0).reshape(2, 3, 4),
+        "i": np.int8([[1, -2]]),
+        "e": np.zeros((0, 2)),
+    }
+    path = tmp_path / "x.mat"
+    values = {"cell": cell, "text": "abc", "deep": {"x": numbers}, "list": several, **numbers}
+    scipy.io.savemat(path, values, do_compression=packed)
+    found = matfile.read(path, [*values])
+    theirs = scipy.io.loadmat(path)
+    for name in numbers:
+        np.testing.assert_array_equal(found[name], theirs[name])
+        np.testing.assert_array_equal(found["deep"]["x"][name], theirs[name])
+    for one, other in zip(found["cell"], theirs["cell"].ravel(order="F"), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert found["text"] == theirs["text"][0]
+    assert [one["a"].item() for one in found["list"]] == [1.0, 2.0]
+    assert list(matfile.read(path, ["f"])) == ["f"]
 
 
 def write_npz(path, tensors):

@@ -12,7 +12,7 @@ import nst_jax as nst
 from nst_jax.networks.base import Options
 from nst_jax.pictures import reading, resizing
 from nst_jax.solvers import loop, solver
-from nst_jax.stylizing import scales
+from nst_jax.stylizing import pyramid, scales
 from nst_jax.stylizing.inputs import Pictures
 from nst_jax.stylizing.presets import resolve
 from nst_jax.stylizing.request import Request
@@ -188,7 +188,7 @@ def test_lbfgs_goes_on_with_a_quarter_of_the_step_and_no_pairs():
 
     small, _ = solver.minimize(bowl, jnp.ones((4, 6, 3)) * 300, evaluations=5)
     anew = solver.start(solver.Optimizer(), jnp.ones((8, 12, 3)))
-    lbfgs, *_ = pyramid._with_step(anew.optimizer, small.optimizer)
+    lbfgs, *_ = scales._with_step(anew.optimizer, small.optimizer)
     # The minimum lies half the number of values times the gradient away.
     assert float(lbfgs.scale) == pytest.approx(8 * 12 * 3 / 2 / 4, rel=1e-4)
     assert int(lbfgs.pairs) == 0
