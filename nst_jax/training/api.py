@@ -27,6 +27,7 @@ from nst_jax.networks.load import load_network
 from nst_jax.options import in_range, weighted
 from nst_jax.pictures import transparency
 from nst_jax.pictures.sources import PictureSource
+from nst_jax.programs import jit
 from nst_jax.stylizing.outputs import require_source
 from nst_jax.training import loop, tasks
 from nst_jax.training.crops import Crops
@@ -278,4 +279,4 @@ def _any_style(
     return _Made([f"{len(pictures.paths)} pictures"], task, preview, model)
 
 
-_draw = jax.jit(transformer.transform, static_argnums=0)
+_draw = jit(static=["architecture"])(transformer.transform)

@@ -8,7 +8,6 @@ import signal
 import threading
 import warnings
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -64,8 +63,7 @@ def programs(monkeypatch):
     run = together.loop.run_lanes
     monkeypatch.setattr(together.loop, "run_lanes", run_lanes)
     monkeypatch.setattr(lanes.solver, "advance", counting)
-    program: Any = lanes.advance
-    program.clear_cache()
+    lanes.advance.clear_cache()
     return seen, traced
 
 
