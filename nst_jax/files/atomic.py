@@ -43,6 +43,11 @@ def atomic(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def is_part(path: Path) -> bool:
+    """Whether a file is one that `atomic` has not completed."""
+    return path.name.startswith(".nst-jax-") and path.suffix == ".part"
+
+
 def write(path: Path, data: bytes) -> None:
     """Write `data` to a file that appears only when it is complete.
 

@@ -9,6 +9,7 @@ import json
 import os
 import warnings
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -19,9 +20,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from nst_jax.errors import InputError
+from nst_jax.files import locks
 from nst_jax.files.atomic import atomic, check_place
 
 _Tree = TypeVar("_Tree")
+_NO_ADVICE: Mapping[str, str] = {}
 
 
 class Savepoint(NamedTuple):
@@ -64,6 +67,23 @@ def find(path: str | os.PathLike | None, *, resume: bool, what: str) -> Path | N
     return path if resume else None
 
 
+def kept_alone(path: str | os.PathLike | None, what: str) -> AbstractContextManager[None]:
+    """Let no other process use the checkpoint within the block; None does nothing.
+
+    Args:
+        path: the checkpoint, which need not exist.
+        what: "run" or "training", for messages.
+
+    Raises:
+        InputError: another process uses it.
+    """
+    return locks.held(
+        path,
+        f"The checkpoint {os.fspath(path or '')!r} is in use by another {what}: wait until that "
+        "ends, or give another file.",
+    )
+
+
 def save(
     path: str | os.PathLike, what: str, asked: Mapping[str, Any], tree: Any, **more: Any
 ) -> None:
@@ -95,7 +115,11 @@ def save(
 
 
 def load(
-    path: str | os.PathLike, what: str, asked: Mapping[str, Any], usual: Mapping[str, Any]
+    path: str | os.PathLike,
+    what: str,
+    asked: Mapping[str, Any],
+    usual: Mapping[str, Any],
+    advice: Mapping[str, str] = _NO_ADVICE,
 ) -> Savepoint:
     """Read a checkpoint that `save` wrote.
 
@@ -104,6 +128,7 @@ def load(
         what: "run" or "training".
         asked: the settings of the run, as for `save`.
         usual: values of settings that files of earlier versions do not record.
+        advice: what to do where a setting differs, by its name, instead of the usual advice.
 
     Raises:
         InputError: the file is no such checkpoint, is damaged, or has other settings.
@@ -117,7 +142,7 @@ def load(
                 )
             header = json.loads(metadata["header"])
             there = {**usual, **header["asked"]}
-            _require_same(path, what, there, json.loads(json.dumps({**usual, **asked})))
+            _require_same(path, what, there, json.loads(json.dumps({**usual, **asked})), advice)
             leaves = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         if isinstance(error, InputError):
@@ -150,7 +175,11 @@ def _name(place: tuple[Any, ...]) -> str:
 
 
 def _require_same(
-    path: str | os.PathLike, what: str, there: Mapping[str, Any], here: Mapping[str, Any]
+    path: str | os.PathLike,
+    what: str,
+    there: Mapping[str, Any],
+    here: Mapping[str, Any],
+    advice: Mapping[str, str],
 ) -> None:
     for name in {**here, **there}:
         one, other = there.get(name), here.get(name)
@@ -158,6 +187,6 @@ def _require_same(
             secret = str(one or other).startswith("sha256:")
             how = f"another {name}, not with this" if secret else f"{name} {one!r}, not {other!r}"
             raise InputError(
-                f"The checkpoint {str(path)!r} is of a {what} with {how}: ask for the same again, "
-                "or give another file to start anew."
+                f"The checkpoint {str(path)!r} is of a {what} with {how}: "
+                f"{advice.get(name, 'ask for the same again')}, or give another file to start anew."
             )

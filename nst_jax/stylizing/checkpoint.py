@@ -31,6 +31,10 @@ _RUN = "run"
 _FREE = ("preset", "network", "seconds")
 # Endings of the names of options that earlier versions lack. They then have their default values.
 _LATER = ("_weight", "_weight_schedule", "terms")
+_ADVICE = {
+    "history": "a run of few iterations has no more history than iterations. To go on to more "
+    "iterations, give that history too"
+}
 _CALLED = {"content": "content picture", "styles": "style picture", "start": "init picture"}
 
 
@@ -146,7 +150,7 @@ def load(path: Path, request: Request) -> Checkpoint:
         InputError: the file is no checkpoint, is damaged, or belongs to another run.
     """
     usual = {k: v for k, v in Settings().to_dict().items() if k.endswith(_LATER)}
-    leaves, more = savepoint.load(path, _RUN, identity(request), usual)
+    leaves, more = savepoint.load(path, _RUN, identity(request), usual, _ADVICE)
     x = jax.ShapeDtypeStruct(leaves["state.x"].shape, leaves["state.x"].dtype)
     optimizer = optimizer_of(dataclasses.replace(request.settings, iterations=total(request)))
     like = {"state": jax.eval_shape(partial(solver.start, optimizer), x)}

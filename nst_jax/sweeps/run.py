@@ -3,6 +3,7 @@
 Side effects (files, the progress bar) are in this module.
 """
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -22,8 +23,9 @@ from nst_jax.stylizing.pyramid import Progress
 from nst_jax.stylizing.result import Stylization
 from nst_jax.sweeps.axes import Style, labelled, points, split
 from nst_jax.sweeps.batches import Group, groups, run
-from nst_jax.sweeps.folder import Folder, plan_of
+from nst_jax.sweeps.folder import Folder
 from nst_jax.sweeps.lanes import Lane, digests, lanes_of
+from nst_jax.sweeps.plan import plan_of
 from nst_jax.sweeps.processes import agreed, heard, is_first, share, wait
 from nst_jax.sweeps.result import EARLY, Sweep
 from nst_jax.sweeps.viewing import SweepProgress, Viewer, notebook
@@ -128,26 +130,36 @@ def sweep(
         folder = Folder(output, plan)
     grouped, on = groups(lanes, in_flight), devices or jax.local_devices()
     sweep_ = replace(sweep_, continued=partial(_continued, lanes, in_flight, on))
-    done = agreed(len(lanes), lambda: folder.begin(resume=resume)) if folder else []
-    todo = [i for i in range(len(lanes)) if i not in done]
-    mine = share(todo)
-    results = {i: folder.result(i) for i in done} if folder else {}
-    first, runs = is_first(), [group.only(mine) for group in grouped]
-    sinks = [notebook() if progress and first else None, folder.show if folder and first else None]
-    view = Viewer(sweep_, results, _total(runs), callback, [sink for sink in sinks if sink])
-    try:
-        with heard(folder):
-            _run(runs, results, folder, on, view, progress=progress and first)
+    with contextlib.ExitStack() as stack:
+        done = agreed(len(lanes), lambda: _begun(folder, resume, stack)) if folder else []
+        todo = [i for i in range(len(lanes)) if i not in done]
+        mine = share(todo)
+        results = {i: folder.result(i) for i in done} if folder else {}
+        first, runs = is_first(), [group.only(mine) for group in grouped]
+        sinks = [
+            notebook() if progress and first else None,
+            folder.show if folder and first else None,
+        ]
+        view = Viewer(sweep_, results, _total(runs), callback, [sink for sink in sinks if sink])
+        try:
+            with heard(folder):
+                _run(runs, results, folder, on, view, progress=progress and first)
+                if folder and is_first():
+                    wait(folder, todo)
+                    results |= {i: folder.result(i) for i in todo if i not in mine}
+        finally:
             if folder and is_first():
-                wait(folder, todo)
-                results |= {i: folder.result(i) for i in todo if i not in mine}
-    finally:
-        if folder and is_first():
-            # Another process may have done lanes before it died, or this one was interrupted.
-            done = filter(folder.is_done, range(len(lanes)))
-            kept = {i: results[i] if i in results else folder.result(i) for i in done}
-            replace(sweep_, results=kept).sum_up(folder)
+                # Another process may have done lanes before it died, or this one was interrupted.
+                done = filter(folder.is_done, range(len(lanes)))
+                kept = {i: results[i] if i in results else folder.result(i) for i in done}
+                replace(sweep_, results=kept).sum_up(folder)
     return replace(sweep_, results=results)
+
+
+def _begun(folder: Folder, resume: bool, stack: contextlib.ExitStack) -> list[int]:
+    """Begin or resume in the folder, and hold it until `stack` ends."""
+    stack.enter_context(folder.held())
+    return folder.begin(resume=resume)
 
 
 def _run(

@@ -101,62 +101,67 @@ def train_model(
         if place is not None:
             check_place(place, overwrite=True)
     require_source(files.checkpoint, resume=files.resume)
-    kept = savepoint.find(files.checkpoint, resume=files.resume, what=loop.TRAINING)
-    recipe = Recipe(**options)
-    crops = Crops(content, recipe.crop, recipe.seed)
-    network = load_network(
-        recipe.network,
-        Options(precision=recipe.precision),
-        layers=(
-            *(recipe.content_layers or {}),
-            *(recipe.style_layers or {}),
-            *transfer.LEVELS.get(recipe.kind, ()),
-        ),
-        offline=offline,
-        progress=progress,
-    )
-    if recipe.kind == "transformer":
-        made = _transformer(recipe, network, _named(styles), base)
-    else:
-        made = _any_style(recipe, network, styles, base)
-    task, begun = _begun(made.task, init)
-    asked = recipe.to_dict() | {
-        "network": network.digest,
-        "styles": made.names,
-        "pictures": len(crops.paths),
-        "base": str(base and os.path.basename(base)),
-        "init": begun,
-    }
-    state = loop.start(task, recipe.optimizer)
-    if kept is not None:
-        state = loop.load(kept, state, asked)
-    seen = crops.batch(0, _SEEN)
-    recorder = Recorder(files, lambda p: made.preview(p, seen), asked, int(state.step))
-    bar = tqdm(
-        total=recipe.steps, initial=int(state.step), disable=not progress, unit="step", desc="train"
-    )
+    with savepoint.kept_alone(files.checkpoint, loop.TRAINING):
+        kept = savepoint.find(files.checkpoint, resume=files.resume, what=loop.TRAINING)
+        recipe = Recipe(**options)
+        crops = Crops(content, recipe.crop, recipe.seed)
+        network = load_network(
+            recipe.network,
+            Options(precision=recipe.precision),
+            layers=(
+                *(recipe.content_layers or {}),
+                *(recipe.style_layers or {}),
+                *transfer.LEVELS.get(recipe.kind, ()),
+            ),
+            offline=offline,
+            progress=progress,
+        )
+        if recipe.kind == "transformer":
+            made = _transformer(recipe, network, _named(styles), base)
+        else:
+            made = _any_style(recipe, network, styles, base)
+        task, begun = _begun(made.task, init)
+        asked = recipe.to_dict() | {
+            "network": network.digest,
+            "styles": made.names,
+            "pictures": len(crops.paths),
+            "base": str(base and os.path.basename(base)),
+            "init": begun,
+        }
+        state = loop.start(task, recipe.optimizer)
+        if kept is not None:
+            state = loop.load(kept, state, asked)
+        seen = crops.batch(0, _SEEN)
+        recorder = Recorder(files, lambda p: made.preview(p, seen), asked, int(state.step))
+        bar = tqdm(
+            total=recipe.steps,
+            initial=int(state.step),
+            disable=not progress,
+            unit="step",
+            desc="train",
+        )
 
-    def report(now: loop.Now) -> bool:
-        recorder.report(now)
-        bar.set_postfix(loss=f"{now.terms['total']:.4g}", refresh=False)
-        bar.update()
-        return pressed()
+        def report(now: loop.Now) -> bool:
+            recorder.report(now)
+            bar.set_postfix(loss=f"{now.terms['total']:.4g}", refresh=False)
+            bar.update()
+            return pressed()
 
-    with bar, interrupt.deferred() as pressed:
-        devices = list(devices or jax.local_devices())
-        state = loop.run(task, recipe, crops.stream, state, report, recorder.due, devices)
-    recorder.keep(state)
-    model = made.model(state.average)
-    training = asked | {
-        "version": __version__,
-        "steps": int(state.step),
-        "skipped": len(crops.skipped),
-        "seconds": round(recorder.seconds),
-        "loss": recorder.recent(),
-    }
-    model = dataclasses.replace(model, training=training)
-    modelfile.save(output, model, licence=recipe.licence)
-    return output
+        with bar, interrupt.deferred() as pressed:
+            devices = list(devices or jax.local_devices())
+            state = loop.run(task, recipe, crops.stream, state, report, recorder.due, devices)
+        recorder.keep(state)
+        model = made.model(state.average)
+        training = asked | {
+            "version": __version__,
+            "steps": int(state.step),
+            "skipped": len(crops.skipped),
+            "seconds": round(recorder.seconds),
+            "loss": recorder.recent(),
+        }
+        model = dataclasses.replace(model, training=training)
+        modelfile.save(output, model, licence=recipe.licence)
+        return output
 
 
 def _begun(task: tasks.Task, init: str | os.PathLike | None) -> tuple[tasks.Task, str]:
