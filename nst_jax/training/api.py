@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
@@ -160,8 +161,22 @@ def train_model(
             "loss": recorder.recent(),
         }
         model = dataclasses.replace(model, training=training)
-        modelfile.save(output, model, licence=recipe.licence)
+        _save(output, model, recipe.licence)
         return output
+
+
+def _save(output: Path, model: ModelFile, licence: str) -> None:
+    """Write the model, in a temporary folder if it cannot be written to `output` any more.
+
+    Raises:
+        InputError: the model was written to a temporary folder, whose name the message has.
+    """
+    try:
+        modelfile.save(output, model, licence=licence)
+    except InputError as error:
+        rescued = Path(tempfile.mkdtemp(prefix="nst_jax-")) / output.name
+        modelfile.save(rescued, model, licence=licence)
+        raise InputError(f"{error} The model is kept in {rescued}.") from error
 
 
 def _begun(task: tasks.Task, init: str | os.PathLike | None) -> tuple[tasks.Task, str]:
