@@ -24,7 +24,6 @@ from nst_jax.files import locks
 from nst_jax.files.atomic import atomic, check_place
 
 _Tree = TypeVar("_Tree")
-_NO_ADVICE: Mapping[str, str] = {}
 
 
 class Savepoint(NamedTuple):
@@ -115,11 +114,7 @@ def save(
 
 
 def load(
-    path: str | os.PathLike,
-    what: str,
-    asked: Mapping[str, Any],
-    usual: Mapping[str, Any],
-    advice: Mapping[str, str] = _NO_ADVICE,
+    path: str | os.PathLike, what: str, asked: Mapping[str, Any], usual: Mapping[str, Any]
 ) -> Savepoint:
     """Read a checkpoint that `save` wrote.
 
@@ -128,7 +123,6 @@ def load(
         what: "run" or "training".
         asked: the settings of the run, as for `save`.
         usual: values of settings that files of earlier versions do not record.
-        advice: what to do where a setting differs, by its name, instead of the usual advice.
 
     Raises:
         InputError: the file is no such checkpoint, is damaged, or has other settings.
@@ -142,7 +136,7 @@ def load(
                 )
             header = json.loads(metadata["header"])
             there = {**usual, **header["asked"]}
-            _require_same(path, what, there, json.loads(json.dumps({**usual, **asked})), advice)
+            _require_same(path, what, there, json.loads(json.dumps({**usual, **asked})))
             leaves = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         if isinstance(error, InputError):
@@ -175,11 +169,7 @@ def _name(place: tuple[Any, ...]) -> str:
 
 
 def _require_same(
-    path: str | os.PathLike,
-    what: str,
-    there: Mapping[str, Any],
-    here: Mapping[str, Any],
-    advice: Mapping[str, str],
+    path: str | os.PathLike, what: str, there: Mapping[str, Any], here: Mapping[str, Any]
 ) -> None:
     for name in {**here, **there}:
         one, other = there.get(name), here.get(name)
@@ -187,6 +177,6 @@ def _require_same(
             secret = str(one or other).startswith("sha256:")
             how = f"another {name}, not with this" if secret else f"{name} {one!r}, not {other!r}"
             raise InputError(
-                f"The checkpoint {str(path)!r} is of a {what} with {how}: "
-                f"{advice.get(name, 'ask for the same again')}, or give another file to start anew."
+                f"The checkpoint {str(path)!r} is of a {what} with {how}: ask for the same again, "
+                "or give another file to start anew."
             )
