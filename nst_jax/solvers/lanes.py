@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 from jax.sharding import Mesh, NamedSharding
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from nst_jax.devices import place, prefix, spec
 from nst_jax.programs import jit
@@ -74,7 +74,7 @@ def advance(
     state: solver.State,
     args: Any,
     learning_rate: Any,
-    until: Int[Array, ""] | int,
+    until: Any,
     *,
     capacity: int,
 ) -> tuple[solver.State, solver.Trace]:

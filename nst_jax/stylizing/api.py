@@ -92,7 +92,10 @@ def stylize(
         **settings,
     )
     with savepoint.kept_alone(outputs.checkpoint, "run"):
-        return _recorded(request, outputs, progress, callback)
+        result, used = _recorded(request, outputs, progress, callback)
+    sources = sources._replace(start=settings.get("init"))
+    again = redrawing(used, sources, network=network, offline=offline, progress=progress)
+    return replace(result, redraw=again)
 
 
 def _recorded(
@@ -100,8 +103,12 @@ def _recorded(
     outputs: Outputs,
     progress: bool,
     callback: Callable[[pyramid.Progress], bool | None] | None,
-) -> Stylization:
-    """Draw what is requested, and write the outputs on the way."""
+) -> tuple[Stylization, Settings]:
+    """Draw what is requested, and write the outputs on the way.
+
+    Returns:
+        The result, and the settings with the tile and history that fitted into memory.
+    """
     recorder = Recorder(outputs, request.pictures.content)
     found = checkpoint.find(outputs, request)
     asked, total = checkpoint.identity(request), scales.total(request)
@@ -137,11 +144,7 @@ def _recorded(
             keep_every=outputs.checkpoint_every,
         )
     recorder.finish(result.image)
-    sources = sources._replace(start=settings.get("init"))
-    again = redrawing(
-        request.settings, sources, network=network, offline=offline, progress=progress
-    )
-    return replace(result, redraw=again)
+    return result, request.settings
 
 
 def redrawing(
