@@ -104,6 +104,10 @@ def test_a_sweep_keeps_its_lanes_and_resumes(tmp_path, monkeypatch):
     resumed = nst.sweep(FRAMES[0], FRAMES[1], resume=True, **options)
     np.testing.assert_array_equal(resumed[1].image, found[1].image)
     assert nst.load_sweep(tmp_path / "out").missing == ()
+    # As after a kill between the last lane and the summing up: nothing is left to draw.
+    (tmp_path / "out" / "table.csv").unlink()
+    assert len(nst.sweep(FRAMES[0], FRAMES[1], resume=True, **options)) == 3
+    assert (tmp_path / "out" / "table.csv").exists()
 
 
 def test_a_training_goes_on_without_its_trace_and_its_previews(tmp_path, monkeypatch):
