@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 import tempfile
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -260,6 +261,12 @@ def _save(result: Any, output: Path, force: bool) -> Path:
     while os.path.exists(path) and not force:
         n += 1
         path = output.with_stem(f"{output.stem}-{n}")
+    if n:
+        warnings.warn(
+            f"Another run has made {str(output)!r} meanwhile: the result is {str(path)!r}.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
     try:
         return result.save(path, overwrite=force)
     except InputError as error:

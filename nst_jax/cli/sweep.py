@@ -96,7 +96,11 @@ def _sweep(
     elif not args.quiet:
         print(f"{found!r}\n{args.output}")
     # With several processes, this one lacks the lanes of the others.
-    return 130 if found.unfinished and not joined else 0
+    if joined:
+        return 0
+    if found.unfinished:
+        return 130
+    return 0 if read_plan(args.output)["status"] == "finished" else 2
 
 
 def _leave(code: int) -> None:

@@ -8,12 +8,11 @@ import contextlib
 import hashlib
 import http.client
 import json
-import os
 import re
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +76,7 @@ def download(
 ) -> Path:
     """Download `target` from the first of `urls` that delivers a file with the right digest.
 
-    Only one process at a time may do this in a folder: see `exclusive`.
+    Only one process at a time may do this in a folder: see `locks.held`.
 
     Args:
         urls: tried in this order; a transfer that breaks off is resumed a few times.
@@ -307,22 +306,3 @@ def _note(target: Path) -> Path:
 def _discard(target: Path) -> None:
     _part(target).unlink(missing_ok=True)
     _note(target).unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
-    """Let only one process at a time work in `folder`; without file locks this does nothing."""
-    try:
-        import fcntl
-
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder, os.O_RDONLY)
-    except (ImportError, OSError):
-        yield
-        return
-    try:
-        with contextlib.suppress(OSError):  # some network file systems have no locks
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

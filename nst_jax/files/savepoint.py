@@ -9,6 +9,7 @@ import json
 import os
 import warnings
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -19,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from nst_jax.errors import InputError
+from nst_jax.files import locks
 from nst_jax.files.atomic import atomic, check_place
 from nst_jax.files.untrusted import parse_json
 
@@ -63,6 +65,23 @@ def find(path: str | os.PathLike | None, *, resume: bool, what: str) -> Path | N
         )
         return None
     return path if resume else None
+
+
+def kept_alone(path: str | os.PathLike | None, what: str) -> AbstractContextManager[None]:
+    """Let no other process use the checkpoint within the block; None does nothing.
+
+    Args:
+        path: the checkpoint, which need not exist.
+        what: "run" or "training", for messages.
+
+    Raises:
+        InputError: another process uses it.
+    """
+    return locks.held(
+        path,
+        f"The checkpoint {os.fspath(path or '')!r} is in use by another {what}: wait until that "
+        "ends, or give another file.",
+    )
 
 
 def save(

@@ -1,5 +1,6 @@
 """Find, download and convert weights: the manifest of known weights and the folders for them."""
 
+import contextlib
 import difflib
 import functools
 import os
@@ -16,7 +17,7 @@ from typing import Any
 import platformdirs
 
 from nst_jax.errors import InputError
-from nst_jax.files import convert, download, weightfile
+from nst_jax.files import convert, download, locks, weightfile
 from nst_jax.files.untrusted import MAX_BYTES, is_name, parse_json
 from nst_jax.files.weightfile import Preprocessing, WeightFile
 from nst_jax.options import is_number
@@ -265,7 +266,10 @@ def fetch(
             f"No digest of {wanted.file} has been published, so it is not fetched unseen: give its "
             f"digest, sha256:HEX, if you know it from a source you trust. {by_hand}"
         )
-    with download.exclusive(folder):
+    with contextlib.suppress(OSError):  # whoever writes to the folder says why that fails
+        folder.mkdir(parents=True, exist_ok=True)
+    busy = f"Another process is fetching weights to {folder}: waiting for it."
+    with locks.held(folder, busy, wait=True):
         return locate(name) or _fetch(wanted, folder, digest, offline is False, progress, by_hand)
 
 

@@ -1,10 +1,8 @@
 """The content loss: the distance of the picture's features from those of the content picture."""
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -13,6 +11,7 @@ from nst_jax.losses.term import Scene, Seen, Term
 from nst_jax.networks.base import Network
 from nst_jax.networks.layers import projected
 from nst_jax.options import Normalization, weighted
+from nst_jax.programs import jit
 from nst_jax.typing import AnyArray
 
 
@@ -75,7 +74,7 @@ class Content(Term):
         }
 
 
-@partial(jax.jit, static_argnames=("layers", "tile"))
+@jit(static=["layers", "tile"])
 def content_features(
     network: Network, content: Float[AnyArray, "h w 3"], layers: tuple[str, ...], tile: int = 0
 ) -> dict[str, Array]:

@@ -19,6 +19,7 @@ from nst_jax.losses.term import Scene, Seen, Term
 from nst_jax.networks.base import Network
 from nst_jax.options import Normalization
 from nst_jax.options import weighted as weighted_layers
+from nst_jax.programs import KEPT, jit
 from nst_jax.typing import AnyArray
 
 _ROWS: Any = Given(*cast(Any, (1, -1, -1)))  # for `beside`: only guides have an axis of rows
@@ -163,7 +164,8 @@ class Style(Term):
         return jnp.vdot(guides.mean((1, 2)), jax.vmap(loss)(seen.found[layer], wanted))
 
 
-@partial(jax.jit, static_argnames=("term", "tile"))
+# A run may have several style pictures at each scale.
+@jit(static=["term", "tile"], kept=2 * KEPT)
 def style_statistics(
     term: Style,
     network: Network,

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
@@ -18,6 +17,7 @@ from nst_jax.networks.base import Network
 from nst_jax.options import WEIGHT, in_range
 from nst_jax.pictures import resizing, transparency
 from nst_jax.pictures.sources import PictureSource, named
+from nst_jax.programs import jit
 
 _DEEPEST = 8  # stride of relu4_1 in pixels
 _HALO = 48  # pixels that a position of relu4_1 sees to each side, at most
@@ -117,22 +117,22 @@ class AnyStyle(Model):
         return x[0]
 
 
-@partial(jax.jit, static_argnums=1)
+@jit(static=["level"])
 def _encoded(network, level, images_):
     return transfer.encode(network, images_, level)
 
 
-@partial(jax.jit, static_argnums=0)
+@jit(static=["decoder"])
 def _decoded(decoder, parameters, features):
     return transfer.decode(decoder, parameters, features)
 
 
-@partial(jax.jit, static_argnums=0)
+@jit(static=["method"])
 def _transferred(method, features, measured, blend, strength):
     return transfer.transfer(method, features, measured, blend, strength)
 
 
-@partial(jax.jit, static_argnums=(0, 4))
+@jit(static=["method", "level"])
 def _measured(method, network, image, alpha, level):
     weights = None if alpha is None else at_layers(alpha[None], network, [level])[level][0]
     return transfer.measure(method, network(image, (level,))[level], weights)

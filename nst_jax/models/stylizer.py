@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
@@ -15,6 +14,7 @@ from nst_jax.models.model import Model, Painter, finished, shares, tile_for, to_
 from nst_jax.models.modelfile import ModelFile
 from nst_jax.models.transformer import STRIDE
 from nst_jax.options import parse_layers, unknown
+from nst_jax.programs import jit
 
 
 class Stylizer(Model):
@@ -92,4 +92,4 @@ class Stylizer(Model):
         return shares(wanted, height, width) @ places
 
 
-_transform = partial(jax.jit, static_argnums=0)(transformer.transform)
+_transform = jit(static=["architecture"])(transformer.transform)

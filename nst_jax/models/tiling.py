@@ -9,10 +9,8 @@ group sees.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from jaxtyping import Float
 
@@ -20,6 +18,7 @@ from nst_jax.models import transformer
 from nst_jax.models.layers import Moments
 from nst_jax.models.stages import Parameters, Stage, run
 from nst_jax.models.transformer import STRIDE, Architecture
+from nst_jax.programs import jit
 
 
 class _Piece(NamedTuple):
@@ -96,7 +95,7 @@ def _group(
     return result
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@jit(static=["stages", "raw"])
 def _run(stages, raw, parameters, block, blend, moments):
     found, convolved = run(stages, parameters, block, blend, moments)
     return convolved if raw else found

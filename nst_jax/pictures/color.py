@@ -19,6 +19,7 @@ from jaxtyping import Array, Float
 from nst_jax.linalg import dot, roots
 from nst_jax.options import Color, ColorMatch, ColorSpace
 from nst_jax.pictures.colorspace import from_oklab, join, join_in_gamut, split, to_oklab
+from nst_jax.programs import jit
 from nst_jax.typing import AnyArray
 
 # Colours that vary by less than one 8-bit step in a direction count as constant in it.
@@ -68,7 +69,7 @@ def restored(
     return jnp.asarray(result)
 
 
-@partial(jax.jit, static_argnames="space")
+@jit(static=["space"])
 def grey(picture: Float[AnyArray, "h w 3"], space: ColorSpace = "rgb") -> Float[Array, "h w 1"]:
     """A grey picture with the lightness of a picture: sRGB-encoded values in [0, 1]."""
     return _grey(split(picture, space)[0], space)
@@ -79,7 +80,7 @@ def as_rgb(picture: Float[Array, "h w c"]) -> Float[Array, "h w 3"]:
     return jnp.broadcast_to(picture, (*picture.shape[:2], 3))
 
 
-@partial(jax.jit, static_argnames="space")
+@jit(static=["space"])
 def with_lightness(
     colors: Float[AnyArray, "h w 3"],
     light: Float[AnyArray, "h w 3"],
@@ -100,7 +101,7 @@ def with_lightness(
     return join_in_gamut(split(light, space)[0], split(colors, space)[1], space)
 
 
-@partial(jax.jit, static_argnames=("method", "space"))
+@jit(static=["method", "space"])
 def match_colors(
     picture: Float[AnyArray, "h w 3"],
     reference: Float[AnyArray, "h2 w2 3"],
@@ -202,7 +203,7 @@ def _match(picture: AnyArray, reference: AnyArray, method: ColorMatch) -> Array:
     return match_linear(picture, reference, method)
 
 
-@partial(jax.jit, static_argnames="space")
+@jit(static=["space"])
 def _grey_beside(style: AnyArray, content: AnyArray, space: ColorSpace) -> Float[Array, "h w 1"]:
     """The style in grey, with the mean and deviation of the content's lightness."""
     light = match_linear(split(style, space)[0], split(content, space)[0])

@@ -55,7 +55,7 @@ def save(
     """
     path = check_output(path, overwrite=overwrite)
     data = _encode(_FORMATS[path.suffix.lower()], rgb, alpha, icc, settings)
-    write(path, data)
+    write(path, data, overwrite=overwrite)
     return path
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array
 
 from nst_jax import devices, interrupt
+from nst_jax.programs import jit
 from nst_jax.solvers import solver
 from nst_jax.solvers.outcome import Carried, Lane, Outcome, Progress
 from nst_jax.solvers.stopping import Limits, Rows, Status
@@ -210,7 +211,9 @@ def chunk_after(seconds: float, left: float = np.inf) -> int:
     return int(np.clip(min(_CHUNK_SECONDS, left) / max(seconds, 1e-9), 1, CAPACITY))
 
 
-_point = jax.jit(lambda state: jnp.copy(solver.point(state)))
+@jit()
+def _point(state: solver.State) -> Array:
+    return jnp.copy(solver.point(state))
 
 
 def _fetch(trace: solver.Trace) -> list[Rows]:

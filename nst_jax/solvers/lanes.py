@@ -5,9 +5,10 @@ from typing import Any, NamedTuple
 
 import jax
 from jax.sharding import Mesh, NamedSharding
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from nst_jax.devices import place, prefix, spec
+from nst_jax.programs import jit
 from nst_jax.solvers import solver
 from nst_jax.solvers.optimizer import searches
 
@@ -36,7 +37,7 @@ def start(
     return _start(optimizer, mesh, place(mesh, 0, x))
 
 
-@partial(jax.jit, static_argnames=("optimizer", "mesh"))
+@jit(static=["optimizer", "mesh"])
 def _start(optimizer, mesh, x):
     every = _over(mesh, partial(solver.start, optimizer), (0,), _state_axes(optimizer))
     return every(x)
@@ -64,11 +65,7 @@ def shapes(
     return jax.tree.map(on_mesh, _state_axes(optimizer), found, is_leaf=lambda axis: axis is None)
 
 
-@partial(
-    jax.jit,
-    static_argnames=("fn", "optimizer", "axes", "mesh", "capacity"),
-    donate_argnames="state",
-)
+@jit(static=["fn", "optimizer", "axes", "mesh", "capacity"], donated="state")
 def advance(
     fn: solver.Function,
     optimizer: solver.Optimizer,
@@ -77,7 +74,7 @@ def advance(
     state: solver.State,
     args: Any,
     learning_rate: Any,
-    until: Int[Array, ""] | int,
+    until: Any,
     *,
     capacity: int,
 ) -> tuple[solver.State, solver.Trace]:

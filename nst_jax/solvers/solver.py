@@ -7,7 +7,6 @@ blow-up the loop returns to the best point and restarts the optimiser.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple, cast
 
 import jax
@@ -16,6 +15,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Int
 
 from nst_jax.options import Method
+from nst_jax.programs import jit
 from nst_jax.solvers import schedules
 from nst_jax.solvers.optimizer import (
     Optimizer,
@@ -257,7 +257,7 @@ def _far_above(value: Array, first: Array) -> Bool[Array, ""]:
     return value > first + jnp.abs(first) / 2
 
 
-@partial(jax.jit, static_argnames="optimizer", donate_argnames="state")
+@jit(static=["optimizer"], donated="state")
 def renewed(optimizer: Optimizer, state: State) -> State:
     """Prepare a state for a change of the function's data; `state` is donated.
 
@@ -277,14 +277,10 @@ def _averaged(optimizer: Optimizer, mean: Mean | None, x: Array) -> Mean | None:
     return Mean(optimizer.average * mean.sum + new * x, optimizer.average * mean.weight + new)
 
 
-@partial(
-    jax.jit,
-    static_argnames=("fn", "optimizer", "capacity"),
-    donate_argnames="state",
-)
+@jit(static=["fn", "optimizer", "capacity"], donated="state")
 def advance_jit(fn, optimizer, state, args, learning_rate, until, *, capacity):
     """`advance`, compiled once for each function, optimizer and shapes; `state` is donated."""
     return advance(fn, optimizer, state, args, learning_rate, until, capacity=capacity)
 
 
-start_jit = jax.jit(start, static_argnames="optimizer")
+start_jit = jit(static=["optimizer"])(start)

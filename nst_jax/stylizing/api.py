@@ -12,6 +12,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from nst_jax.errors import InputError
+from nst_jax.files import savepoint
 from nst_jax.networks.base import Network
 from nst_jax.pictures.masks import MapSource
 from nst_jax.pictures.sources import PictureSource
@@ -21,6 +22,7 @@ from nst_jax.stylizing.keywords import Keywords
 from nst_jax.stylizing.outputs import Outputs, split
 from nst_jax.stylizing.presets import PRESETS
 from nst_jax.stylizing.recording import Recorder
+from nst_jax.stylizing.request import Request
 from nst_jax.stylizing.resolving import OF_CONTENT, OF_NETWORK
 from nst_jax.stylizing.result import Stylization
 from nst_jax.stylizing.run import draw, requested
@@ -89,6 +91,24 @@ def stylize(
         progress=progress,
         **settings,
     )
+    with savepoint.kept_alone(outputs.checkpoint, "run"):
+        result, used = _recorded(request, outputs, progress, callback)
+    sources = sources._replace(start=settings.get("init"))
+    again = redrawing(used, sources, network=network, offline=offline, progress=progress)
+    return replace(result, redraw=again)
+
+
+def _recorded(
+    request: Request,
+    outputs: Outputs,
+    progress: bool,
+    callback: Callable[[pyramid.Progress], bool | None] | None,
+) -> tuple[Stylization, Settings]:
+    """Draw what is requested, and write the outputs on the way.
+
+    Returns:
+        The result, and the settings with the tile and history that fitted into memory.
+    """
     recorder = Recorder(outputs, request.pictures.content)
     found = checkpoint.find(outputs, request)
     asked, total = checkpoint.identity(request), scales.total(request)
@@ -124,11 +144,7 @@ def stylize(
             keep_every=outputs.checkpoint_every,
         )
     recorder.finish(result.image)
-    sources = sources._replace(start=settings.get("init"))
-    again = redrawing(
-        request.settings, sources, network=network, offline=offline, progress=progress
-    )
-    return replace(result, redraw=again)
+    return result, request.settings
 
 
 def redrawing(

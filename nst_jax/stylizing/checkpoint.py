@@ -7,12 +7,16 @@ import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
+from jaxtyping import Array
 
 from nst_jax._version import __version__
+from nst_jax.errors import InputError
 from nst_jax.files import savepoint
 from nst_jax.options import CONSTANT
 from nst_jax.solvers import solver
@@ -76,12 +80,9 @@ def identity(request: Request) -> dict[str, Any]:
     """The plain values that must be equal in a run and in the checkpoint that it resumes."""
     settings = {k: v for k, v in request.settings.to_dict().items() if k not in _FREE}
     settings["init"] = settings["init"] if settings["init"] in INITS else PICTURE
-    evaluations = total(request)
     if all(v == CONSTANT for k, v in settings.items() if k.endswith("_schedule")):
-        # Without schedules a run can be made longer. Its length matters only for a very short run,
-        # which keeps fewer curvature pairs.
-        settings["history"] = dataclasses.replace(request.settings, iterations=evaluations).pairs
-        del settings["iterations"]
+        # Without schedules a run can be made longer; `load` looks at the history.
+        del settings["iterations"], settings["history"]
     pictures = request.pictures._asdict()
     del pictures["sources"]
     return {
@@ -161,10 +162,34 @@ def load(path: Path, request: Request) -> Checkpoint:
     optimizer = optimizer_of(dataclasses.replace(request.settings, iterations=total(request)))
     like = {"state": jax.eval_shape(partial(solver.start, optimizer), x)}
     state = savepoint.restored(like, leaves)["state"]
+    if optimizer.is_lbfgs:
+        state = state._replace(optimizer=_with_history(path, optimizer.history, state.optimizer))
     renewed = savepoint.under("targets.", leaves) or None
     carried = Carried(state, parts[-1], compiling, running, renewed)
     position = Position(tuple(parts[:-1]), carried)
     return Checkpoint(position, savepoint.under("more.", leaves), fitted)
+
+
+def _with_history(path: Path, history: int, state: optax.OptState) -> optax.OptState:
+    """The state of L-BFGS with room for so many pairs, as a run with that history would have it.
+
+    A run that is shorter than its history has room for fewer.
+    """
+    memory, *rest = cast(tuple, state)
+    before = memory.rho.size
+    if before != history and memory.pairs > min(before, history):
+        raise InputError(
+            f"The checkpoint {str(path)!r} is of a run that keeps {before} pairs, not {history} "
+            "(the history, or the iterations if they are fewer): ask for the same again, or give "
+            "another file to start anew."
+        )
+
+    def resized(pairs: Array) -> Array:
+        end = [(0, max(0, history - before))] + [(0, 0)] * (pairs.ndim - 1)
+        return jnp.pad(pairs[:history], end)
+
+    kept = {name: resized(getattr(memory, name)) for name in ("s", "y", "rho")}
+    return (memory._replace(**kept), *rest)
 
 
 def _rows(prefix: str, leaves: Mapping[str, np.ndarray]) -> Rows:

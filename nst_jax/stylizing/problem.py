@@ -18,6 +18,7 @@ from nst_jax.networks.base import Network, require_layers, require_size
 from nst_jax.options import Color, ColorSpace
 from nst_jax.pictures import color, resizing, transparency
 from nst_jax.pictures.masks import resized
+from nst_jax.programs import jit
 from nst_jax.solvers.chunks import Renewal
 from nst_jax.solvers.optimizer import Optimizer
 from nst_jax.solvers.schedules import Ramp
@@ -30,7 +31,10 @@ from nst_jax.typing import AnyArray
 # The mean colour of ImageNet: zero for the Caffe networks, and the centre of jcjohnson's noise.
 _MEAN_COLOUR = np.array([[[123.68, 116.779, 103.939]]], np.float32) / 255
 
-_drawn = jax.jit(lambda x, units: color.as_rgb(jnp.clip(x / units, 0, 1)))
+
+@jit()
+def _drawn(x: Float[Array, "h w c"], units: Any) -> Float[Array, "h w 3"]:
+    return color.as_rgb(jnp.clip(x / units, 0, 1))
 
 
 class Arguments(NamedTuple):

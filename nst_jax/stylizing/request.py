@@ -5,19 +5,20 @@ from dataclasses import dataclass, replace
 
 import jax
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from nst_jax.losses.objective import Targets
 from nst_jax.losses.registry import TERMS
 from nst_jax.networks.base import Network, require_layers
 from nst_jax.options import WEIGHT
 from nst_jax.pictures import resizing
+from nst_jax.programs import jit
 from nst_jax.solvers import schedules
 from nst_jax.solvers.outcome import Outcome
 from nst_jax.solvers.stopping import Rows, joined
 from nst_jax.stylizing import memory
 from nst_jax.stylizing.inputs import Pictures
-from nst_jax.stylizing.problem import Problem, prepare, size_of
+from nst_jax.stylizing.problem import Arguments, Problem, ScaledObjective, prepare, size_of
 from nst_jax.stylizing.result import Scale, Stylization
 from nst_jax.stylizing.settings import Settings
 from nst_jax.stylizing.terms import layers
@@ -166,4 +167,6 @@ def _evaluated(problem: Problem, outcome: Outcome) -> Rows:
     )
 
 
-_value = jax.jit(lambda fn, x, args: fn(x, args), static_argnums=0)
+@jit(static=["fn"])
+def _value(fn: ScaledObjective, x: Array, args: Arguments) -> tuple[Array, dict[str, Array]]:
+    return fn(x, args)

@@ -8,12 +8,15 @@ index.html      the page to look at it, see `page`
 lanes/000.json  the record of a lane: settings and losses; written after the picture
 """
 
+import contextlib
 import csv
 import io
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -24,17 +27,19 @@ from PIL import Image
 
 from nst_jax._version import __version__
 from nst_jax.errors import InputError
-from nst_jax.files.atomic import write
-from nst_jax.files.untrusted import is_name, parse_json
+from nst_jax.files import locks
+from nst_jax.files.atomic import is_part, write
+from nst_jax.files.untrusted import parse_json
 from nst_jax.pictures import reading, writing
 from nst_jax.solvers.stopping import Status
 from nst_jax.stylizing.repeat import go_on_from
 from nst_jax.stylizing.result import Scale, Stylization
 from nst_jax.stylizing.settings import Settings
-from nst_jax.sweeps.axes import shown
 from nst_jax.sweeps.page import page
+from nst_jax.sweeps.plan import is_plan, plain_settings, require_same
 
-_INDEX, _LANES = "sweep.json", "lanes"
+_INDEX, _TABLE, _SHEET, _PAGE = "sweep.json", "table.csv", "sheet.png", "index.html"
+_LANES = "lanes"
 # Fields of a stylization that are stored in the picture file, or found anew.
 _NOT_IN_RECORD = ("image", "alpha", "icc", "redraw")
 
@@ -49,7 +54,7 @@ def read_plan(path: str | os.PathLike) -> dict[str, Any]:
     if not os.path.exists(index):
         raise InputError(f"The folder '{path}' holds no sweep: there is no {_INDEX} in it.")
     plan = _read(index)
-    if not _is_plan(plan):
+    if not is_plan(plan):
         raise _damaged(index)
     return plan
 
@@ -61,8 +66,21 @@ class Folder:
         self.path = Path(path)
         self.plan = json.loads(json.dumps(plan))
 
+    def held(self) -> AbstractContextManager[None]:
+        """Make the folder, and let no other sweep write to it within the block.
+
+        Raises:
+            InputError: the folder cannot be made, or another process uses it.
+        """
+        _make(self.path)
+        return locks.held(
+            self.path,
+            f"The folder '{self.path}' is in use by another sweep: wait until that ends, or choose "
+            "another folder.",
+        )
+
     def begin(self, *, resume: bool) -> list[int]:
-        """Make the folder and write the plan, or continue with the sweep in the folder.
+        """Write the plan into the folder, or continue with the sweep in it; call `held` before.
 
         Args:
             resume: whether the folder may hold this sweep already.
@@ -76,7 +94,7 @@ class Folder:
         """
         index = self.path / _INDEX
         if os.path.exists(index):
-            _require_same(self.plan, read_plan(self.path), self.path)
+            require_same(self.plan, read_plan(self.path), self.path)
             done = [i for i in range(len(self.plan["lanes"])) if self.is_done(i)]
             if not resume:
                 raise InputError(
@@ -85,9 +103,48 @@ class Folder:
                     "resume=True), or choose another folder."
                 )
             return done
-        _make_empty(self.path)
+        _require_empty(self.path)
         _write_json(index, {"version": __version__, "status": "running"} | self.plan)
         return []
+
+    @contextlib.contextmanager
+    def written_anew(self, *, overwrite: bool) -> Iterator["Folder"]:
+        """Yield a folder to write the whole sweep to; on leaving, this folder holds it.
+
+        An earlier sweep stays as it is until all of the new one is written. If the process is
+        killed while the files change places, the folder holds the new sweep, unfinished.
+
+        Raises:
+            InputError: the folder holds other files, or a sweep and `overwrite` is false; or it
+                cannot be written to.
+        """
+        with self.held():
+            earlier = self._earlier(overwrite=overwrite)
+            try:
+                with tempfile.TemporaryDirectory(".part", ".nst-jax-", self.path) as part:
+                    new = Folder(part, self.plan)
+                    new.begin(resume=False)
+                    yield new
+                    _replace(Path(part), self.path, earlier)
+            except OSError as error:
+                raise InputError(_unusable(self.path, error)) from error
+
+    def _earlier(self, *, overwrite: bool) -> set[str]:
+        """The names of the files of the earlier sweep in the folder."""
+        if not (self.path / _INDEX).exists():
+            _require_empty(self.path)
+            return set()
+        if not overwrite:
+            raise InputError(
+                f"The folder '{self.path}' holds a sweep already: choose another folder, or "
+                "overwrite it (overwrite=True)."
+            )
+        plan = read_plan(self.path)
+        names = {lane["picture"] for lane in plan["lanes"]}
+        # The file may have been edited: no file elsewhere is touched, and only pictures are.
+        pictures = {name for name in names if re.fullmatch(r"\d{3,}[\w.+-]*\.png", name, re.ASCII)}
+        records = {f"{_LANES}/{i:03}.json" for i in range(len(plan["lanes"]))}
+        return {_INDEX, _TABLE, _SHEET, _PAGE, *pictures, *records}
 
     def is_done(self, lane: int) -> bool:
         """Whether the picture and the record of a lane exist."""
@@ -121,7 +178,7 @@ class Folder:
 
     def show(self, sheet: Image.Image) -> None:
         """Write the contact sheet, which grows while the sweep runs."""
-        writing.save(self.path / "sheet.png", np.asarray(sheet, np.float32) / 255)
+        writing.save(self.path / _SHEET, np.asarray(sheet, np.float32) / 255)
 
     def finish(
         self,
@@ -135,9 +192,9 @@ class Folder:
             writer = csv.DictWriter(file, list(table[0]))
             writer.writeheader()
             writer.writerows(table)
-            write(self.path / "table.csv", file.getvalue().encode())
+            write(self.path / _TABLE, file.getvalue().encode())
             self.show(sheet)
-            write(self.path / "index.html", page(self.plan, results, table).encode())
+            write(self.path / _PAGE, page(self.plan, results, table).encode())
         records = {i: result.record() for i, result in results.items()}
         kept = ("status", "evaluations", "losses", "compile_seconds", "run_seconds")
         lanes = [
@@ -153,68 +210,6 @@ class Folder:
 
     def _record(self, lane: int) -> Path:
         return self.path / _LANES / f"{lane:03}.json"
-
-
-def plan_of(
-    how: str,
-    axes: Mapping[str, Sequence[Any]],
-    points: Sequence[Mapping[str, Any]],
-    settings: Sequence[Settings],
-    pictures: Mapping[str, Mapping[str, Any]],
-    networks: Mapping[str, str],
-) -> dict[str, Any]:
-    """Everything that identifies a sweep, as plain values.
-
-    Settings that are the same in all lanes are listed once.
-
-    Args:
-        how: how the axes are combined, `"product"` or `"zip"`.
-        axes: the values of each axis, by name.
-        points: the value of each axis, for each lane.
-        settings: the settings of each lane.
-        pictures: digests of contents and styles by name, and the names of the region maps.
-        networks: digests of the networks, by name.
-    """
-    plain = [plain_settings(one) for one in settings]
-    common = {k: v for k, v in plain[0].items() if all(one[k] == v for one in plain)}
-    return {
-        "how": how,
-        "axes": {name: list(values) for name, values in axes.items()},
-        "settings": common,
-        "pictures": {k: dict(v) for k, v in pictures.items()},
-        "networks": dict(networks),
-        "lanes": [
-            {
-                "values": dict(point),
-                "settings": {k: v for k, v in one.items() if k not in common},
-                "picture": _file_name(number, point),
-            }
-            for number, (point, one) in enumerate(zip(points, plain, strict=True))
-        ],
-    }
-
-
-def _is_plan(plan: Any) -> bool:
-    """Whether `sweep.json` has the form that `plan_of` gives it."""
-
-    def are(kind: type, values: Any) -> bool:
-        return isinstance(values, list) and all(isinstance(value, kind) for value in values)
-
-    return (
-        isinstance(plan, dict)
-        and isinstance(plan.get("how"), str)
-        and all(isinstance(plan.get(k), dict) for k in ("axes", "settings", "pictures", "networks"))
-        and all(are(object, values) for values in plan["axes"].values())
-        and are(dict, plan.get("lanes"))
-        and all(
-            is_name(lane.get("picture"))
-            and isinstance(lane.get("settings"), dict)
-            and isinstance(lane.get("values"), dict)
-            and lane["values"].keys() == plan["axes"].keys()
-            and all(value in plan["axes"][name] for name, value in lane["values"].items())
-            for lane in plan["lanes"]
-        )
-    )
 
 
 def _stylization(record: Any, picture: reading.Picture, redraw: Any) -> Stylization:
@@ -250,46 +245,42 @@ def _stylization(record: Any, picture: reading.Picture, redraw: Any) -> Stylizat
     )
 
 
-def plain_settings(settings: Settings) -> dict[str, Any]:
-    """The settings as plain values, with file names in place of full paths, for privacy."""
-    plain = settings.to_dict()
-    return plain | {k: os.path.basename(plain[k]) for k in ("network", "init")}
-
-
-def _require_same(plan: dict[str, Any], other: dict[str, Any], path: Path) -> None:
-    names = ("axes", "how", "settings", "pictures", "networks")
-    # Plans of earlier versions lack newer settings, whose defaults change nothing.
-    usual = plain_settings(Settings())
-    plan, other = (one | {"settings": usual | one["settings"]} for one in (plan, other))
-    different = next((name for name in names if plan[name] != other.get(name)), None)
-    if different is None:
-        mine, theirs = ([lane["settings"] for lane in p["lanes"]] for p in (plan, other))
-        different = "lanes" if mine != theirs else None
-    if different:
+def _require_empty(path: Path) -> None:
+    if any(not is_part(inside) for inside in path.iterdir()):
         raise InputError(
-            f"The folder '{path}' holds another sweep, with other {different}: choose another "
-            "folder, or give what that sweep was given."
+            f"The folder '{path}' is not empty and holds no sweep: choose a new folder."
         )
 
 
-def _make_empty(path: Path) -> None:
+def _make(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
-        if any(path.iterdir()):
-            raise InputError(
-                f"The folder '{path}' is not empty and holds no sweep: choose a new folder."
-            )
+        next(path.iterdir(), None)  # it may be forbidden to read it
     except OSError as error:
-        reason = error.strerror or type(error).__name__
+        raise InputError(_unusable(path, error)) from error
+
+
+def _unusable(path: Path, error: OSError) -> str:
+    reason = error.strerror or type(error).__name__
+    return f"The folder '{path}' cannot be used ({reason}): choose another place."
+
+
+def _replace(new: Path, old: Path, earlier: set[str]) -> None:
+    """Move the files of a sweep from one folder to another, in place of those of an earlier one."""
+    names = sorted(str(p.relative_to(new).as_posix()) for p in new.rglob("*") if p.is_file())
+    foreign = [name for name in names if name not in earlier and (old / name).exists()]
+    if foreign:
         raise InputError(
-            f"The folder '{path}' cannot be used ({reason}): choose another place."
-        ) from error
-
-
-def _file_name(number: int, point: Mapping[str, Any]) -> str:
-    words = "_".join(f"{name}-{shown(value)}" for name, value in point.items())
-    words = re.sub(r"[^\w.+-]+", "-", words, flags=re.ASCII)[:80].strip("-_.")
-    return f"{number:03}_{words}.png" if words else f"{number:03}.png"
+            f"The folder '{old}' holds {foreign[0]}, which is not of the sweep there: choose "
+            "another folder."
+        )
+    # Lanes count as done by their records, so these go first and come last.
+    for name in sorted(earlier, key=lambda name: not name.startswith(_LANES)):
+        if name != _INDEX:
+            (old / name).unlink(missing_ok=True)
+    (old / _LANES).mkdir(exist_ok=True)
+    for name in sorted(names, key=lambda name: (name != _INDEX, name.startswith(_LANES))):
+        os.replace(new / name, old / name)
 
 
 def _numbers(values: np.ndarray) -> list[float | None]:

@@ -17,7 +17,8 @@ from nst_jax.pictures import plots, writing
 from nst_jax.pictures.sheet import contact_sheet, square_sheet
 from nst_jax.stylizing.result import Stylization
 from nst_jax.sweeps.axes import described, shown
-from nst_jax.sweeps.folder import Folder, plan_of
+from nst_jax.sweeps.folder import Folder
+from nst_jax.sweeps.plan import plan_of
 
 # How a lane ends that the user ends: a folder does not keep it, and resuming draws it anew.
 EARLY = ("interrupted", "stopped")
@@ -242,19 +243,22 @@ class Sweep:
             ax.legend()
         return ax
 
-    def save(self, folder: str | os.PathLike) -> Path:
+    def save(self, folder: str | os.PathLike, *, overwrite: bool = True) -> Path:
         """Write every picture with its settings embedded, the table, the sheet and `sweep.json`.
 
         Also write `index.html`, a page to look at the pictures, which needs no other file.
 
         Args:
-            folder: a new or empty folder.
+            folder: a new or empty folder, or one with an earlier sweep. Its files are replaced once
+                all new ones are written; other files in the folder are left alone.
+            overwrite: replace an earlier sweep.
 
         Returns:
             The path of the folder.
 
         Raises:
-            InputError: the sweep has no results; the folder is not empty or cannot be written to.
+            InputError: the sweep has no results; the folder holds a sweep and `overwrite` is false,
+                or other files and no sweep; or it cannot be written to.
         """
         if not self.results:
             raise InputError("The sweep has no results, so there is nothing to save.")
@@ -262,12 +266,12 @@ class Sweep:
         settings = {i: result.settings for i, result in self.results.items()}
         # The settings of missing lanes are not known, and any will do: the folder needs some.
         every = [settings.get(i, self[0].settings) for i in range(len(self.points))]
-        kept = Folder(folder, plan_of(self.how, self.axes, self.points, every, {}, networks))
-        kept.begin(resume=False)
-        for i, result in self.results.items():
-            kept.keep(i, result)
-        self.sum_up(kept)
-        return kept.path
+        plan = plan_of(self.how, self.axes, self.points, every, {}, networks)
+        with Folder(folder, plan).written_anew(overwrite=overwrite) as kept:
+            for i, result in self.results.items():
+                kept.keep(i, result)
+            self.sum_up(kept)
+        return Path(folder)
 
     def sum_up(self, folder: Folder) -> None:
         """Write the table, the contact sheet, the page and the status of each lane."""

@@ -3,13 +3,16 @@
 Side effects (files, the progress bar) are in this module.
 """
 
+import contextlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import jax
+from PIL import Image
 from tqdm.auto import tqdm
 
 from nst_jax.errors import InputError
@@ -22,8 +25,9 @@ from nst_jax.stylizing.pyramid import Progress
 from nst_jax.stylizing.result import Stylization
 from nst_jax.sweeps.axes import Style, labelled, points, split
 from nst_jax.sweeps.batches import Group, groups, run
-from nst_jax.sweeps.folder import Folder, plan_of
+from nst_jax.sweeps.folder import Folder
 from nst_jax.sweeps.lanes import Lane, digests, lanes_of
+from nst_jax.sweeps.plan import plan_of
 from nst_jax.sweeps.processes import agreed, heard, is_first, share, wait
 from nst_jax.sweeps.result import EARLY, Sweep
 from nst_jax.sweeps.viewing import SweepProgress, Viewer, notebook
@@ -78,7 +82,8 @@ def sweep(
             seconds. If it returns True, the sweep stops.
         output: a new folder for the pictures (PNG, with settings embedded), `table.csv`,
             `sheet.png`, `sweep.json`, and `index.html`, a page to look at them. A lane is written
-            as soon as it ends; the sheet grows meanwhile.
+            as soon as it ends; the sheet grows meanwhile. If writing fails, as on a full disk, a
+            warning says so and the sweep goes on; `save` may be tried again.
         resume: continue the sweep that `output` holds. Its finished lanes are read from their
             files, in 8 bits.
         in_flight: lanes side by side on each device; None chooses by memory and backend.
@@ -128,26 +133,56 @@ def sweep(
         folder = Folder(output, plan)
     grouped, on = groups(lanes, in_flight), devices or jax.local_devices()
     sweep_ = replace(sweep_, continued=partial(_continued, lanes, in_flight, on))
-    done = agreed(len(lanes), lambda: folder.begin(resume=resume)) if folder else []
-    todo = [i for i in range(len(lanes)) if i not in done]
-    mine = share(todo)
-    results = {i: folder.result(i) for i in done} if folder else {}
-    first, runs = is_first(), [group.only(mine) for group in grouped]
-    sinks = [notebook() if progress and first else None, folder.show if folder and first else None]
-    view = Viewer(sweep_, results, _total(runs), callback, [sink for sink in sinks if sink])
-    try:
-        with heard(folder):
-            _run(runs, results, folder, on, view, progress=progress and first)
+    with contextlib.ExitStack() as stack:
+        done = agreed(len(lanes), lambda: _begun(folder, resume, stack)) if folder else []
+        todo = [i for i in range(len(lanes)) if i not in done]
+        mine = share(todo)
+        results = {i: folder.result(i) for i in done} if folder else {}
+        first, runs = is_first(), [group.only(mine) for group in grouped]
+        show = partial(_show, folder) if folder and first else None
+        sinks = [notebook() if progress and first else None, show]
+        view = Viewer(sweep_, results, _total(runs), callback, [sink for sink in sinks if sink])
+        try:
+            with heard(folder):
+                _run(runs, results, folder, on, view, progress=progress and first)
+                if folder and is_first():
+                    wait(folder, todo)
+                    results |= {i: folder.result(i) for i in todo if i not in mine}
+        finally:
             if folder and is_first():
-                wait(folder, todo)
-                results |= {i: folder.result(i) for i in todo if i not in mine}
-    finally:
-        if folder and is_first():
-            # Another process may have done lanes before it died, or this one was interrupted.
-            done = filter(folder.is_done, range(len(lanes)))
-            kept = {i: results[i] if i in results else folder.result(i) for i in done}
-            replace(sweep_, results=kept).sum_up(folder)
+                # Another process may have done lanes before it died, or this one was interrupted.
+                done = filter(folder.is_done, range(len(lanes)))
+                kept = {i: results[i] if i in results else folder.result(i) for i in done}
+                with _told(folder):
+                    replace(sweep_, results=kept).sum_up(folder)
     return replace(sweep_, results=results)
+
+
+@contextlib.contextmanager
+def _told(folder: Folder) -> Iterator[None]:
+    """Warn of files that cannot be written: the results must not be lost with them."""
+    try:
+        yield
+    except (OSError, InputError) as error:
+        reason = getattr(error.__cause__ or error, "strerror", None) or error
+        warnings.warn(
+            f"The folder '{folder.path}' cannot be written to ({reason}): the sweep goes on, and "
+            "what is missing there comes with resume.",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+
+
+def _show(folder: Folder, sheet: Image.Image) -> None:
+    """Write the contact sheet as it is so far."""
+    with _told(folder):
+        folder.show(sheet)
+
+
+def _begun(folder: Folder, resume: bool, stack: contextlib.ExitStack) -> list[int]:
+    """Begin or resume in the folder, and hold it until `stack` ends."""
+    stack.enter_context(folder.held())
+    return folder.begin(resume=resume)
 
 
 def _run(
@@ -176,7 +211,8 @@ def _run(
                 for number, result in run(group, devices, report):
                     results[number] = result
                     if folder and result.status not in EARLY:
-                        folder.keep(number, result)
+                        with _told(folder):
+                            folder.keep(number, result)
                     bar.set_postfix(lanes=f"{len(results) - before}/{len(lanes)}")
                     stopped = result.status == "stopped"
                 if stopped:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
@@ -27,6 +28,7 @@ from nst_jax.networks.load import load_network
 from nst_jax.options import in_range, weighted
 from nst_jax.pictures import transparency
 from nst_jax.pictures.sources import PictureSource
+from nst_jax.programs import jit
 from nst_jax.stylizing.outputs import require_source
 from nst_jax.training import loop, tasks
 from nst_jax.training.crops import Crops
@@ -100,62 +102,81 @@ def train_model(
         if place is not None:
             check_place(place, overwrite=True)
     require_source(files.checkpoint, resume=files.resume)
-    kept = savepoint.find(files.checkpoint, resume=files.resume, what=loop.TRAINING)
-    recipe = Recipe(**options)
-    crops = Crops(content, recipe.crop, recipe.seed)
-    network = load_network(
-        recipe.network,
-        Options(precision=recipe.precision),
-        layers=(
-            *(recipe.content_layers or {}),
-            *(recipe.style_layers or {}),
-            *transfer.LEVELS.get(recipe.kind, ()),
-        ),
-        offline=offline,
-        progress=progress,
-    )
-    if recipe.kind == "transformer":
-        made = _transformer(recipe, network, _named(styles), base)
-    else:
-        made = _any_style(recipe, network, styles, base)
-    task, begun = _begun(made.task, init)
-    asked = recipe.to_dict() | {
-        "network": network.digest,
-        "styles": made.names,
-        "pictures": len(crops.paths),
-        "base": str(base and os.path.basename(base)),
-        "init": begun,
-    }
-    state = loop.start(task, recipe.optimizer)
-    if kept is not None:
-        state = loop.load(kept, state, asked)
-    seen = crops.batch(0, _SEEN)
-    recorder = Recorder(files, lambda p: made.preview(p, seen), asked, int(state.step))
-    bar = tqdm(
-        total=recipe.steps, initial=int(state.step), disable=not progress, unit="step", desc="train"
-    )
+    with savepoint.kept_alone(files.checkpoint, loop.TRAINING):
+        kept = savepoint.find(files.checkpoint, resume=files.resume, what=loop.TRAINING)
+        recipe = Recipe(**options)
+        crops = Crops(content, recipe.crop, recipe.seed)
+        network = load_network(
+            recipe.network,
+            Options(precision=recipe.precision),
+            layers=(
+                *(recipe.content_layers or {}),
+                *(recipe.style_layers or {}),
+                *transfer.LEVELS.get(recipe.kind, ()),
+            ),
+            offline=offline,
+            progress=progress,
+        )
+        if recipe.kind == "transformer":
+            made = _transformer(recipe, network, _named(styles), base)
+        else:
+            made = _any_style(recipe, network, styles, base)
+        task, begun = _begun(made.task, init)
+        asked = recipe.to_dict() | {
+            "network": network.digest,
+            "styles": made.names,
+            "pictures": len(crops.paths),
+            "base": str(base and os.path.basename(base)),
+            "init": begun,
+        }
+        state = loop.start(task, recipe.optimizer)
+        if kept is not None:
+            state = loop.load(kept, state, asked)
+        seen = crops.batch(0, _SEEN)
+        recorder = Recorder(files, lambda p: made.preview(p, seen), asked, int(state.step))
+        bar = tqdm(
+            total=recipe.steps,
+            initial=int(state.step),
+            disable=not progress,
+            unit="step",
+            desc="train",
+        )
 
-    def report(now: loop.Now) -> bool:
-        recorder.report(now)
-        bar.set_postfix(loss=f"{now.terms['total']:.4g}", refresh=False)
-        bar.update()
-        return pressed()
+        def report(now: loop.Now) -> bool:
+            recorder.report(now)
+            bar.set_postfix(loss=f"{now.terms['total']:.4g}", refresh=False)
+            bar.update()
+            return pressed()
 
-    with bar, interrupt.deferred() as pressed:
-        devices = list(devices or jax.local_devices())
-        state = loop.run(task, recipe, crops.stream, state, report, recorder.due, devices)
-    recorder.keep(state)
-    model = made.model(state.average)
-    training = asked | {
-        "version": __version__,
-        "steps": int(state.step),
-        "skipped": len(crops.skipped),
-        "seconds": round(recorder.seconds),
-        "loss": recorder.recent(),
-    }
-    model = dataclasses.replace(model, training=training)
-    modelfile.save(output, model, licence=recipe.licence)
-    return output
+        with bar, interrupt.deferred() as pressed:
+            devices = list(devices or jax.local_devices())
+            state = loop.run(task, recipe, crops.stream, state, report, recorder.due, devices)
+        recorder.keep(state)
+        model = made.model(state.average)
+        training = asked | {
+            "version": __version__,
+            "steps": int(state.step),
+            "skipped": len(crops.skipped),
+            "seconds": round(recorder.seconds),
+            "loss": recorder.recent(),
+        }
+        model = dataclasses.replace(model, training=training)
+        _save(output, model, recipe.licence)
+        return output
+
+
+def _save(output: Path, model: ModelFile, licence: str) -> None:
+    """Write the model, in a temporary folder if it cannot be written to `output` any more.
+
+    Raises:
+        InputError: the model was written to a temporary folder, whose name the message has.
+    """
+    try:
+        modelfile.save(output, model, licence=licence)
+    except InputError as error:
+        rescued = Path(tempfile.mkdtemp(prefix="nst_jax-")) / output.name
+        modelfile.save(rescued, model, licence=licence)
+        raise InputError(f"{error} The model is kept in {rescued}.") from error
 
 
 def _begun(task: tasks.Task, init: str | os.PathLike | None) -> tuple[tasks.Task, str]:
@@ -278,4 +299,4 @@ def _any_style(
     return _Made([f"{len(pictures.paths)} pictures"], task, preview, model)
 
 
-_draw = jax.jit(transformer.transform, static_argnums=0)
+_draw = jit(static=["architecture"])(transformer.transform)

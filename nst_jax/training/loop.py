@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any, NamedTuple, cast
 
 import jax
@@ -16,6 +15,7 @@ from optax import contrib
 from nst_jax.devices import mesh_of, place
 from nst_jax.errors import InputError
 from nst_jax.files import savepoint
+from nst_jax.programs import jit
 from nst_jax.training.recipe import OptimizerName, Recipe
 from nst_jax.training.tasks import Task
 
@@ -187,7 +187,7 @@ def _now(step: int, terms: Mapping[str, Array], state: State | None = None) -> N
     return Now(step, found, state)
 
 
-@partial(jax.jit, static_argnames=("loss", "optimizer"), donate_argnames="state")
+@jit(static=["loss", "optimizer"], donated="state")
 def advance(
     loss: Callable[..., Any],
     optimizer: OptimizerName,

@@ -1,15 +1,19 @@
 """Files that a training writes as it runs: checkpoints, a trace of every step, and previews."""
 
+import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
+from nst_jax.errors import InputError
+from nst_jax.files import atomic
 from nst_jax.pictures import writing
 from nst_jax.training import loop
 
@@ -61,7 +65,7 @@ class Recorder:
             lines = (
                 path.read_text("utf-8").splitlines(True)[:step] if step and path.exists() else []
             )
-            path.write_text("".join(lines), "utf-8")
+            atomic.write(path, "".join(lines).encode())
 
     @property
     def seconds(self) -> float:
@@ -87,15 +91,32 @@ class Recorder:
     def report(self, now: loop.Now) -> None:
         """Write everything that is due after a step."""
         self.totals.append(now.terms["total"])
-        if self.files.trace is not None:
-            with open(self.files.trace, "a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": now.step} | now.terms) + "\n")
+        with self._given_up("trace"):
+            if self.files.trace is not None:
+                with open(self.files.trace, "a", encoding="utf-8") as file:
+                    file.write(json.dumps({"step": now.step} | now.terms) + "\n")
         if now.state is None:
             return
-        if (path := self._preview(now.step)) is not None:
-            writing.save(path, self.preview(now.state.average))
+        with self._given_up("previews"):
+            if (path := self._preview(now.step)) is not None:
+                writing.save(path, self.preview(now.state.average))
         if self._keeps(now.step):
             self.keep(now.state)
+
+    @contextlib.contextmanager
+    def _given_up(self, what: str) -> Iterator[None]:
+        """If the files of this name can no longer be written, warn and write no more of them."""
+        try:
+            yield
+        except (OSError, InputError) as error:
+            path = os.fspath(getattr(self.files, what))
+            self.files = self.files._replace(**{what: None})
+            reason = getattr(error.__cause__ or error, "strerror", None) or error
+            warnings.warn(
+                f"The {what} {path!r} cannot be written ({reason}): the training goes on without.",
+                RuntimeWarning,
+                stacklevel=4,
+            )
 
     def keep(self, state: loop.State) -> None:
         """Write a checkpoint if the files include one."""

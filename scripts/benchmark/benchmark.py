@@ -274,8 +274,7 @@ def traces_section(args: argparse.Namespace) -> list[Row]:
         return advance(*arguments, **options)
 
     content, style = pictures(args, 64)
-    compiled: Any = solver.advance_jit
-    compiled.clear_cache()
+    solver.advance_jit.clear_cache()
     solver.advance = counting  # looked up when advance_jit is traced
     try:
         for a, b, weight in ((content, style, 1e3), (style, content, 5e2)):

@@ -420,7 +420,8 @@ def test_a_result_is_not_lost_to_what_happens_meanwhile(tmp_path, monkeypatch):
 
     out = tmp_path / "out.png"
     out.write_bytes(b"somebody's")
-    assert stylize_command._save(Result(), out, force=False) == tmp_path / "out-1.png"
+    with pytest.warns(RuntimeWarning, match=r"has made .*out\.png' meanwhile: .*out-1\.png'"):
+        assert stylize_command._save(Result(), out, force=False) == tmp_path / "out-1.png"
     assert out.read_bytes() == b"somebody's"
     assert stylize_command._save(Result(), out, force=True) == out
     with pytest.raises(InputError, match=r"gone\. The result is kept in (.*)out\.png\.") as error:

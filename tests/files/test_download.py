@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import http.server
 import json
-import os
 import re
 import signal
 import socket
@@ -386,13 +385,3 @@ def test_a_folder_that_cannot_be_written_to(server, tmp_path):
     (tmp_path / "folder").write_text("a file")
     with pytest.raises(InputError, match="cannot be written"):
         download([server.url("good")], tmp_path / "folder" / "x", digest=SHA, progress=False)
-
-
-def test_one_process_at_a_time(tmp_path):
-    fcntl = pytest.importorskip("fcntl", reason="the system has no such locks")
-    with module.exclusive(tmp_path / "folder"):
-        handle = os.open(tmp_path / "folder", os.O_RDONLY)
-        with pytest.raises(BlockingIOError):
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    os.close(handle)

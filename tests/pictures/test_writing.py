@@ -271,3 +271,21 @@ def test_a_picture_too_large_for_its_format(suffix, width, tmp_path):
     assert f"{width} x 1 pixels" in text
     assert "choose PNG or TIFF" in text
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_of_two_that_write_a_new_file_one_wins(links, smooth, tmp_path, monkeypatch):
+    path, fsync = tmp_path / "a.png", os.fsync
+
+    def late(descriptor):
+        path.write_bytes(b"another's")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", late)
+    if not links:
+        monkeypatch.setattr(os, "link", full_disk)
+    assert "exists already" in sentence(writing.save, path, smooth, overwrite=False)
+    assert path.read_bytes() == b"another's"
+    assert os.listdir(tmp_path) == [path.name]
+    writing.save(path, smooth)
+    assert load(path).shape == (40, 60, 3)

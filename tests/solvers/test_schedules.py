@@ -120,6 +120,6 @@ def test_numbers_of_a_schedule_compile_nothing():
     from nst_jax.solvers.solver import advance_jit
 
     stylize(style_weight_schedule="linear:0.5:1")
-    before = advance_jit._cache_size()  # pyright: ignore[reportFunctionMemberAccess]
+    before = advance_jit.count()
     stylize(style_weight_schedule="linear:0.25:1:0.75", style_weight=50)
-    assert advance_jit._cache_size() == before  # pyright: ignore[reportFunctionMemberAccess]
+    assert advance_jit.count() == before

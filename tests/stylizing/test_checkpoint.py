@@ -116,6 +116,24 @@ def test_a_run_may_be_made_longer(tmp_path):
     require_same(longer, stylize(iterations=45, history=5))
 
 
+@pytest.mark.parametrize("scales", [{}, {"min_size": 12, "coarse_iterations": 4}], ids=str)
+def test_a_run_shorter_than_its_history_may_be_made_longer(tmp_path, scales):
+    path = tmp_path / "run"
+    stylize(iterations=6, checkpoint=path, checkpoint_every=5, **scales)
+    longer = stylize(iterations=12, checkpoint=path, resume=True, **scales)
+    require_same(longer, stylize(iterations=12, **scales))
+
+
+def test_two_runs_do_not_share_a_checkpoint(kept):
+    before = kept.read_bytes()
+    with (
+        savepoint.kept_alone(kept, "run"),
+        pytest.raises(nst.InputError, match=f"{kept.name}' is in use by another run"),
+    ):
+        stylize(checkpoint=kept, resume=True)
+    assert kept.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -124,7 +142,8 @@ def test_a_run_may_be_made_longer(tmp_path):
         ({"style": CONTENT}, "of a run with another style picture, not with this:"),
         ({"network": tiny.network(seed=1)}, "of a run with another network, not with this:"),
         ({"optimizer": "adam"}, "of a run with optimizer 'lbfgs', not 'adam'"),
-        ({"iterations": 9}, "of a run with history 30, not 9"),
+        ({"iterations": 9}, "keeps 30 pairs, not 9 (the history, or the iterations if they"),
+        ({"history": 9}, "of a run that keeps 30 pairs, not 9 (the history"),
         ({"min_size": 12}, "of a run with min_size 360, not 12"),
         ({"resume": False}, "is there already: go on from it with resume, or delete it"),
     ],

@@ -119,13 +119,13 @@ def test_interpolation_compiles_once_and_starts_and_ends_at_the_styles():
     shown = []
     advance_jit.clear_cache()
     results = nst.interpolate(CONTENT, STYLES, steps=3, each=shown.append, **FAST)
-    assert advance_jit._cache_size() == 1
+    assert advance_jit.count() == 1
     assert shown == results
     assert [r.settings.style_blend for r in results] == [(1, 0), (0.5, 0.5), (0, 1)]
     np.testing.assert_array_equal(results[1].image, stylize().image)
     for result, style in zip(results[::2], STYLES, strict=True):
         np.testing.assert_allclose(result.image, stylize(style).image, atol=2e-2)
-    assert advance_jit._cache_size() == 2
+    assert advance_jit.count() == 2
 
 
 def test_a_stopped_interpolation_keeps_what_is_there():

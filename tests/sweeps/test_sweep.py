@@ -2,13 +2,13 @@
 
 import csv
 import dataclasses
+import errno
 import json
 import re
 import signal
 import threading
 import warnings
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -23,6 +23,7 @@ from nst_jax.solvers import lanes
 from nst_jax.stylizing import memory
 from nst_jax.stylizing.settings import TRACED
 from nst_jax.sweeps import batches, together
+from nst_jax.sweeps.result import Sweep
 
 NETWORK = tiny.network()
 CONTENT, STYLE = tiny.picture(24, 32), tiny.picture(32, 32, 2)
@@ -64,8 +65,7 @@ def programs(monkeypatch):
     run = together.loop.run_lanes
     monkeypatch.setattr(together.loop, "run_lanes", run_lanes)
     monkeypatch.setattr(lanes.solver, "advance", counting)
-    program: Any = lanes.advance
-    program.clear_cache()
+    lanes.advance.clear_cache()
     return seen, traced
 
 
@@ -391,6 +391,84 @@ def test_folders_that_cannot_be_used(tmp_path):
     with pytest.raises(nst.InputError, match="holds no sweep: there is no"):
         nst.load_sweep(tmp_path / "full")
     assert [p.name for p in (tmp_path / "full").iterdir()] == ["letter.txt"]
+
+
+def saved(found, folder):
+    """Save, and return the bytes of every file by its name."""
+    found.save(folder)
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_saving_over_an_earlier_sweep_replaces_its_files_alone(found, tmp_path):
+    folder = tmp_path / "out"
+    fewer = found.where(tv_weight=1)
+    expected = saved(fewer, tmp_path / "expected")
+    assert len(saved(found, folder)) > len(expected)
+    (folder / "letter.txt").write_text("precious")
+    (folder / "000_mine.png").write_text("mine")
+    kept = {"letter.txt": b"precious", "000_mine.png": b"mine"}
+    with pytest.raises(nst.InputError, match="holds a sweep already"):
+        fewer.save(folder, overwrite=False)
+    assert saved(fewer, folder) == expected | kept
+    assert saved(fewer, folder) == expected | kept
+
+
+def test_saving_a_sweep_overwrites_nothing_but_a_sweep(found, tmp_path):
+    folder, part = tmp_path / "out", found.where(tv_weight=1)
+    before = saved(part, folder)
+    name = next(name for name in saved(found, tmp_path / "other") if name not in before)
+    (folder / name).write_text("mine")
+    with pytest.raises(nst.InputError, match=f"holds {re.escape(name)}, which is not of the sweep"):
+        found.save(folder)
+    assert (folder / name).read_text() == "mine"
+    (folder / name).unlink()
+    # A folder from elsewhere may name any file as its own.
+    plan = json.loads((folder / "sweep.json").read_text())
+    plan["lanes"][0]["picture"] = "../precious.png"
+    (folder / "sweep.json").write_text(json.dumps(plan))
+    (tmp_path / "precious.png").write_text("precious")
+    (folder / "lanes" / "000.json").unlink()
+    next(folder.glob("000_*.png")).unlink()
+    part.save(folder)
+    assert (tmp_path / "precious.png").read_text() == "precious"
+
+
+def test_a_sweep_that_cannot_be_saved_leaves_the_earlier_one(found, tmp_path, monkeypatch):
+    folder = tmp_path / "out"
+    before = saved(found, folder)
+
+    def full(self, *_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Sweep, "sum_up", full)
+        with pytest.raises(nst.InputError, match="No space left on device"):
+            found.save(folder)
+    after = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    assert after == before
+    assert saved(found, folder) == before
+
+
+def test_two_sweeps_do_not_share_a_folder(found, tmp_path):
+    from nst_jax.sweeps.folder import Folder
+
+    with (
+        Folder(tmp_path / "out", {}).held(),
+        pytest.raises(nst.InputError, match="in use by another sweep"),
+    ):
+        sweep(style_weight=[1, 2], output=tmp_path / "out")
+    with (
+        Folder(tmp_path / "out", {}).held(),
+        pytest.raises(nst.InputError, match="in use by another sweep"),
+    ):
+        found.save(tmp_path / "out")
+
+
+def test_a_sweep_killed_before_its_plan_was_there_begins_anew(found, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".nst-jax-0123456789ab-1-00000000.part").write_text("half of it")
+    found.save(tmp_path / "out")
+    assert nst.load_sweep(tmp_path / "out").points == found.points
 
 
 def test_seeds_that_change_nothing_are_told():
