@@ -13,10 +13,10 @@ SD = 6  # matrix of BT.601
 WHITE = 203.0  # cd/m2 of white paper in HDR (ITU-R BT.2408), which becomes white
 PEAK = 1000.0  # cd/m2 of the brightest that is told apart
 
-_TO_709 = np.float32(  # linear BT.2020 to BT.709, ITU-R BT.2407
-    [[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]]
+_TO_709 = np.array(  # linear BT.2020 to BT.709, ITU-R BT.2407
+    [[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]], np.float32
 )
-_LUMINANCE = np.float32([0.2627, 0.6780, 0.0593])  # of BT.2020
+_LUMINANCE = np.array([0.2627, 0.6780, 0.0593], np.float32)  # of BT.2020
 _M1, _M2 = 2610 / 16384, 2523 / 4096 * 128
 _C1, _C2, _C3 = 3424 / 4096, 2413 / 4096 * 32, 2392 / 4096 * 32
 _GAMMA = 2.4  # of ordinary screens, ITU-R BT.1886
@@ -65,21 +65,21 @@ def _linear(transfer: int) -> Float[np.ndarray, "65536"]:
     """For each encoded value the light, 1 for white; of HLG the scene's light in [0, 1]."""
     encoded = np.linspace(0, 1, 65536)
     if transfer == PQ:
-        return np.float32(from_pq(encoded) / WHITE)
+        return (from_pq(encoded) / WHITE).astype(np.float32)
     if transfer == HLG:
         a, b, c = 0.17883277, 0.28466892, 0.55991073
         high = (np.exp((np.maximum(encoded, 0.5) - c) / a) + b) / 12
-        return np.float32(np.where(encoded <= 0.5, encoded**2 / 3, high))
-    return np.float32(encoded**_GAMMA)
+        return np.where(encoded <= 0.5, encoded**2 / 3, high).astype(np.float32)
+    return (encoded**_GAMMA).astype(np.float32)
 
 
 @functools.cache
 def _knee() -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n"]]:
     """Roots of the brightest channel (1 for white), and the factors for the light there."""
     roots = np.linspace(0, np.sqrt(10_000 / WHITE), 4096)[1:]
-    top = to_pq(np.float64(PEAK))
+    top, white = to_pq(np.array([PEAK, WHITE]))
     signal = np.minimum(to_pq(roots**2 * WHITE) / top, 1)
-    most = to_pq(np.float64(WHITE)) / top
+    most = white / top
     start = 1.5 * most - 0.5
     t = np.maximum((signal - start) / (1 - start), 0)
     curve = (2 * t**3 - 3 * t**2 + 1) * start + (t**3 - 2 * t**2 + t) * (1 - start)

@@ -8,7 +8,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from nst_jax.errors import InputError
 from nst_jax.films.encoding import Codec, Encoder
@@ -16,6 +17,7 @@ from nst_jax.films.extra import av
 from nst_jax.films.film import Film, Frame
 
 _SETTINGS = "settings.json"
+_SINGLE = ".safetensors"
 _LENGTH = 48  # frames of a piece
 
 
@@ -68,25 +70,20 @@ class Pieces:
         self._whole = len(list(folder.glob("*.mkv")))
         self._times: list[tuple[str, str]] = []
         self.done = sum(len(self._read_times(number)) for number in range(self._whole))
-        for path in sorted(folder.glob("*.npz")):
+        for path in folder.glob(f"*{_SINGLE}"):
             if int(path.stem) < self.done:
                 path.unlink()  # of a piece that is whole
-        while (path := self._single(self.done)).exists():
-            with np.load(path) as kept:
-                alpha = kept.get("alpha")
-                times = (Fraction(str(kept[name])) for name in ("time", "duration"))
-                self._encode(Frame(kept["rgb"], *times, alpha))
+        while (frame := _load(self._single(self.done))) is not None:
+            self._encode(frame)
 
     def add(self, frame: Frame) -> None:
         """Keep a frame."""
-        path = self._single(self.done)
-        more = {} if frame.alpha is None else {"alpha": frame.alpha}
-        part = path.with_suffix(".part")
-        with part.open("wb") as file:
-            np.savez(
-                file, rgb=frame.rgb, time=str(frame.time), duration=str(frame.duration), **more
-            )
-        os.replace(part, path)
+        tensors = (
+            {"rgb": frame.rgb} if frame.alpha is None else {"rgb": frame.rgb, "alpha": frame.alpha}
+        )
+        part = self._single(self.done).with_suffix(".part")
+        save_file(tensors, part, {"time": str(frame.time), "duration": str(frame.duration)})
+        os.replace(part, self._single(self.done))
         self._encode(frame)
 
     def close(self) -> None:
@@ -134,4 +131,16 @@ class Pieces:
         return self._folder / f"piece{number:06}{suffix}"
 
     def _single(self, number: int) -> Path:
-        return self._folder / f"{number:08}.npz"
+        return self._folder / f"{number:08}{_SINGLE}"
+
+
+def _load(path: Path) -> Frame | None:
+    """A single frame, or None where there is none, or not all of it."""
+    try:
+        with safe_open(path, framework="np") as file:
+            names, times = file.keys(), file.metadata()
+            alpha = file.get_tensor("alpha") if "alpha" in names else None
+            time, duration = Fraction(times["time"]), Fraction(times["duration"])
+            return Frame(file.get_tensor("rgb"), time, duration, alpha)
+    except (OSError, SafetensorError):
+        return None

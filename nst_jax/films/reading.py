@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, UInt8
 
 from nst_jax.errors import InputError
 from nst_jax.films import color
@@ -48,7 +49,7 @@ def probe(source: str | os.PathLike, *, rate: float | None = None) -> Film:
     if source.is_dir():
         return _probe_folder(source, rate)
     if not source.is_file():
-        raise InputError(f"There is no film {str(source)!r}: check the path.")
+        raise InputError(f"The film {str(source)!r} does not exist: check the path.")
     if rate is not None:
         raise InputError(
             f"The film {str(source)!r} has its own frame rate: a rate is for folders of pictures."
@@ -67,7 +68,7 @@ def probe(source: str | os.PathLike, *, rate: float | None = None) -> Film:
         turned, _, _ = _turn(frame)
         height, width = frame.height, frame.width
         if turned:
-            height, width, pixel = width, height, 1 / (pixel or 1)
+            height, width, pixel = width, height, 1 / pixel
         kind = {color.PQ: "HDR (PQ)", color.HLG: "HDR (HLG)"}.get(frame.color_trc)
         wide = frame.color_primaries == color.BT2020 or frame.colorspace == color.BT2020
         if kind or wide:
@@ -83,7 +84,7 @@ def probe(source: str | os.PathLike, *, rate: float | None = None) -> Film:
             unit,
             source,
             start,
-            pixel=pixel or Fraction(1),
+            pixel=pixel,
             alpha=_has_alpha(frame),
             hdr=bool(kind or wide),
             primaries=BT709 if kind or wide else _known(frame.color_primaries),
@@ -142,7 +143,9 @@ class _Decoder:
     def frames(self) -> Iterator[Any]:
         for packet in self._packets():
             try:
-                yield from self._codec.decode(packet)
+                for frame in self._codec.decode(packet):
+                    self._damaged += frame.is_corrupt
+                    yield frame
             except av.FFmpegError:
                 self._damaged += 1
 
@@ -173,7 +176,7 @@ class _Decoder:
             )
         elif self._damaged:
             warnings.warn(
-                f"The film {str(source)!r} is damaged: what cannot be decoded is left out.",
+                f"The film {str(source)!r} is damaged: some frames are missing or wrong.",
                 stacklevel=3,
             )
 
@@ -241,7 +244,7 @@ def _picture(frame: Any, film: Film, height: int, width: int) -> tuple[Any, Any]
 
 
 def _has_alpha(frame: Any) -> bool:
-    """Whether frames have transparency; many RGB formats have a channel for it that says nothing."""
+    """Whether frames have transparency; RGB formats often have a channel for it that is full."""
     if not any(part.is_alpha for part in frame.format.components) and frame.format.name != "pal8":
         return False
     return not frame.format.is_rgb or bool(frame.to_ndarray(format="rgba")[..., 3].min() < 255)
@@ -288,5 +291,9 @@ def _frames_of_folder(film: Film, height: int, width: int, skip: int) -> Iterato
         rgb, alpha = resizing.resize_with_alpha(found.rgb, found.alpha, (height, width))
         if film.alpha and alpha is None:
             alpha = np.ones((height, width), np.float32)
-        levels = [None if v is None else np.rint(v * 255).astype(np.uint8) for v in (rgb, alpha)]
-        yield Frame(levels[0], number * film.unit, film.unit, levels[1] if film.alpha else None)
+        opacity = None if alpha is None else _to_uint8(alpha)
+        yield Frame(_to_uint8(rgb), number * film.unit, film.unit, opacity)
+
+
+def _to_uint8(values: Float[np.ndarray, "*n"]) -> UInt8[np.ndarray, "*n"]:
+    return np.rint(values * 255).astype(np.uint8)

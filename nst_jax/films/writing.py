@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from safetensors import SafetensorError
 
 from nst_jax.errors import InputError
 from nst_jax.files.atomic import atomic
@@ -113,9 +114,9 @@ def opened(
     path = check(path, overwrite=overwrite)
     form = format_of(path)
     film = replace(film, alpha=film.alpha and form.alpha)
-    sounding = film.source is not None and film.source.is_file()
-    if sounding:
-        with av.open(os.path.abspath(film.source)) as container:
+    source = film.source if film.source is not None and film.source.is_file() else None
+    if source is not None:
+        with av.open(os.path.abspath(source)) as container:
             tracks.check(container, path, form)
     folder = path.with_name(path.name + _END)
     resumable = settings is not None
@@ -147,7 +148,7 @@ def opened(
                     if form.muxer == "gif":
                         gif.write(part, film, made.packets(), made.last())
                     else:
-                        _join(part, film, form, made.packets(), sounding)
+                        _join(part, film, form, made.packets(), source)
             shutil.rmtree(folder)
     except BaseException as error:
         if not resumable:
@@ -198,7 +199,7 @@ def _join(
     film: Film,
     form: Format,
     packets: Iterator[tuple[Any, Fraction, Fraction]],
-    sounding: bool,
+    source: Path | None,
 ) -> None:
     """Copy the packets of a film's frames, and its source's sound, into one container."""
     options = {"movflags": "+faststart"} if form.muxer in ("mp4", "mov") else {}
@@ -210,13 +211,11 @@ def _join(
         if video.codec_context.name == "prores":
             video.codec_context.codec_tag = "ap4h"
         others: Iterator[Any] = iter(())
-        if sounding:
-            assert film.source is not None
-            source = stack.enter_context(av.open(os.path.abspath(film.source)))
-            out.metadata.update(
-                {k: v for k, v in source.metadata.items() if k in ("title", "artist", "comment")}
-            )
-            others = tracks.add(out, source, form, film.start)
+        if source is not None:
+            container = stack.enter_context(av.open(os.path.abspath(source)))
+            known = ("title", "artist", "comment")
+            out.metadata.update({k: v for k, v in container.metadata.items() if k in known})
+            others = tracks.add(out, container, form, film.start)
         for packet in heapq.merge(_placed(first, packets, video, film.unit), others, key=_when):
             out.mux(packet)
 
@@ -244,8 +243,8 @@ def _told(path: Path, resumable: bool) -> Iterator[None]:
     """Tell in a sentence what goes wrong in writing."""
     try:
         yield
-    except (av.FFmpegError, OSError) as error:
-        reason = error.strerror or type(error).__name__
+    except (av.FFmpegError, OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
         advice = (
             "make room, and the same command goes on with the frames that are drawn"
             if resumable

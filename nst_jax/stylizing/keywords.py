@@ -56,7 +56,16 @@ class Keywords(TypedDict, total=False):
     init_noise: float
     noise_scale: float
     seed: int
-    color: Literal["none", "luminance", "luminance-after", "match-symmetric", "match-pca", "match-cholesky", "match-histogram", "match-sliced"]
+    color: Literal[
+        "none",
+        "luminance",
+        "luminance-after",
+        "match-symmetric",
+        "match-pca",
+        "match-cholesky",
+        "match-histogram",
+        "match-sliced",
+    ]
     color_space: Literal["rgb", "oklab"]
     precision: Literal["float32", "tf32", "bfloat16"]
     remat: bool
