@@ -72,7 +72,7 @@ def write(
 
 def _sound(out, codec):
     stream = out.add_stream(codec, rate=48000)
-    stream.layout = "mono"
+    stream.layout, stream.bit_rate = "mono", 64_000
     yield
     tone = np.sin(np.arange(24000) * 2 * np.pi * 440 / 48000)
     for n, part in enumerate(np.split(tone, 10)):

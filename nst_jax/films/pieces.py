@@ -16,7 +16,7 @@ from nst_jax.films.encoding import Codec, Encoder
 from nst_jax.films.extra import av
 from nst_jax.films.film import Film, Frame
 
-_SETTINGS = "settings.json"
+SETTINGS = "settings.json"
 _SINGLE = ".safetensors"
 _LENGTH = 48  # frames of a piece
 
@@ -35,7 +35,7 @@ def prepare(folder: Path, settings: Mapping[str, Any] | None, *, overwrite: bool
     """
     wanted = json.dumps(settings, sort_keys=True)
     if folder.exists() and any(folder.iterdir()):
-        there = folder / _SETTINGS
+        there = folder / SETTINGS
         if not there.is_file():
             raise InputError(
                 f"The folder {str(folder)!r} is not of this film, which needs the place: move it."
@@ -49,7 +49,7 @@ def prepare(folder: Path, settings: Mapping[str, Any] | None, *, overwrite: bool
             )
         shutil.rmtree(folder)
     folder.mkdir(exist_ok=True)
-    (folder / _SETTINGS).write_text(wanted, "utf-8")
+    (folder / SETTINGS).write_text(wanted, "utf-8")
 
 
 class Pieces:

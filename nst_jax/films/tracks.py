@@ -13,6 +13,7 @@ from nst_jax.films.film import FORMATS, Format
 _KINDS = {"audio": "sound", "subtitle": "subtitles"}
 _TEXT = {"subrip", "srt", "ass", "ssa", "mov_text", "webvtt", "text"}  # the others are pictures
 _AAC_RATES = {8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000}
+_LAYOUTS = {1: "mono", 2: "stereo", 4: "quad", 6: "5.1", 8: "7.1"}
 _BITS = 96_000  # per second and channel
 
 
@@ -94,8 +95,10 @@ def _encoder(out: Any, stream: Any, form: Format) -> Any:
         return added
     rate = given.sample_rate if form.sound == "aac" and given.sample_rate in _AAC_RATES else 48_000
     added = out.add_stream(form.sound, rate=rate)
-    added.layout = given.layout
-    added.bit_rate = _BITS * given.layout.nb_channels
+    channels = given.layout.nb_channels
+    unnamed = "channels" in given.layout.name  # some formats only count them
+    added.layout = _LAYOUTS.get(channels, "stereo") if unnamed else given.layout
+    added.bit_rate = _BITS * channels
     return added
 
 
@@ -107,7 +110,9 @@ def _packets(
         return
     try:
         for packet in container.demux([stream for stream, _, _ in pairs.values()]):
-            stream, added, encoded = pairs[packet.stream_index]
+            stream, added, encoded = pairs[
+                packet.stream.index
+            ]  # `stream_index` is 0 in the last ones
             if not encoded:
                 if packet.size and packet.dts is not None:
                     yield _moved(packet, added, start)

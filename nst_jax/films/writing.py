@@ -121,9 +121,10 @@ def opened(
     folder = path.with_name(path.name + _END)
     resumable = settings is not None
     identity = {**settings, "film": _plain(film), "to": form.muxer} if resumable else None
+    with _told(path, resumable):
+        pieces.prepare(folder, identity, overwrite=overwrite)
     try:
         with _told(path, resumable):
-            pieces.prepare(folder, identity, overwrite=overwrite)
             made: Any = (
                 _Pictures(folder)
                 if form is FOLDER
@@ -149,7 +150,7 @@ def opened(
                         gif.write(part, film, made.packets(), made.last())
                     else:
                         _join(part, film, form, made.packets(), source)
-            shutil.rmtree(folder)
+            shutil.rmtree(folder, ignore_errors=True)
     except BaseException as error:
         if not resumable:
             shutil.rmtree(folder, ignore_errors=True)
@@ -185,7 +186,12 @@ class _Pictures:
         """Nothing is left to write."""
 
     def move(self, path: Path) -> None:
-        path.mkdir(exist_ok=True)
+        if not path.exists() or not any(path.iterdir()):
+            if path.exists():
+                path.rmdir()
+            os.rename(self._folder, path)
+            (path / pieces.SETTINGS).unlink()
+            return
         for number in range(1, self.done + 1):
             os.replace(self._place(self._folder, number), self._place(path, number))
 
@@ -202,12 +208,17 @@ def _join(
     source: Path | None,
 ) -> None:
     """Copy the packets of a film's frames, and its source's sound, into one container."""
-    options = {"movflags": "+faststart"} if form.muxer in ("mp4", "mov") else {}
+    options = {"fflags": "+bitexact"}  # the same film gives the same bytes
+    if form.muxer in ("mp4", "mov"):
+        options["movflags"] = "+faststart"
     with contextlib.ExitStack() as stack:
         out = stack.enter_context(av.open(str(path), "w", format=form.muxer, options=options))
         first = next(packets)
         video = out.add_stream_from_template(first[0].stream, opaque=True)
         video.time_base = film.unit
+        if film.alpha and form.muxer == "webm":
+            # The decoder that PyAV takes for the pieces sees no transparency.
+            video.codec_context.pix_fmt = "yuva420p"
         if video.codec_context.name == "prores":
             video.codec_context.codec_tag = "ap4h"
         others: Iterator[Any] = iter(())
