@@ -2,12 +2,14 @@
 
 import json
 import os
+import platform
 import shutil
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import psutil
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
@@ -16,7 +18,7 @@ from nst_jax.films.encoding import Codec, Encoder
 from nst_jax.films.extra import av
 from nst_jax.films.film import Film, Frame
 
-SETTINGS = "settings.json"
+SETTINGS, PROCESS = "settings.json", "process.json"
 _SINGLE = ".safetensors"
 _LENGTH = 48  # frames of a piece
 
@@ -30,7 +32,8 @@ def prepare(folder: Path, settings: Mapping[str, Any] | None, *, overwrite: bool
         overwrite: begin anew where the settings differ.
 
     Raises:
-        InputError: the folder is of other settings, and `overwrite` is false.
+        InputError: another process uses the folder; or it is of other settings, and `overwrite` is
+            false.
         OSError: the folder cannot be written.
     """
     wanted = json.dumps(settings, sort_keys=True)
@@ -40,7 +43,9 @@ def prepare(folder: Path, settings: Mapping[str, Any] | None, *, overwrite: bool
             raise InputError(
                 f"The folder {str(folder)!r} is not of this film, which needs the place: move it."
             )
+        _require_free(folder)
         if settings is not None and there.read_text("utf-8") == wanted:
+            _take(folder)
             return
         if settings is not None and not overwrite:
             raise InputError(
@@ -50,6 +55,29 @@ def prepare(folder: Path, settings: Mapping[str, Any] | None, *, overwrite: bool
         shutil.rmtree(folder)
     folder.mkdir(exist_ok=True)
     (folder / SETTINGS).write_text(wanted, "utf-8")
+    _take(folder)
+
+
+def _take(folder: Path) -> None:
+    (folder / PROCESS).write_text(json.dumps(_process(os.getpid())), "utf-8")
+
+
+def _require_free(folder: Path) -> None:
+    """Raise `InputError` if another process draws the film of this folder now."""
+    try:
+        machine, number, began = json.loads((folder / PROCESS).read_text("utf-8"))
+        alive = number != os.getpid() and [machine, number, began] == _process(number)
+    except (OSError, ValueError, psutil.Error):
+        alive = False
+    if alive:
+        raise InputError(
+            f"The folder {str(folder)!r} is in use: another process ({number}) draws this film now."
+        )
+
+
+def _process(number: int) -> list[Any]:
+    """Tells a process from others, also from a later one with its number."""
+    return [platform.node(), number, psutil.Process(number).create_time()]
 
 
 class Pieces:

@@ -128,6 +128,16 @@ def frames(film: Film, height: int, width: int, *, skip: int = 0) -> Iterator[Fr
         decoder.warn(film.source)
 
 
+def files_of(folder: Path) -> list[Path]:
+    """The pictures of a folder, in order; numbers in their names count as numbers."""
+
+    def order(path: Path) -> list[tuple[int, str]]:
+        parts = re.split(r"(\d+)", path.name)
+        return [(int(part), "") if part.isdecimal() else (0, part) for part in parts]
+
+    return sorted((p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES), key=order)
+
+
 class _Decoder:
     """Decodes the video of a container, and notices where it is damaged or cut short."""
 
@@ -255,20 +265,10 @@ def _known(number: int) -> int:
     return number if number not in (0, color.UNKNOWN, 3) else BT709
 
 
-def _files(folder: Path) -> list[Path]:
-    """The pictures of a folder; numbers in their names count as numbers."""
-
-    def order(path: Path) -> list[tuple[int, str]]:
-        parts = re.split(r"(\d+)", path.name)
-        return [(int(part), "") if part.isdecimal() else (0, part) for part in parts]
-
-    return sorted((p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES), key=order)
-
-
 def _probe_folder(folder: Path, rate: float | None) -> Film:
     if rate is not None and not 0 < rate <= 1000:
         raise InputError(f"The rate is {rate!r}, but must be frames per second, up to 1000.")
-    files = _files(folder)
+    files = files_of(folder)
     if not files:
         raise InputError(f"The folder {str(folder)!r} holds no pictures to make a film of.")
     first = reading.read(files[0])
@@ -280,7 +280,7 @@ def _probe_folder(folder: Path, rate: float | None) -> Film:
 
 def _frames_of_folder(film: Film, height: int, width: int, skip: int) -> Iterator[Frame]:
     assert film.source is not None
-    for number, path in islice(enumerate(_files(film.source)), skip, None):
+    for number, path in islice(enumerate(files_of(film.source)), skip, None):
         found = reading.read(path)
         h, w, _ = found.rgb.shape
         if (h, w) != (film.height, film.width):

@@ -40,7 +40,7 @@ class Writer:
         self.done = made.done
         self._path, self._add, self._alpha, self._resumable = path, made.add, alpha, resumable
         self._pool, self._waiting = ThreadPoolExecutor(1), deque[Future[None]]()
-        self._told = False
+        self._told = self._failed = False
 
     def write(self, frame: Frame) -> None:
         """Write a frame; it may fail for an earlier one.
@@ -50,7 +50,7 @@ class Writer:
         """
         if frame.alpha is not None and not self._alpha:
             frame = self._on_white(frame)
-        self._waiting.append(self._pool.submit(self._add, frame))
+        self._waiting.append(self._pool.submit(self._put, frame))
         if len(self._waiting) > _WAITING:
             self._settle()
 
@@ -66,6 +66,15 @@ class Writer:
     def close(self) -> None:
         """End the thread, after the frames that wait."""
         self._pool.shutdown()
+
+    def _put(self, frame: Frame) -> None:
+        if self._failed:  # a later frame must not take the place of an earlier one
+            return
+        try:
+            self._add(frame)
+        except BaseException:
+            self._failed = True
+            raise
 
     def _settle(self) -> None:
         with _told(self._path, self._resumable):
@@ -190,7 +199,8 @@ class _Pictures:
             if path.exists():
                 path.rmdir()
             os.rename(self._folder, path)
-            (path / pieces.SETTINGS).unlink()
+            for name in (pieces.SETTINGS, pieces.PROCESS):
+                (path / name).unlink()
             return
         for number in range(1, self.done + 1):
             os.replace(self._place(self._folder, number), self._place(path, number))

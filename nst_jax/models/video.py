@@ -92,7 +92,7 @@ def draw_video(
 
 def _begin(source: Path) -> str:
     """Tells one film from another: sizes of files, and the first bytes."""
-    files = sorted(source.iterdir()) if source.is_dir() else [source]
+    files = reading.files_of(source) if source.is_dir() else [source]
     found = hashlib.sha256(repr([(p.name, p.stat().st_size) for p in files[1:]]).encode())
     with files[0].open("rb") as file:
         found.update(file.read(_BEGIN))

@@ -2,7 +2,9 @@
 
 import contextlib
 import errno
+import json
 import os
+import platform
 import resource
 import signal
 import sys
@@ -12,6 +14,7 @@ from fractions import Fraction
 import av
 import clips
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 from refusals import sentence
@@ -56,19 +59,18 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-@pytest.mark.parametrize("colour", [(255, 0, 0), (0, 192, 0), (0, 0, 255)], ids=str)
 @pytest.mark.parametrize(("size", "matrix"), [((720, 1280), 1), ((48, 64), 6)], ids=["hd", "sd"])
-def test_colours_are_those_of_the_matrix_that_the_film_names(tmp_path, colour, size, matrix):
-    picture = np.broadcast_to(np.uint8(colour), (*size, 3))
-    write(tmp_path / "a.mp4", [picture])
+def test_colours_are_those_of_the_matrix_that_the_film_names(tmp_path, size, matrix):
+    colours = [(255, 0, 0), (0, 192, 0), (0, 0, 255)]
+    write(tmp_path / "a.mp4", [np.broadcast_to(np.uint8(c), (*size, 3)) for c in colours])
     copy(tmp_path / "a.mp4", tmp_path / "b.mp4")
     for name in ("a.mp4", "b.mp4"):
-        (frame,) = clips.read(tmp_path / name)
-        assert (frame.colorspace, frame.color_range) == (matrix, 1)
-        assert (frame.color_primaries, frame.color_trc) == (1, 1)
         with av.open(str(tmp_path / name)) as film:  # the container tells the same
             assert film.streams.video[0].codec_context.colorspace == matrix
-        assert np.abs(clips.rgb(frame, matrix)[::8, ::8] - colour).max() < 3
+        for colour, frame in zip(colours, clips.read(tmp_path / name), strict=True):
+            assert (frame.colorspace, frame.color_range) == (matrix, 1)
+            assert (frame.color_primaries, frame.color_trc) == (1, 1)
+            assert np.abs(clips.rgb(frame, matrix)[::8, ::8] - colour).max() < 3
 
 
 @pytest.mark.parametrize("name", ["out.mp4", "out.mov", "out.mkv", "out.webm"])
@@ -136,12 +138,21 @@ TEXT = "1\n00:00:00,000 --> 00:00:00,200\nhello\n\n2\n00:00:00,240 --> 00:00:00,
 
 
 @pytest.mark.parametrize(
-    ("name", "codec"), [("out.mkv", "srt"), ("out.mp4", "mov_text"), ("out.webm", "webvtt")]
+    ("road", "codec"),
+    [
+        (["out.mkv"], "srt"),
+        (["out.mp4"], "mov_text"),
+        (["out.webm"], "webvtt"),
+        (["out.mov", "out.mkv"], "ssa"),
+    ],
 )
-def test_subtitles_are_kept(tmp_path, name, codec):
+def test_subtitles_are_kept(tmp_path, road, codec):
     (tmp_path / "in.srt").write_text(TEXT)
     clips.write(tmp_path / "in.mkv", clips.frames(10), subtitles=[tmp_path / "in.srt"])
-    copy(tmp_path / "in.mkv", tmp_path / name)
+    name = "in.mkv"
+    for target in road:
+        copy(tmp_path / name, tmp_path / target)
+        name = target
     with av.open(str(tmp_path / name)) as film:
         stream = film.streams.subtitles[0]
         assert stream.codec_context.name == codec
@@ -305,6 +316,20 @@ def test_frames_of_other_settings_are_not_gone_on_with(tmp_path):
     assert len(clips.read(path)) == 2
 
 
+def test_a_film_that_another_process_draws_is_left_to_it(tmp_path):
+    with pytest.raises(Killed):
+        killed(tmp_path / "a.mp4", clips.frames(1), {})
+    process = psutil.Process(os.getppid())
+    told = json.dumps([platform.node(), process.pid, process.create_time()])
+    (tmp_path / "a.mp4.unfinished" / "process.json").write_text(told)
+    said = sentence(killed, tmp_path / "a.mp4", clips.frames(1), {})
+    assert f"is in use: another process ({process.pid}) draws this film now" in said
+    other = json.dumps([platform.node(), process.pid, process.create_time() - 60])
+    (tmp_path / "a.mp4.unfinished" / "process.json").write_text(other)  # it has ended since
+    with pytest.raises(Killed):
+        killed(tmp_path / "a.mp4", clips.frames(1), {})
+
+
 def test_folders_of_others_are_left_alone(tmp_path):
     folder = tmp_path / "a.mp4.unfinished"
     folder.mkdir()
@@ -349,9 +374,9 @@ def test_a_full_disk_in_the_middle_loses_nothing(tmp_path, rng, monkeypatch, nam
     real = os.replace
 
     def full(source, target):
-        if full.left == 0:
-            raise OSError(errno.ENOSPC, "No space left on device")
         full.left -= 1
+        if full.left == -1:  # once; then there is room again
+            raise OSError(errno.ENOSPC, "No space left on device")
         real(source, target)
 
     monkeypatch.setattr(os, "replace", full)
@@ -360,10 +385,12 @@ def test_a_full_disk_in_the_middle_loses_nothing(tmp_path, rng, monkeypatch, nam
         said = sentence(go, {"a": 1})
         assert "cannot be written (No space left on device): make room" in said
         assert not (tmp_path / name).exists()
-    full.left = -1
+    full.left = -2
     go({"a": 1})
-    film = reading.probe(tmp_path / name)
-    assert len(list(reading.frames(film, 48, 64))) == 10
+    frames = list(reading.frames(reading.probe(tmp_path / name), 48, 64))
+    for frame, picture in zip(frames, pictures, strict=True):
+        likeness = np.corrcoef(frame.rgb.ravel(), picture.ravel())[0, 1]
+        assert likeness > 0.3, "every frame at its place"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs limits of POSIX")
@@ -402,3 +429,23 @@ def test_bad_places_get_one_sentence(tmp_path, monkeypatch, name, said):
 
     assert said in sentence(go)
     assert names(tmp_path) == ["file", "there.mp4"]
+
+
+@pytest.mark.parametrize("name", ["in.mkv", "in.ts"])
+def test_films_cut_short_or_late_keep_sound_beside_the_picture(tmp_path, name):
+    """Half of a file; and a transport stream, whose times begin at 1.4 seconds."""
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, 255, (32, 48, 3)).astype(np.uint8) for _ in range(25)]
+    clips.write(tmp_path / name, pictures, sound="aac")
+    data = (tmp_path / name).read_bytes()
+    if name == "in.mkv":
+        (tmp_path / name).write_bytes(data[: len(data) // 3])
+        with pytest.warns(UserWarning, match="is cut short"):
+            copy(tmp_path / name, tmp_path / "out.mp4")
+    else:
+        copy(tmp_path / name, tmp_path / "out.mp4")
+    with av.open(str(tmp_path / "out.mp4")) as film:
+        starts = [float(stream.start_time * stream.time_base) for stream in film.streams]
+        kinds = [stream.type for stream in film.streams]
+    assert kinds == ["video", "audio"]
+    assert starts == pytest.approx([0, 0], abs=0.03)
