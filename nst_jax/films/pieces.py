@@ -20,7 +20,8 @@ from nst_jax.films.film import Film, Frame
 
 SETTINGS, PROCESS = "settings.json", "process.json"
 _SINGLE = ".safetensors"
-_LENGTH = 48  # frames of a piece
+_LENGTH = 48  # frames of a piece, fewer where they are large
+_BYTES = 2**28  # of the single frames that may lie in the folder
 
 
 def prepare(folder: Path, settings: Mapping[str, Any] | None, *, overwrite: bool) -> None:
@@ -65,14 +66,15 @@ def _take(folder: Path) -> None:
 def _require_free(folder: Path) -> None:
     """Raise `InputError` if another process draws the film of this folder now."""
     try:
-        machine, number, began = json.loads((folder / PROCESS).read_text("utf-8"))
-        alive = number != os.getpid() and [machine, number, began] == _process(number)
+        told = json.loads((folder / PROCESS).read_text("utf-8"))
+        number = int(told[1])
+        if number == os.getpid() or told != _process(number):
+            return
     except (OSError, ValueError, psutil.Error):
-        alive = False
-    if alive:
-        raise InputError(
-            f"The folder {str(folder)!r} is in use: another process ({number}) draws this film now."
-        )
+        return
+    raise InputError(
+        f"The folder {str(folder)!r} is in use: another process ({number}) draws this film now."
+    )
 
 
 def _process(number: int) -> list[Any]:
@@ -95,6 +97,7 @@ class Pieces:
     def __init__(self, folder: Path, film: Film, codec: Codec):
         self._folder, self._film, self._codec = folder, film, codec
         self._encoder: Encoder | None = None
+        self._length = max(1, min(_LENGTH, _BYTES // (4 * film.height * film.width)))
         self._whole = len(list(folder.glob("*.mkv")))
         self._times: list[tuple[str, str]] = []
         self.done = sum(len(self._read_times(number)) for number in range(self._whole))
@@ -138,7 +141,7 @@ class Pieces:
         self._encoder.add(frame)
         self._times.append((str(frame.time), str(frame.duration)))
         self.done += 1
-        if len(self._times) == _LENGTH:
+        if len(self._times) == self._length:
             self._close_piece()
 
     def _close_piece(self) -> None:

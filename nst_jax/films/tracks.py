@@ -80,6 +80,7 @@ def _added(out: Any, stream: Any, form: Format) -> tuple[Any, bool]:
         added, encoded = _encoder(out, stream, form), True
     told = {k: v for k, v in stream.metadata.items() if k in ("language", "title")}
     added.metadata.update(told)
+    added.disposition = stream.disposition  # such as forced subtitles
     return added, encoded
 
 

@@ -226,6 +226,7 @@ def _join(
         first = next(packets)
         video = out.add_stream_from_template(first[0].stream, opaque=True)
         video.time_base = film.unit
+        video.codec_context.framerate = film.rate.limit_denominator(100_000)
         if film.alpha and form.muxer == "webm":
             # The decoder that PyAV takes for the pieces sees no transparency.
             video.codec_context.pix_fmt = "yuva420p"
