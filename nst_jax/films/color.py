@@ -42,8 +42,8 @@ def to_sdr(rgb: UInt16[np.ndarray, "h w 3"], transfer: int) -> UInt8[np.ndarray,
     if transfer == HLG:  # its brightness depends on the scene's: ITU-R BT.2100, gamma 1.2
         linear *= PEAK / WHITE * np.power(linear @ _LUMINANCE, 0.2)[..., None]
     if transfer in (PQ, HLG):
-        levels, gains = _knee()
-        linear *= np.interp(np.sqrt(linear.max(-1)), levels, gains).astype(np.float32)[..., None]
+        level = np.sqrt(linear.max(-1) * np.float32(WHITE / 10_000))
+        linear *= _knee()[(level * np.float32(65535)).astype(np.uint16)][..., None]
     encoded = np.power(np.clip(linear @ _TO_709.T, 0, 1), 1 / _GAMMA)
     return np.rint(encoded * 255).astype(np.uint8)
 
@@ -74,15 +74,14 @@ def _linear(transfer: int) -> Float[np.ndarray, "65536"]:
 
 
 @functools.cache
-def _knee() -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n"]]:
-    """Roots of the brightest channel (1 for white), and the factors for the light there."""
-    roots = np.linspace(0, np.sqrt(10_000 / WHITE), 4096)[1:]
+def _knee() -> Float[np.ndarray, "65536"]:
+    """Factors for the light, by the root of the brightest channel; the last is 10,000 cd/m2."""
+    light = 10_000 * np.linspace(0, 1, 65536) ** 2
     top, white = to_pq(np.array([PEAK, WHITE]))
-    signal = np.minimum(to_pq(roots**2 * WHITE) / top, 1)
-    most = white / top
+    signal, most = np.minimum(to_pq(light) / top, 1), white / top
     start = 1.5 * most - 0.5
     t = np.maximum((signal - start) / (1 - start), 0)
     curve = (2 * t**3 - 3 * t**2 + 1) * start + (t**3 - 2 * t**2 + t) * (1 - start)
     curve += (3 * t**2 - 2 * t**3) * most
-    mapped = np.where(signal < start, signal, curve)
-    return roots, from_pq(mapped * top) / (roots**2 * WHITE)
+    mapped = from_pq(np.where(signal < start, signal, curve) * top)
+    return np.divide(mapped, light, out=np.ones_like(light), where=light > 0).astype(np.float32)

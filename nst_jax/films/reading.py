@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
+from PIL import Image
 
 from nst_jax.errors import InputError
 from nst_jax.films import color
@@ -24,6 +25,7 @@ _RATE = 25  # frames per second of a folder, and of films that do not tell
 _TELLING = {"matroska", "mov", "avi", "flv", "asf"}
 _MISSING = Fraction(1, 2)  # seconds that a film may be shorter than its header says
 FULL, LIMITED = 2, 1  # ranges, in FFmpeg's numbers
+_FULL_RANGE = ("yuvj", "gray", "ya", "pal", "mono")  # formats of pixels, beside RGB
 # swscale's matrices by FFmpeg's numbers, where they differ.
 SCALER = {color.SD: 5}
 SCALING = (
@@ -54,7 +56,7 @@ def probe(source: str | os.PathLike, *, rate: float | None = None) -> Film:
         raise InputError(
             f"The film {str(source)!r} has its own frame rate: a rate is for folders of pictures."
         )
-    with _opened(source) as container:
+    with container_of(source) as container:
         stream = _stream(container, source)
         frame = next(_Decoder(container, stream).frames(), None)
         if frame is None:
@@ -111,7 +113,7 @@ def frames(film: Film, height: int, width: int, *, skip: int = 0) -> Iterator[Fr
     if film.source.is_dir():
         yield from _frames_of_folder(film, height, width, skip)
         return
-    with _opened(film.source) as container:
+    with container_of(film.source) as container:
         stream = _stream(container, film.source)
         decoder = _Decoder(container, stream)
         shift, last = round(film.start / film.unit), None
@@ -138,6 +140,23 @@ def files_of(folder: Path) -> list[Path]:
     return sorted((p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES), key=order)
 
 
+def container_of(source: Path) -> Any:
+    """Open a file with PyAV.
+
+    Raises:
+        InputError: it is not of a format that FFmpeg reads.
+    """
+    try:
+        # Absolute, because FFmpeg takes names such as `http:...` for addresses.
+        return av.open(os.path.abspath(source), metadata_errors="replace")
+    except (av.FFmpegError, OSError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"The film {str(source)!r} cannot be read ({reason}): give a video file, a GIF, or a "
+            "folder of pictures."
+        ) from None
+
+
 class _Decoder:
     """Decodes the video of a container, and notices where it is damaged or cut short."""
 
@@ -160,10 +179,8 @@ class _Decoder:
                 self._damaged += 1
 
     def _packets(self) -> Iterator[Any]:
-        kinds = ("video", "audio")
-        streams = [s for s in self._container.streams if s.type in kinds and s.codec_context]
         try:
-            for packet in self._container.demux(streams):
+            for packet in self._container.demux():
                 if packet.pts is not None and packet.time_base:
                     end = (packet.pts + (packet.duration or 0)) * packet.time_base
                     self._end = max(self._end, Fraction(end))
@@ -189,18 +206,6 @@ class _Decoder:
                 f"The film {str(source)!r} is damaged: some frames are missing or wrong.",
                 stacklevel=3,
             )
-
-
-def _opened(source: Path) -> Any:
-    try:
-        # Absolute, because FFmpeg takes names such as `http:...` for addresses.
-        return av.open(os.path.abspath(source), metadata_errors="replace")
-    except (av.FFmpegError, OSError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(
-            f"The film {str(source)!r} cannot be read ({reason}): give a video file, a GIF, or a "
-            "folder of pictures."
-        ) from None
 
 
 def _stream(container: Any, source: Path) -> Any:
@@ -235,7 +240,7 @@ def _picture(frame: Any, film: Film, height: int, width: int) -> tuple[Any, Any]
     if frame.colorspace in (color.UNKNOWN, color.RGB) and not frame.format.is_rgb:
         number = color.matrix_of(frame.height, frame.width)
         given["src_colorspace"] = SCALER.get(number, number)
-    if frame.format.is_rgb or frame.format.name.startswith("yuvj"):
+    if frame.format.is_rgb or frame.format.name.startswith(_FULL_RANGE):
         given["src_color_range"] = FULL
     scaled = frame.reformat(
         *((height, width) if turned else (width, height)),
@@ -254,10 +259,13 @@ def _picture(frame: Any, film: Film, height: int, width: int) -> tuple[Any, Any]
 
 
 def _has_alpha(frame: Any) -> bool:
-    """Whether frames have transparency; RGB formats often have a channel for it that is full."""
-    if not any(part.is_alpha for part in frame.format.components) and frame.format.name != "pal8":
+    """Whether frames have transparency; other formats than YUV often have a full channel."""
+    name = frame.format.name
+    if name.startswith("yuva"):
+        return True
+    if not any(part.is_alpha for part in frame.format.components) and name != "pal8":
         return False
-    return not frame.format.is_rgb or bool(frame.to_ndarray(format="rgba")[..., 3].min() < 255)
+    return bool(frame.to_ndarray(format="rgba")[..., 3].min() < 255)
 
 
 def _known(number: int) -> int:
@@ -268,14 +276,28 @@ def _known(number: int) -> int:
 def _probe_folder(folder: Path, rate: float | None) -> Film:
     if rate is not None and not 0 < rate <= 1000:
         raise InputError(f"The rate is {rate!r}, but must be frames per second, up to 1000.")
-    files = files_of(folder)
+    try:
+        files = files_of(folder)
+    except OSError as error:
+        raise InputError(
+            f"The folder {str(folder)!r} cannot be read ({error.strerror}): check its permissions."
+        ) from error
     if not files:
         raise InputError(f"The folder {str(folder)!r} holds no pictures to make a film of.")
     first = reading.read(files[0])
     height, width, _ = first.rgb.shape
     speed = Fraction(rate or _RATE).limit_denominator(1001)
-    alpha = any(reading.read(path).alpha is not None for path in files[:1])
+    alpha = any(map(_is_transparent, files))
     return Film(height, width, speed, 1 / speed, folder, alpha=alpha, count=len(files))
+
+
+def _is_transparent(path: Path) -> bool:
+    """Whether a picture's header tells of transparency; a bad picture is told of in its turn."""
+    try:
+        with Image.open(path) as image:
+            return image.has_transparency_data
+    except (OSError, ValueError):
+        return False
 
 
 def _frames_of_folder(film: Film, height: int, width: int, skip: int) -> Iterator[Frame]:

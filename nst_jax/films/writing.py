@@ -24,6 +24,7 @@ from nst_jax.films import gif, pieces, tracks
 from nst_jax.films.encoding import codec_of
 from nst_jax.films.extra import av
 from nst_jax.films.film import FOLDER, Film, Format, Frame, check, format_of
+from nst_jax.films.reading import container_of
 
 _WAITING = 4  # frames that wait for the encoder
 _END = ".unfinished"
@@ -125,7 +126,7 @@ def opened(
     film = replace(film, alpha=film.alpha and form.alpha)
     source = film.source if film.source is not None and film.source.is_file() else None
     if source is not None:
-        with av.open(os.path.abspath(source)) as container:
+        with container_of(source) as container:
             tracks.check(container, path, form)
     folder = path.with_name(path.name + _END)
     resumable = settings is not None
@@ -234,7 +235,7 @@ def _join(
             video.codec_context.codec_tag = "ap4h"
         others: Iterator[Any] = iter(())
         if source is not None:
-            container = stack.enter_context(av.open(os.path.abspath(source)))
+            container = stack.enter_context(container_of(source))
             known = ("title", "artist", "comment")
             out.metadata.update({k: v for k, v in container.metadata.items() if k in known})
             others = tracks.add(out, container, form, film.start)

@@ -135,6 +135,25 @@ def test_transparency_is_read(tmp_path, name, codec, pixels):
         assert np.abs(frame.rgb.astype(float) - wanted[..., :3]).mean() < 6
 
 
+@pytest.mark.parametrize("pixels", ["gray", "rgb24", "pal8"])
+def test_pictures_in_films_have_their_full_range(tmp_path, pixels):
+    grey = np.tile(np.linspace(0, 255, 64).astype(np.uint8), (48, 1))
+    frame = av.VideoFrame.from_ndarray(np.dstack([grey] * 3), format="rgb24")
+    if pixels == "pal8":
+        table = np.array([[255, n, n, n] for n in range(256)], np.uint8)
+        frame = av.VideoFrame.from_ndarray((grey, table), format="pal8")
+    elif pixels == "gray":
+        frame = av.VideoFrame.from_ndarray(grey, format="gray")
+    with av.open(str(tmp_path / "in.mov"), "w") as out:
+        stream = out.add_stream("png", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, pixels
+        out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    film, (found,) = read(tmp_path / "in.mov")
+    assert not film.alpha
+    assert np.abs(found.rgb.astype(int) - grey[..., None]).max() <= 1
+
+
 def test_gifs_are_read_with_their_times(tmp_path):
     pictures = [Image.fromarray(p).quantize(64) for p in clips.frames(4)]
     pictures[0].save(
@@ -158,6 +177,11 @@ def test_folders_are_read_in_the_order_of_their_numbers(tmp_path):
     assert film.count == 11
     assert [frame.time for frame in frames] == [Fraction(2 * n, 25) for n in range(11)]
     np.testing.assert_array_equal([frame.rgb for frame in frames], pictures)
+    half = np.full((20, 30, 1), 128, np.uint8)
+    Image.fromarray(np.dstack([pictures[5], half])).save(tmp_path / "shot5.png")
+    film, frames = read(tmp_path)
+    assert film.alpha, "one of them has it"
+    assert [int(frame.alpha.mean()) for frame in frames] == [255] * 5 + [128] + [255] * 5
     Image.fromarray(pictures[0][:10]).save(tmp_path / "shot3.png")
     assert "30x10 pixels, but the film's first one is 30x20" in sentence(read, tmp_path)
 
