@@ -13,6 +13,7 @@ from nst_jax.errors import InputError
 from nst_jax.files.atomic import check_place
 
 BT709 = 1  # colour primaries and transfer in the numbers of ITU-T H.273, as films carry them
+RATE = 25  # frames per second of a folder, and of films that do not tell
 
 
 class Frame(NamedTuple):

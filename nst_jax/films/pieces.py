@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
@@ -109,9 +110,9 @@ class Pieces:
 
     def add(self, frame: Frame) -> None:
         """Keep a frame."""
-        tensors = (
-            {"rgb": frame.rgb} if frame.alpha is None else {"rgb": frame.rgb, "alpha": frame.alpha}
-        )
+        # safetensors takes the bytes of any array for those of one in C's order.
+        values = {"rgb": frame.rgb, "alpha": frame.alpha}
+        tensors = {k: np.ascontiguousarray(v) for k, v in values.items() if v is not None}
         part = self._single(self.done).with_suffix(".part")
         save_file(tensors, part, {"time": str(frame.time), "duration": str(frame.duration)})
         os.replace(part, self._single(self.done))

@@ -1,26 +1,19 @@
-"""Read films frame by frame: video files, GIFs and folders of pictures."""
+"""Read films frame by frame: video files and GIFs, and through `folder` pictures in a folder."""
 
 import os
-import re
 import warnings
 from collections.abc import Iterator
 from fractions import Fraction
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
-from PIL import Image
 
 from nst_jax.errors import InputError
-from nst_jax.films import color
+from nst_jax.films import color, folder
 from nst_jax.films.extra import av
-from nst_jax.films.film import BT709, Film, Frame
-from nst_jax.pictures import reading, resizing
-from nst_jax.pictures.sources import SUFFIXES
+from nst_jax.films.film import BT709, RATE, Film, Frame
 
-_RATE = 25  # frames per second of a folder, and of films that do not tell
 # Containers whose headers tell how long the film is.
 _TELLING = {"matroska", "mov", "avi", "flv", "asf"}
 _MISSING = Fraction(1, 2)  # seconds that a film may be shorter than its header says
@@ -49,7 +42,7 @@ def probe(source: str | os.PathLike, *, rate: float | None = None) -> Film:
     """
     source = Path(source)
     if source.is_dir():
-        return _probe_folder(source, rate)
+        return folder.probe(source, rate)
     if not source.is_file():
         raise InputError(f"The film {str(source)!r} does not exist: check the path.")
     if rate is not None:
@@ -61,8 +54,8 @@ def probe(source: str | os.PathLike, *, rate: float | None = None) -> Film:
         frame = next(_Decoder(container, stream).frames(), None)
         if frame is None:
             raise InputError(f"The film {str(source)!r} has no frames that can be read.")
-        unit = stream.time_base or Fraction(1, _RATE)
-        speed = stream.average_rate or stream.guessed_rate or Fraction(_RATE)
+        unit = stream.time_base or Fraction(1, RATE)
+        speed = stream.average_rate or stream.guessed_rate or Fraction(RATE)
         start = Fraction(max(container.start_time or 0, 0), av.time_base)
         length = Fraction(container.duration or 0, av.time_base)
         shape = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
@@ -111,7 +104,7 @@ def frames(film: Film, height: int, width: int, *, skip: int = 0) -> Iterator[Fr
     """
     assert film.source is not None
     if film.source.is_dir():
-        yield from _frames_of_folder(film, height, width, skip)
+        yield from folder.frames(film, height, width, skip)
         return
     with container_of(film.source) as container:
         stream = _stream(container, film.source)
@@ -128,16 +121,6 @@ def frames(film: Film, height: int, width: int, *, skip: int = 0) -> Iterator[Fr
                 length = frame.duration or step
                 yield Frame(rgb, last * film.unit, length * film.unit, alpha)
         decoder.warn(film.source)
-
-
-def files_of(folder: Path) -> list[Path]:
-    """The pictures of a folder, in order; numbers in their names count as numbers."""
-
-    def order(path: Path) -> list[tuple[int, str]]:
-        parts = re.split(r"(\d+)", path.name)
-        return [(int(part), "") if part.isdecimal() else (0, part) for part in parts]
-
-    return sorted((p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES), key=order)
 
 
 def container_of(source: Path) -> Any:
@@ -271,51 +254,3 @@ def _has_alpha(frame: Any) -> bool:
 def _known(number: int) -> int:
     """A number of H.273 for colours, or BT.709's where it says nothing."""
     return number if number not in (0, color.UNKNOWN, 3) else BT709
-
-
-def _probe_folder(folder: Path, rate: float | None) -> Film:
-    if rate is not None and not 0 < rate <= 1000:
-        raise InputError(f"The rate is {rate!r}, but must be frames per second, up to 1000.")
-    try:
-        files = files_of(folder)
-    except OSError as error:
-        raise InputError(
-            f"The folder {str(folder)!r} cannot be read ({error.strerror}): check its permissions."
-        ) from error
-    if not files:
-        raise InputError(f"The folder {str(folder)!r} holds no pictures to make a film of.")
-    first = reading.read(files[0])
-    height, width, _ = first.rgb.shape
-    speed = Fraction(rate or _RATE).limit_denominator(1001)
-    alpha = any(map(_is_transparent, files))
-    return Film(height, width, speed, 1 / speed, folder, alpha=alpha, count=len(files))
-
-
-def _is_transparent(path: Path) -> bool:
-    """Whether a picture's header tells of transparency; a bad picture is told of in its turn."""
-    try:
-        with Image.open(path) as image:
-            return image.has_transparency_data
-    except (OSError, ValueError):
-        return False
-
-
-def _frames_of_folder(film: Film, height: int, width: int, skip: int) -> Iterator[Frame]:
-    assert film.source is not None
-    for number, path in islice(enumerate(files_of(film.source)), skip, None):
-        found = reading.read(path)
-        h, w, _ = found.rgb.shape
-        if (h, w) != (film.height, film.width):
-            raise InputError(
-                f"The picture {str(path)!r} is {w}x{h} pixels, but the film's first one is "
-                f"{film.width}x{film.height}: bring all to one size."
-            )
-        rgb, alpha = resizing.resize_with_alpha(found.rgb, found.alpha, (height, width))
-        if film.alpha and alpha is None:
-            alpha = np.ones((height, width), np.float32)
-        opacity = None if alpha is None else _to_uint8(alpha)
-        yield Frame(_to_uint8(rgb), number * film.unit, film.unit, opacity)
-
-
-def _to_uint8(values: Float[np.ndarray, "*n"]) -> UInt8[np.ndarray, "*n"]:
-    return np.rint(values * 255).astype(np.uint8)

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from nst_jax._version import __version__
-from nst_jax.films import film, reading, writing
+from nst_jax.films import film, folder, reading, writing
 from nst_jax.films.ahead import ahead
 from nst_jax.pictures.resizing import fit
 
@@ -92,7 +92,7 @@ def draw_video(
 
 def _begin(source: Path) -> str:
     """Tells one film from another: sizes of files, and the first bytes."""
-    files = reading.files_of(source) if source.is_dir() else [source]
+    files = folder.files_of(source) if source.is_dir() else [source]
     found = hashlib.sha256(repr([(p.name, p.stat().st_size) for p in files[1:]]).encode())
     with files[0].open("rb") as file:
         found.update(file.read(_BEGIN))

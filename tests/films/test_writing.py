@@ -291,6 +291,26 @@ def test_a_killed_film_goes_on_at_the_frame_and_is_the_same(tmp_path, monkeypatc
         assert target.read_bytes() == whole.read_bytes()
 
 
+def test_transparency_outlives_a_kill(tmp_path):
+    film = replace(FILM, alpha=True)
+    half = np.tile(np.linspace(0, 255, 64).astype(np.uint8), (48, 1))
+    pictures = [np.dstack([rgb, half])[::-1] for rgb in clips.frames(3)]  # strided views of these
+
+    def go(name, count):
+        with writing.opened(tmp_path / name, film, settings={}) as out:
+            for n in range(out.done, count):
+                picture = pictures[n]
+                out.write(Frame(picture[..., :3], n / RATE, 1 / RATE, picture[..., 3]))
+            if count < 3:
+                raise Killed
+
+    go("whole.mov", 3)
+    with pytest.raises(Killed):
+        go("a.mov", 2)
+    go("a.mov", 3)
+    assert (tmp_path / "a.mov").read_bytes() == (tmp_path / "whole.mov").read_bytes()
+
+
 def test_frames_that_were_written_by_halves_are_written_again(tmp_path):
     pictures = clips.frames(5)
     with pytest.raises(Killed):
