@@ -92,7 +92,7 @@ FOLDER = Format("png", alpha=True)
 
 def format_of(path: Path) -> Format:
     """The format of the film at `path`: by its suffix, or a folder of frames if it has none."""
-    return FORMATS[path.suffix.lower()] if path.suffix and not path.is_dir() else FOLDER
+    return FORMATS[path.suffix.lower()] if path.suffix and not os.path.isdir(path) else FOLDER
 
 
 def check(path: str | os.PathLike, *, overwrite: bool = False) -> Path:
@@ -103,15 +103,21 @@ def check(path: str | os.PathLike, *, overwrite: bool = False) -> Path:
             is false, or the place cannot be written to.
     """
     path = Path(path)
-    if path.suffix and not path.is_dir() and path.suffix.lower() not in FORMATS:
+    if path.suffix and not os.path.isdir(path) and path.suffix.lower() not in FORMATS:
         raise InputError(
             f"The film {str(path)!r} must end in one of {', '.join(FORMATS)}, or have no suffix "
             "to become a folder of frames."
         )
-    if not path.is_dir():
+    if not os.path.isdir(path):
         # A file is not replaced by a folder.
         return check_place(path, overwrite=overwrite and bool(path.suffix))
-    if any(path.iterdir()) and not overwrite:
+    try:
+        used = bool(os.listdir(path))
+    except OSError as error:
+        raise InputError(
+            f"The folder {str(path)!r} cannot be used ({error.strerror}): choose another place."
+        ) from error
+    if used and not overwrite:
         raise InputError(
             f"The folder {str(path)!r} has files already: choose another name, or overwrite "
             "its frames with --force (in Python overwrite=True)."

@@ -41,9 +41,9 @@ def probe(source: str | os.PathLike, *, rate: float | None = None) -> Film:
         InputError: there is no such film, it cannot be read, or it has no frames.
     """
     source = Path(source)
-    if source.is_dir():
+    if os.path.isdir(source):
         return folder.probe(source, rate)
-    if not source.is_file():
+    if not os.path.isfile(source):
         raise InputError(f"The film {str(source)!r} does not exist: check the path.")
     if rate is not None:
         raise InputError(

@@ -226,6 +226,8 @@ def test_damaged_films_are_read_around_the_damage(tmp_path):
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [
+        ("a\0b.mp4", {}, "does not exist: check the path"),
+        ("a" * 300 + ".mp4", {}, "does not exist: check the path"),
         ("no.mp4", {}, "The film 'no.mp4' does not exist: check the path"),
         ("text.mp4", {}, "The film 'text.mp4' cannot be read (Invalid data"),
         ("sound.wav", {}, "The file 'sound.wav' holds no film"),

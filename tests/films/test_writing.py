@@ -438,6 +438,8 @@ def test_what_ffmpeg_cannot_write_is_told(tmp_path, rng):
         ("there.mp4", "exists already"),
         ("file", "exists already"),
         ("empty.mp4", "would have no frames"),
+        ("a" * 300 + ".mp4", "(File name too long)"),
+        ("a" * 250 + ".mp4", "(File name too long)"),
     ],
 )
 def test_bad_places_get_one_sentence(tmp_path, monkeypatch, name, said):
