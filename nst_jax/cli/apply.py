@@ -26,7 +26,15 @@ def add(commands: Any) -> None:
         "-o", "--output", metavar="DIR", help="folder for the results; - for one, on stdout"
     )
     parser.add_argument(
-        "--video", nargs=2, metavar=("IN", "OUT"), help="draw every frame of a film, by ffmpeg"
+        "--video",
+        nargs=2,
+        metavar=("IN", "OUT"),
+        help="draw every frame of a film, a GIF or a folder of pictures; OUT ends in .mp4, .mov, "
+        ".mkv, .webm or .gif, or has no suffix and becomes a folder. The same command goes on "
+        "with a film that was killed",
+    )
+    parser.add_argument(
+        "--rate", type=float, metavar="FPS", help="frames per second of a folder (default: 25)"
     )
     parser.add_argument(
         "--style",
@@ -113,6 +121,7 @@ def _film(
         overwrite=args.force,
         progress=not args.quiet,
         size=args.size,
+        rate=args.rate,
         **options,
     )
     if args.json:

@@ -49,7 +49,7 @@ def pictures(given: Sequence[Any]) -> list[Any]:
     Raises:
         InputError: a folder holds no pictures, or cannot be read.
     """
-    from nst_jax.training.crops import SUFFIXES
+    from nst_jax.pictures.sources import SUFFIXES
 
     found: list[Any] = []
     for one in given:

@@ -3,7 +3,6 @@
 import argparse
 import os
 import platform
-import shutil
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
@@ -19,6 +18,7 @@ _EXTRAS = {
     "tpu": ("libtpu",),
     "notebook": ("ipywidgets",),
     "torch": ("torch",),
+    "video": ("av",),
 }
 
 
@@ -45,7 +45,6 @@ def _run(args: argparse.Namespace) -> None:
     lines += [
         f"{name:12} {version or 'not installed'}" for name, version in found["extras"].items()
     ]
-    lines += [f"{'ffmpeg':12} {found['ffmpeg'] or 'not installed'}"]
     lines += [f"{one['name']:12} {one['path']} ({one['kind']})" for one in found["weights"]]
     print("\n".join(lines))
 
@@ -70,7 +69,6 @@ def _found() -> dict[str, Any]:
             extra: next(filter(None, map(_version, names)), None)
             for extra, names in _EXTRAS.items()
         },
-        "ffmpeg": shutil.which("ffmpeg"),
         "weights": [
             {"name": path.stem, "path": str(path), "kind": _kind(path)}
             for folder in weights.search_path()

@@ -60,7 +60,8 @@ class _Parts:
     """The data elements inside another one, in order."""
 
     def __init__(self, data: bytes | memoryview, order: _Order):
-        self.data, self.order = memoryview(data), order
+        self.data = memoryview(data)
+        self.order: _Order = order
 
     def next(self) -> tuple[int, memoryview]:
         """The kind of the next element, and its data."""

@@ -1,17 +1,23 @@
-"""Draw films with a model: ffmpeg decodes and encodes, and frames are streamed between."""
+"""Draw films with a model: frames are decoded ahead, drawn, and encoded behind."""
 
+import hashlib
 import os
-import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from nst_jax.errors import InputError
-from nst_jax.files.atomic import check_place
-from nst_jax.pictures import film
+from nst_jax._version import __version__
+from nst_jax.films import film, folder, reading, writing
+from nst_jax.films.ahead import ahead
 from nst_jax.pictures.resizing import fit
+
+_TOGETHER = 2**20  # pixels in the frames that are drawn at once
+_BEGIN = 2**20  # bytes by which films are told apart
 
 
 def draw_video(
@@ -21,21 +27,25 @@ def draw_video(
     style: Any = None,
     *,
     size: int | None = None,
+    rate: float | None = None,
     overwrite: bool = False,
     progress: bool = True,
     **options: Any,
 ) -> Path:
-    """Draw every frame of a film in a style, and keep its sound.
+    """Draw every frame of a film in a style; sound, subtitles and time stamps are kept.
 
-    Each frame is drawn independently, so films flicker where the camera's noise moves strokes.
+    Each frame is drawn independently, so films flicker where the camera's noise moves strokes. A
+    call that was killed goes on at the next frame when it is made again (`writing.opened`).
 
     Args:
         model: a model from `load`.
-        source: any film that ffmpeg can read.
-        target: `.mp4`, `.mov` or `.mkv`; the file appears only when it is complete.
+        source: a film, a GIF, or a folder of pictures.
+        target: `.mp4`, `.mov`, `.mkv`, `.webm`, `.gif`, or a name without suffix for a folder of
+            frames; it appears only when it is complete.
         style: the style, as the model takes it.
         size: long side of the frames in pixels; None keeps the film's size.
-        overwrite: replace an existing file.
+        rate: frames per second of a folder of pictures; None for 25.
+        overwrite: replace an existing film, and what is left of one with other settings.
         progress: show a bar.
         **options: options of the model's `painter`.
 
@@ -43,26 +53,61 @@ def draw_video(
         `target` as a path.
 
     Raises:
-        InputError: ffmpeg is missing, the film cannot be read, or the target cannot be written.
+        InputError: the film cannot be read, or the target cannot be written.
     """
-    target = check_place(target, overwrite=overwrite)
-    if target.suffix.lower() not in film.CONTAINERS:
-        raise InputError(
-            f"The film {str(target)!r} must end in one of {', '.join(film.CONTAINERS)}."
-        )
-    if not os.path.isfile(source):
-        raise InputError(f"There is no film {str(source)!r}: check the path.")
-    if shutil.which("ffmpeg") is None:
-        raise InputError("Films need ffmpeg, which is not installed: install it.")
-    found = film.probe(source)
-    height, width = found[:2] if size is None else fit(*found[:2], size)
-    found = film.Film(height, width, found.rate)
+    target = film.check(target, overwrite=overwrite)
+    found = reading.probe(source, rate=rate)
+    if not film.format_of(target).pixel:
+        found = film.square(found)
+    height, width = found.height, found.width
+    if size is not None:
+        height, width = fit(height, width, size)
     paint = model.painter(style, height, width, **options)
-    with (
-        tqdm(disable=not progress, unit="frame", desc="apply") as bar,
-        film.encoded(target, found, sound=source) as write,
-    ):
-        for batch in film.decoded(source, found):
-            write(np.rint(paint(batch) * 255).astype(np.uint8))
-            bar.update(len(batch))
+    settings = {
+        "version": __version__,
+        "model": model.digest,
+        "source": _begin(Path(source)),
+        "style": _identity(style),
+        "options": _identity(options),
+    }
+    together = max(1, _TOGETHER // (height * width))
+    wanted = replace(found, height=height, width=width)
+    with writing.opened(target, wanted, settings=settings, overwrite=overwrite) as out:
+        # The same frames are drawn together as in a run that was not killed.
+        start = out.done - out.done % together
+        coming = ahead(reading.frames(found, height, width, skip=start), 2 * together)
+        bar = tqdm(
+            total=found.count, initial=start, disable=not progress, unit="frame", desc="apply"
+        )
+        with bar:
+            while frames := list(islice(coming, together)):
+                drawn = paint(np.stack([frame.rgb for frame in frames]) / np.float32(255))
+                for number, (frame, rgb) in enumerate(zip(frames, drawn, strict=True), start):
+                    if number >= out.done:
+                        out.write(frame._replace(rgb=np.rint(rgb * 255).astype(np.uint8)))
+                start += len(frames)
+                bar.update(len(frames))
     return target
+
+
+def _begin(source: Path) -> str:
+    """Tells one film from another: sizes of files, and the first bytes."""
+    files = folder.files_of(source) if source.is_dir() else [source]
+    found = hashlib.sha256(repr([(p.name, p.stat().st_size) for p in files[1:]]).encode())
+    with files[0].open("rb") as file:
+        found.update(file.read(_BEGIN))
+    return f"{files[0].stat().st_size} {found.hexdigest()}"
+
+
+def _identity(value: Any) -> Any:
+    """A value in plain values, with digests for files and arrays."""
+    if isinstance(value, Mapping):
+        return {str(k): [_identity(k), _identity(v)] for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_identity(one) for one in value]
+    if isinstance(value, str | os.PathLike) and os.path.isfile(value):
+        return hashlib.sha256(Path(value).read_bytes()).hexdigest()
+    if hasattr(value, "__array__"):
+        array = np.asarray(value)
+        return hashlib.sha256(f"{array.shape} {array.dtype}".encode() + array.tobytes()).hexdigest()
+    return repr(value)

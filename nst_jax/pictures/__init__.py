@@ -1,1 +1,1 @@
-"""Pictures: reading, writing, resizing, colours, masks, contact sheets and films."""
+"""Pictures: reading, writing, resizing, colours, masks and contact sheets."""

@@ -11,6 +11,9 @@ from PIL import Image
 
 from nst_jax.errors import InputError
 
+# Files that are taken for pictures where a folder is given.
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
+
 
 @runtime_checkable
 class ArrayLike(Protocol):

@@ -33,7 +33,7 @@ class Outputs:
         None, "folder for intermediate pictures, named by their evaluation"
     )
     animation: str | os.PathLike | None = _option(
-        None, "film of the intermediate pictures: .gif, .webp, or .mp4 if ffmpeg is there"
+        None, "film of the intermediate pictures: .gif, .webp, or .mp4 (needs the extra `video`)"
     )
     frames_every: int = _option(20, "evaluations from one intermediate picture to the next")
     trace: str | os.PathLike | None = _option(

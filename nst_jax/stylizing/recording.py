@@ -13,8 +13,9 @@ from jaxtyping import Float
 
 from nst_jax.errors import InputError
 from nst_jax.files import atomic
+from nst_jax.films import animation
 from nst_jax.losses.registry import TERMS
-from nst_jax.pictures import film, resizing, writing
+from nst_jax.pictures import resizing, writing
 from nst_jax.pictures.reading import Picture
 from nst_jax.solvers.outcome import Progress
 from nst_jax.solvers.stopping import Rows
@@ -43,7 +44,7 @@ class Recorder:
         wanted = {name: getattr(outputs, name) for name in ("frames", "animation", "trace")}
         self._places = {name: Path(place) for name, place in wanted.items() if place is not None}
         if "animation" in self._places:
-            film.check(self._places["animation"])
+            animation.check(self._places["animation"])
         if "trace" in self._places:
             atomic.check_place(self._places["trace"], overwrite=True)
         folder = self._places.get("frames")
@@ -78,17 +79,17 @@ class Recorder:
 
     def finish(self, image: Float[np.ndarray, "h w 3"]) -> None:
         """Write the film, which ends with the result."""
-        last = film.frame(image)
+        last = animation.frame(image)
         if self._film and np.array_equal(self._film[-1], last):
             self._film.pop()
-        self._try("animation", lambda path: film.save(path, [*self._film, last]))
+        self._try("animation", lambda path: animation.save(path, [*self._film, last]))
 
     def _take(self, image: Float[np.ndarray, "_ _ 3"], evaluations: int) -> None:
         size = self._content.rgb.shape[:2]
         if image.shape[:2] != size:
             image = resizing.resize(image, size)
         if "animation" in self._places:
-            self._film.append(film.frame(image))
+            self._film.append(animation.frame(image))
         name, alpha, icc = f"{evaluations:06}.png", self._content.alpha, self._content.icc
         self._try("frames", lambda path: writing.save(path / name, image, alpha=alpha, icc=icc))
 

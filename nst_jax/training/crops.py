@@ -16,8 +16,8 @@ from PIL import Image
 
 from nst_jax.errors import InputError
 from nst_jax.pictures import reading, resizing
+from nst_jax.pictures.sources import SUFFIXES
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 _KEPT = 1024  # number of pictures kept in memory
 _DETAIL = 3  # pictures are reduced so that the short side is at most this many crop sides
 _reading = Lock()

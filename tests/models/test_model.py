@@ -4,8 +4,11 @@ import dataclasses
 import io
 import json
 import sys
+from fractions import Fraction
 from pathlib import Path
 
+import av
+import clips
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -15,9 +18,10 @@ from PIL import Image
 from refusals import sentence
 
 import nst_jax as nst
+import nst_jax.films
 from nst_jax.cli import cache
 from nst_jax.files import weightfile
-from nst_jax.models import modelfile, stages, tiling
+from nst_jax.models import modelfile, stages, tiling, video
 from nst_jax.models.modelfile import ModelFile
 from nst_jax.models.transformer import Architecture
 from nst_jax.pictures import reading, resizing
@@ -383,62 +387,90 @@ def test_the_packages_model_for_any_style_takes_the_style_of_a_picture_it_has_no
         assert apart(model(photo, style).image, style) < 0.5 * apart(photo, style)
 
 
-# Not ffmpeg, but what it is given: a film is a file of raw frames of 32x24 pixels.
-FFMPEG = """
-import sys
-given = sys.argv[1:]
-source = given[given.index("-i") + 1]
-if "yuv4mpegpipe" in given:
-    if open(source, "rb").read(4) == b"none":
-        sys.exit("no such codec")
-    sys.stdout.write("YUV4MPEG2 W32 H24 F25:2 Ip C444\\nFRAME\\n")
-elif given[-1] == "-":
-    sys.stdout.buffer.write(open(source, "rb").read())
-else:
-    assert given[given.index("-s") + 1] == "32x24" and given[given.index("-r") + 1] == "25/2"
-    open(given[-1], "wb").write(sys.stdin.buffer.read())
-"""
-
-
 @pytest.fixture
-def film(folder, monkeypatch):
-    tool = folder / "bin" / "ffmpeg"
-    tool.parent.mkdir()
-    tool.write_text(f"#!{sys.executable}\n{FFMPEG}")
-    tool.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tool.parent))
-    frames = np.stack([tiny.picture(24, 32, n) for n in range(3)])
-    (folder / "in.mp4").write_bytes(frames.tobytes())
+def film(folder):
+    """The frames of a folder `shots`; `in.mkv` has them too, with sound and wide pixels."""
+    (folder / "shots").mkdir()
+    frames = clips.frames(5, 24, 32)
+    for number, frame in enumerate(frames):
+        Image.fromarray(frame).save(folder / "shots" / f"{number}.png")
+    clips.write(folder / "in.mkv", frames, shape=Fraction(3, 2), sound="aac")
     return frames
 
 
 def test_a_film_is_drawn_frame_by_frame(film, folder, file, model, capfd):
-    assert run("apply", file, "--video", "in.mp4", "out.mp4", "--style=ink", "--quiet") == 0
+    assert run("apply", file, "--video", "shots", "out", "--style=ink", "--quiet") == 0
     assert capfd.readouterr() == ("", "")
-    drawn = np.frombuffer((folder / "out.mp4").read_bytes(), np.uint8).reshape(film.shape)
+    drawn = [np.asarray(Image.open(path)) for path in sorted((folder / "out").iterdir())]
     for before, after in zip(film, drawn, strict=True):
         np.testing.assert_allclose(after / 255, model(before, "ink").image, atol=0.51 / 255)
-    assert not list(folder.glob("*.part"))
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "shape"), [("o.mp4", (64, 48), 1.5), ("o.webm", (64, 32), 1)]
+)
+def test_films_keep_their_sound_and_shape(film, folder, file, name, size, shape):
+    """At twice the size; where pixels must be square, frames become wider."""
+    assert run("apply", file, "--video", "in.mkv", name, "--style=ink", "--size=64", "--quiet") == 0
+    with av.open(name) as found:
+        video, sound = found.streams
+        assert (video.width, video.height) == size
+        assert (video.sample_aspect_ratio or 1) == shape
+        assert sound.type == "audio"
+        assert len(list(found.decode(video))) == 5
+
+
+def test_a_killed_film_goes_on_and_is_the_same(film, folder, file, model, monkeypatch):
+    monkeypatch.setattr(video, "_TOGETHER", 2 * 24 * 32)
+    options = {"style": "ink", "progress": False}
+    video.draw_video(model, "shots", "whole.mp4", **options)
+    batches = []
+
+    def painter(*args, **kwargs):
+        paint = type(model).painter(model, *args, **kwargs)
+
+        def counted(frames):
+            batches.append(len(frames))
+            if len(batches) == 3:
+                raise RuntimeError("killed")
+            return paint(frames)
+
+        return counted
+
+    monkeypatch.setattr(model, "painter", painter)
+    with pytest.raises(RuntimeError, match="killed"):
+        video.draw_video(model, "shots", "out.mp4", **options)
+    assert not (folder / "out.mp4").exists()
+    with pytest.raises(nst.InputError, match="frames of this film with other settings"):
+        video.draw_video(model, "shots", "out.mp4", **options | {"style": "night"})
+    video.draw_video(model, "shots", "out.mp4", **options)
+    assert batches == [2, 2, 1, 1], "the frames that were there are not drawn again"
+    assert (folder / "out.mp4").read_bytes() == (folder / "whole.mp4").read_bytes()
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["no.mp4", "out.mp4"], "no film 'no.mp4'"),
-        (["in.mp4", "out.avi"], "must end in one of .mp4"),
-        (["bad.mp4", "out.mp4"], "cannot be read by ffmpeg (no such codec)"),
-        (["in.mp4", "in.mp4"], "exists already"),
-        (["in.mp4", "out.mp4", "in"], "takes one style and no pictures"),
+        (["no.mp4", "out.mp4"], "The film 'no.mp4' does not exist"),
+        (["in.mkv", "out.avi"], "must end in one of .mp4"),
+        (["bad.mp4", "out.mp4"], "The film 'bad.mp4' cannot be read (Invalid data"),
+        (["in.mkv", "in.mkv"], "exists already"),
+        (["in.mkv", "out.mp4", "in"], "takes one style and no pictures"),
+        (["in.mkv", "out.mp4", "--rate=10"], "has its own frame rate"),
     ],
 )
 def test_bad_films_get_one_sentence(film, folder, file, capfd, arguments, said):
     (folder / "bad.mp4").write_bytes(b"none")
-    video, more = arguments[:2], arguments[2:]
-    assert said in refusal(capfd, "apply", file, *more, "--style=ink", "--video", *video, "--quiet")
+    pair, more = arguments[:2], arguments[2:]
+    assert said in refusal(capfd, "apply", file, *more, "--style=ink", "--video", *pair, "--quiet")
     assert not (folder / "out.mp4").exists()
 
 
-def test_films_need_ffmpeg(film, folder, file, capfd, monkeypatch):
-    monkeypatch.setenv("PATH", "")
+def test_films_need_pyav(folder, file, capfd, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    for name in [name for name in sys.modules if name.startswith("nst_jax.films.")]:
+        monkeypatch.delitem(sys.modules, name)
+        monkeypatch.delattr(nst_jax.films, name.rpartition(".")[2])
+    monkeypatch.delitem(sys.modules, "nst_jax.models.video")
     said = refusal(capfd, "apply", file, "--style=ink", "--video", "in.mp4", "out.mp4", "--quiet")
-    assert "need ffmpeg, which is not installed" in said
+    assert 'Films need PyAV, which is not installed: pip install "nst-jax[video]".' in said

@@ -3,17 +3,19 @@
 import errno
 import json
 import os
-import shutil
-import stat
+import sys
 import warnings
 
+import clips
 import numpy as np
 import pytest
 import tiny
 from PIL import Image
 
 import nst_jax as nst
-from nst_jax.pictures import film, reading
+import nst_jax.films
+from nst_jax.films import animation, extra
+from nst_jax.pictures import reading
 
 CONTENT, STYLE, NETWORK = tiny.picture(17, 20), tiny.picture(16, 16, seed=2), tiny.network()
 
@@ -144,33 +146,26 @@ def test_films_hold_the_frames_and_end_with_the_result(plain, tmp_path, suffix):
 
 def test_frames_of_films_are_of_moderate_size(rng):
     picture = rng.uniform(size=(50, 1000, 3)).astype(np.float32)
-    assert film.frame(picture).shape == (32, 640, 3)
-    assert film.frame(picture[:, :300]).shape == (50, 300, 3)
+    assert animation.frame(picture).shape == (32, 640, 3)
+    assert animation.frame(picture[:, :300]).shape == (50, 300, 3)
 
 
-def test_mp4_needs_ffmpeg(tmp_path, monkeypatch):
-    monkeypatch.setattr(shutil, "which", lambda _: None)
-    with pytest.raises(nst.InputError, match=r"needs ffmpeg, .*: install it, or choose .webp"):
+def test_mp4_needs_pyav(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    monkeypatch.delitem(sys.modules, extra.__name__)
+    monkeypatch.delattr(nst_jax.films, "extra")
+    with pytest.raises(nst.InputError, match=r'not installed: pip install "nst-jax\[video\]"\.'):
         stylize(animation=tmp_path / "film.mp4")
 
 
-def test_mp4_gives_ffmpeg_every_frame(tmp_path, monkeypatch, rng):
-    # Not ffmpeg, but what it is given: the last argument is the file, the pictures come in bytes.
-    tool = tmp_path / "bin" / "ffmpeg"
-    tool.parent.mkdir()
-    tool.write_text('#!/bin/sh\nfor last; do :; done\necho "$@" > "$last"\ncat >> "$last"\n')
-    tool.chmod(tool.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setenv("PATH", f"{tool.parent}:/usr/bin:/bin")
-    frames = list(rng.integers(0, 255, (3, 5, 7, 3)).astype(np.uint8))
-    film.save(tmp_path / "film.mp4", frames)
-    head, _, data = (tmp_path / "film.mp4").read_bytes().partition(b"\n")
-    assert b"-pix_fmt rgb24 -s 7x5 -r 10/1 -i -" in head
-    pictures = np.frombuffer(data, np.uint8).reshape(-1, 5, 7, 3)
-    np.testing.assert_array_equal(pictures, [*frames, *frames[-1:] * 19])
-    tool.write_text("#!/bin/sh\ncat > /dev/null\necho 'no such codec' >&2\nexit 1\n")
-    with pytest.raises(nst.InputError, match=r"ffmpeg could not write .* \(no such codec\)"):
-        film.save(tmp_path / "other.mp4", frames)
-    assert names(tmp_path) == ["bin", "film.mp4"]
+def test_mp4_holds_the_frames_and_ends_with_the_result(plain, tmp_path):
+    stylize(animation=tmp_path / "film.mp4", frames_every=8)
+    frames = clips.read(tmp_path / "film.mp4")
+    assert [float(frame.time) for frame in frames] == pytest.approx([0, 0.1, 0.2, 0.3])
+    assert (frames[0].height, frames[0].width) == (18, 20), "H.264 takes even sides"
+    last = clips.rgb(frames[-1], 6)[:17]
+    assert np.corrcoef(last.ravel(), plain.image.ravel())[0, 1] > 0.9
+    assert names(tmp_path) == ["film.mp4"]
 
 
 @pytest.mark.parametrize(
