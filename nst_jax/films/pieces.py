@@ -2,7 +2,6 @@
 
 import json
 import os
-import platform
 import shutil
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
@@ -19,7 +17,7 @@ from nst_jax.films.encoding import Codec, Encoder
 from nst_jax.films.extra import av
 from nst_jax.films.film import Film, Frame
 
-SETTINGS, PROCESS = "settings.json", "process.json"
+SETTINGS = "settings.json"
 _SINGLE = ".safetensors"
 _LENGTH = 48  # frames of a piece, fewer where they are large
 _BYTES = 2**28  # of the single frames that may lie in the folder
@@ -34,8 +32,7 @@ def prepare(folder: Path, settings: Mapping[str, Any] | None, *, overwrite: bool
         overwrite: begin anew where the settings differ.
 
     Raises:
-        InputError: another process uses the folder; or it is of other settings, and `overwrite` is
-            false.
+        InputError: the folder is of other settings, and `overwrite` is false.
         OSError: the folder cannot be written.
     """
     wanted = json.dumps(settings, sort_keys=True)
@@ -45,9 +42,7 @@ def prepare(folder: Path, settings: Mapping[str, Any] | None, *, overwrite: bool
             raise InputError(
                 f"The folder {str(folder)!r} is not of this film, which needs the place: move it."
             )
-        _require_free(folder)
         if settings is not None and there.read_text("utf-8") == wanted:
-            _take(folder)
             return
         if settings is not None and not overwrite:
             raise InputError(
@@ -57,30 +52,6 @@ def prepare(folder: Path, settings: Mapping[str, Any] | None, *, overwrite: bool
         shutil.rmtree(folder)
     folder.mkdir(exist_ok=True)
     (folder / SETTINGS).write_text(wanted, "utf-8")
-    _take(folder)
-
-
-def _take(folder: Path) -> None:
-    (folder / PROCESS).write_text(json.dumps(_process(os.getpid())), "utf-8")
-
-
-def _require_free(folder: Path) -> None:
-    """Raise `InputError` if another process draws the film of this folder now."""
-    try:
-        told = json.loads((folder / PROCESS).read_text("utf-8"))
-        number = int(told[1])
-        if number == os.getpid() or told != _process(number):
-            return
-    except (OSError, ValueError, psutil.Error):
-        return
-    raise InputError(
-        f"The folder {str(folder)!r} is in use: another process ({number}) draws this film now."
-    )
-
-
-def _process(number: int) -> list[Any]:
-    """Tells a process from others, also from a later one with its number."""
-    return [platform.node(), number, psutil.Process(number).create_time()]
 
 
 class Pieces:

@@ -19,6 +19,7 @@ from PIL import Image
 from safetensors import SafetensorError
 
 from nst_jax.errors import InputError
+from nst_jax.files import locks
 from nst_jax.files.atomic import atomic
 from nst_jax.films import gif, pieces, tracks
 from nst_jax.films.encoding import codec_of
@@ -118,8 +119,9 @@ def opened(
         overwrite: replace an existing film, and frames of other settings.
 
     Raises:
-        InputError: the path is refused, it cannot hold the source's sound or subtitles, there are
-            frames of other settings, no frame was written, or the disk is full.
+        InputError: the path is refused, another process writes there, it cannot hold the source's
+            sound or subtitles, there are frames of other settings, no frame was written, or the
+            disk is full.
     """
     path = check(path, overwrite=overwrite)
     form = format_of(path)
@@ -128,6 +130,27 @@ def opened(
     if source is not None:
         with container_of(source) as container:
             tracks.check(container, path, form)
+    busy = (
+        f"The film {str(path)!r} is being drawn already: wait until that ends, or choose another."
+    )
+    with (
+        locks.held(path, busy),
+        _kept(path, form, film, source, settings, overwrite=overwrite) as writer,
+    ):
+        yield writer
+
+
+@contextlib.contextmanager
+def _kept(
+    path: Path,
+    form: Format,
+    film: Film,
+    source: Path | None,
+    settings: Mapping[str, Any] | None,
+    *,
+    overwrite: bool,
+) -> Iterator[Writer]:
+    """Yield a `Writer` into the folder of an unfinished film; on leaving, finish the film."""
     folder = path.with_name(path.name + _END)
     resumable = settings is not None
     identity = {**settings, "film": _plain(film), "to": form.muxer} if resumable else None
@@ -167,7 +190,7 @@ def opened(
         elif isinstance(error, KeyboardInterrupt):
             warnings.warn(
                 f"What is drawn stays in {str(folder)!r}: the same command goes on there.",
-                stacklevel=3,
+                stacklevel=5,
             )
         raise
 
@@ -200,8 +223,7 @@ class _Pictures:
             if path.exists():
                 path.rmdir()
             os.rename(self._folder, path)
-            for name in (pieces.SETTINGS, pieces.PROCESS):
-                (path / name).unlink()
+            (path / pieces.SETTINGS).unlink()
             return
         for number in range(1, self.done + 1):
             os.replace(self._place(self._folder, number), self._place(path, number))

@@ -2,9 +2,7 @@
 
 import contextlib
 import errno
-import json
 import os
-import platform
 import resource
 import signal
 import sys
@@ -14,7 +12,6 @@ from fractions import Fraction
 import av
 import clips
 import numpy as np
-import psutil
 import pytest
 from PIL import Image
 from refusals import sentence
@@ -338,18 +335,14 @@ def test_frames_of_other_settings_are_not_gone_on_with(tmp_path):
     assert len(clips.read(path)) == 2
 
 
-def test_a_film_that_another_process_draws_is_left_to_it(tmp_path):
-    with pytest.raises(Killed):
-        killed(tmp_path / "a.mp4", clips.frames(1), {})
-    process = psutil.Process(os.getppid())
-    told = json.dumps([platform.node(), process.pid, process.create_time()])
-    (tmp_path / "a.mp4.unfinished" / "process.json").write_text(told)
-    said = sentence(killed, tmp_path / "a.mp4", clips.frames(1), {})
-    assert f"is in use: another process ({process.pid}) draws this film now" in said
-    other = json.dumps([platform.node(), process.pid, process.create_time() - 60])
-    (tmp_path / "a.mp4.unfinished" / "process.json").write_text(other)  # it has ended since
-    with pytest.raises(Killed):
-        killed(tmp_path / "a.mp4", clips.frames(1), {})
+def test_a_film_is_drawn_by_one_at_a_time(tmp_path):
+    pictures = clips.frames(2)
+    with writing.opened(tmp_path / "a.mp4", FILM, settings={}) as out:
+        said = sentence(killed, tmp_path / "a.mp4", pictures, {})
+        assert "is being drawn already: wait until that ends" in said
+        for n, rgb in enumerate(pictures):
+            out.write(Frame(rgb, n / RATE, 1 / RATE))
+    assert names(tmp_path) == ["a.mp4"]
 
 
 def test_folders_of_others_are_left_alone(tmp_path):
