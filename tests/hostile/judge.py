@@ -81,8 +81,13 @@ class _Watch:
             writes = set(mode or "") & set("wax+") or (flags or 0) & _WRITING
             self._touched(path, event, bool(writes))
         elif event in _CHANGES:
-            for path in args[: 1 + (event == "os.rename")]:
-                self._touched(path, event, True)
+            # The last arguments are the open folders that the paths begin in, or -1.
+            args = args[1:] if event == "os.symlink" else args  # the link, not what it names
+            count = 2 if event in ("os.rename", "os.link") else 1
+            for path, folder in zip(args[:count], args[-count:], strict=True):
+                inside = isinstance(folder, int) and folder >= 0 and event != "os.truncate"
+                base = os.readlink(f"/proc/self/fd/{folder}") if inside else ""
+                self._touched(os.path.join(base, os.fsdecode(path)), event, True)
 
     def _touched(self, path: str | bytes | os.PathLike, event: str, writes: bool) -> None:
         assert self.root is not None

@@ -27,7 +27,8 @@ from nst_jax.stylizing.pyramid import Position
 from nst_jax.stylizing.request import Request
 from nst_jax.stylizing.result import Scale, Stylization
 from nst_jax.stylizing.settings import Settings
-from nst_jax.sweeps.folder import Folder, plan_of
+from nst_jax.sweeps.folder import Folder
+from nst_jax.sweeps.plan import plan_of
 from nst_jax.training import loop
 from nst_jax.training.recipe import Recipe
 from nst_jax.training.tasks import Task
