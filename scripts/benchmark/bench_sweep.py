@@ -42,7 +42,6 @@ def _sweep(args: argparse.Namespace, network: Any, size: int, lanes: int, **opti
     import nst_jax as nst
 
     content, style = pictures(args, size)
-    given: dict[str, Any] = {"iterations": args.sweep_evaluations, "size": None, "preset": "gatys"}
     style_weights = np.geomspace(1e2, 1e4, lanes)
     return nst.sweep(
         content,
@@ -50,9 +49,15 @@ def _sweep(args: argparse.Namespace, network: Any, size: int, lanes: int, **opti
         network=network,
         progress=False,
         style_weight=style_weights,
-        **given,
+        **_settings(args),
         **options,
     )
+
+
+def _settings(args: argparse.Namespace) -> dict[str, Any]:
+    """The preset `default`, with few evaluations at each scale."""
+    evaluations = args.sweep_evaluations
+    return {"iterations": evaluations, "coarse_iterations": evaluations, "size": None}
 
 
 def _beside_single_runs(
@@ -62,14 +67,9 @@ def _beside_single_runs(
 
     network = nst.load_network(weights)
     content, style = pictures(args, size)
-    options: dict[str, Any] = {
-        "iterations": args.sweep_evaluations,
-        "size": None,
-        "preset": "gatys",
-    }
 
     def single() -> None:
-        nst.stylize(content, style, network=network, progress=False, **options)
+        nst.stylize(content, style, network=network, progress=False, **_settings(args))
 
     runs = {
         "one lane of a single run": single,
@@ -93,8 +93,8 @@ def _beside_single_runs(
 
 
 def _beside_commands(args: argparse.Namespace, weights: Path, limit: float | None) -> Row:
-    size, evaluations = str(args.sweep_sizes[-1]), str(args.sweep_evaluations)
-    common = ["--preset", "gatys", "--size", size, "--iterations", evaluations]
+    size, evaluations = str(args.sweep_memory_size), str(args.sweep_evaluations)
+    common = ["--size", size, "--iterations", evaluations, "--coarse-iterations", evaluations]
     common += ["--network", str(weights.resolve())]
     files = [str(args.content), str(args.style)]
     values = [f"{w:.6g}" for w in np.geomspace(1e2, 1e4, LANES)]

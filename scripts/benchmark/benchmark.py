@@ -372,10 +372,12 @@ def parse() -> argparse.Namespace:
     add("--memory-size", type=int, default=512, help="of memory and lite, pixels a side")
     add("--memory-evaluations", type=numbers, default=[20, 110])
     add("--sweep-weights", default=LITE, help="network of sweep")
-    add("--sweep-sizes", type=numbers, default=[64, 192], help="of sweep, pixels a side")
+    add("--sweep-sizes", type=numbers, default=[64, 512], help="of sweep, pixels a side")
     add("--sweep-evaluations", type=int, default=20, help="of each lane")
     add("--sweep-rounds", type=int, default=3, help="turns of each side in sweep")
-    add("--sweep-memory-size", type=int, default=192, help="of sweep's memory and devices")
+    add(
+        "--sweep-memory-size", type=int, default=192, help="of sweep's memory, devices and commands"
+    )
     add("--large-sizes", type=texts, default=["512", "1024", "2048", "3840x2160"])
     add("--large-evaluations", type=int, default=2)
     add("--large-tile", type=int, help="side of the tiles of large; chosen if not given")
