@@ -1,0 +1,1 @@
+"""Pictures made of the patches of others: nearest neighbours, quilting and image analogies."""
