@@ -18,6 +18,7 @@ from nst_jax.cli import (
     apply,
     completion,
     info,
+    quilt,
     sheet,
     show,
     streams,
@@ -86,7 +87,7 @@ def parser() -> argparse.ArgumentParser:
     made = _Parser(prog="nst-jax", description="Neural style transfer in JAX.")
     made.add_argument("--version", action="version", version=f"nst-jax {__version__}")
     commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (stylize, sweep, train, apply, sheet, show, weights, info):
+    for command in (stylize, sweep, train, apply, quilt, sheet, show, weights, info):
         command.add(commands)
     completion.add(commands, made)
     return made

@@ -4,8 +4,6 @@ import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +15,8 @@ from nst_jax._version import __version__
 from nst_jax.errors import InputError
 from nst_jax.models import tiling
 from nst_jax.options import WEIGHT, is_number
-from nst_jax.pictures import color, masks, reading, resizing, sources, writing
+from nst_jax.pictures import color, masks, reading, resizing, sources
+from nst_jax.pictures.drawn import Drawn
 from nst_jax.pictures.reading import Picture
 from nst_jax.pictures.sheet import square_sheet
 from nst_jax.pictures.sources import PictureSource
@@ -26,41 +25,6 @@ _SMALLEST = 16
 _SHARE = 0.5  # share of the free memory that a picture's activations may take
 # Draws pictures (b, h, w, 3) of one size; in tiles, it draws them one by one.
 Painter = Callable[[Float[np.ndarray, "b h w 3"]], Float[np.ndarray, "b h w 3"]]
-
-
-@dataclass(frozen=True, eq=False)
-class Drawn:
-    """A picture that a model drew.
-
-    Attributes:
-        image: RGB float32 in [0, 1], (h, w, 3).
-        alpha: the content's transparency, (h, w) in [0, 1], or None.
-        icc: the content's colour profile, or None for sRGB; `save` converts back to it.
-        about: model, style and settings that made it, in plain values; `save` embeds them.
-    """
-
-    image: Float[np.ndarray, "h w 3"]
-    alpha: Float[np.ndarray, "h w"] | None = None
-    icc: bytes | None = None
-    about: Mapping[str, Any] = field(default_factory=dict)
-
-    def save(self, path: str | os.PathLike, *, overwrite: bool = True) -> Path:
-        """Write PNG, JPEG, WebP or TIFF by the path's suffix, like `Stylization.save`."""
-        return writing.save(
-            path,
-            self.image,
-            alpha=self.alpha,
-            icc=self.icc,
-            settings=self.about,
-            overwrite=overwrite,
-        )
-
-    def _repr_png_(self) -> bytes:
-        return writing.encode_png(self.image, self.alpha)
-
-    def __repr__(self) -> str:
-        h, w, _ = self.image.shape
-        return f"Drawn({w}x{h}, {self.about.get('model')}, {self.about.get('seconds')} s)"
 
 
 class Model(ABC):

@@ -30,11 +30,11 @@ class Matches(NamedTuple):
     """The k nearest vectors of B for each vector of A, the nearest first.
 
     Attributes:
-        index: their numbers in B; of equally near ones the lowest comes first.
+        indices: their numbers in B; of equally near ones the lowest comes first.
         distance: their distances, without the penalty; infinite where B has nothing allowed.
     """
 
-    index: Int[Array, "n k"]
+    indices: Int[Array, "n k"]
     distance: Float[Array, "n k"]
 
 

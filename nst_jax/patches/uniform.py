@@ -37,7 +37,7 @@ def occurrence_penalty(
     share = b.shape[0] / a.shape[0]
 
     def counted(n: Array, use: Array) -> Array:
-        chosen = nearest(a, b, metric=metric, penalty=weight * use, chunk=chunk).index[:, 0]
+        chosen = nearest(a, b, metric=metric, penalty=weight * use, chunk=chunk).indices[:, 0]
         now = jnp.zeros_like(use).at[chosen].add(share)
         return use + (now - use) / (n + 1)
 

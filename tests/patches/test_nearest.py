@@ -32,14 +32,14 @@ def test_agrees_with_brute_force(rng, metric, k, chunk):
     a, b = vectors(rng)
     every = brute(a, b, metric)
     found = nearest(a, b, k=k, metric=metric, chunk=chunk)
-    np.testing.assert_array_equal(found.index, np.argsort(every, 1, kind="stable")[:, :k])
+    np.testing.assert_array_equal(found.indices, np.argsort(every, 1, kind="stable")[:, :k])
     np.testing.assert_allclose(found.distance, np.sort(every, 1)[:, :k], rtol=2e-5, atol=1e-7)
 
 
 def test_of_equally_near_the_first_is_taken():
     a, b = np.zeros((3, 2), np.float32), np.ones((40, 2), np.float32)
-    assert not nearest(a, b, chunk=8).index.any()
-    np.testing.assert_array_equal(nearest(a, b, k=3, chunk=8).index, [[0, 1, 2]] * 3)
+    assert not nearest(a, b, chunk=8).indices.any()
+    np.testing.assert_array_equal(nearest(a, b, k=3, chunk=8).indices, [[0, 1, 2]] * 3)
     assert least(jnp.full((2, 5), jnp.inf)).tolist() == [0, 0]
 
 
@@ -47,22 +47,22 @@ def test_penalty_and_labels(rng):
     a, b = vectors(rng)
     every, penalty = brute(a, b, "cosine"), rng.uniform(0, 0.3, 70).astype(np.float32)
     found = nearest(a, b, metric="cosine", penalty=penalty, chunk=16)
-    np.testing.assert_array_equal(found.index[:, 0], (every + penalty).argmin(1))
+    np.testing.assert_array_equal(found.indices[:, 0], (every + penalty).argmin(1))
 
     ours, theirs = rng.integers(0, 4, 50), rng.integers(0, 3, 70)
     found = nearest(a, b, metric="cosine", labels=(ours, theirs), chunk=16)
     wanted = np.where(ours[:, None] == theirs[None], every, np.inf)
     alone = ours == 3
-    np.testing.assert_array_equal(found.index[~alone, 0], wanted[~alone].argmin(1))
+    np.testing.assert_array_equal(found.indices[~alone, 0], wanted[~alone].argmin(1))
     assert np.isinf(found.distance[alone]).all()
 
 
 def test_works_under_vmap(rng):
     pairs = [tuple(vectors(rng)) for _ in range(3)]
     a, b = (np.stack(each) for each in zip(*pairs, strict=True))
-    together = jax.vmap(partial(nearest, k=2, chunk=16))(a, b).index
+    together = jax.vmap(partial(nearest, k=2, chunk=16))(a, b).indices
     for n, pair in enumerate(pairs):
-        np.testing.assert_array_equal(together[n], nearest(*pair, k=2).index)
+        np.testing.assert_array_equal(together[n], nearest(*pair, k=2).indices)
 
 
 def test_memory_is_bounded_by_the_chunk():
@@ -78,8 +78,8 @@ def test_projections_find_nearly_all(rng):
     b = np.asarray(patches(texture, 5)).reshape(-1, 75)
     a = b[::3] + 0.1 * rng.normal(size=b[::3].shape).astype(np.float32)
     exact, near = nearest(a, b), nearest(a, b, axes=12)
-    assert (exact.index == near.index).mean() > 0.98
-    np.testing.assert_array_equal(nearest(a, b, axes=75).index, exact.index)
+    assert (exact.indices == near.indices).mean() > 0.98
+    np.testing.assert_array_equal(nearest(a, b, axes=75).indices, exact.indices)
 
 
 def test_patches_are_the_windows(rng):
@@ -95,7 +95,7 @@ def test_transport_is_the_best_assignment(rng, metric):
     a, b = vectors(rng, 24, 24)
     _, wanted = linear_sum_assignment(brute(a, b, metric))
     penalty = transport_penalty(a, b, metric=metric, epsilon=2e-3, iterations=600, chunk=8)
-    found = nearest(a, b, metric=metric, penalty=penalty).index[:, 0]
+    found = nearest(a, b, metric=metric, penalty=penalty).indices[:, 0]
     np.testing.assert_array_equal(found, wanted)
 
 
@@ -104,7 +104,7 @@ def test_penalties_spread_the_use(rng):
     a = a * 0.3
 
     def most(penalty):
-        return np.bincount(nearest(a, b, penalty=penalty).index[:, 0], minlength=40).max()
+        return np.bincount(nearest(a, b, penalty=penalty).indices[:, 0], minlength=40).max()
 
     free, mild, even = (
         most(None),
