@@ -24,6 +24,7 @@ from .networks.base import features as features
 from .networks.base import keep as keep
 from .networks.load import load_network as load_network
 from .networks.vgg import VGG as VGG
+from .patches.analogies import analogy as analogy
 from .patches.quilting import quilt as quilt
 from .pictures.color import match_colors as match_colors
 from .pictures.color import with_lightness as with_lightness

@@ -15,6 +15,7 @@ from absl.flags import argparse_flags
 
 from nst_jax._version import __version__
 from nst_jax.cli import (
+    analogy,
     apply,
     completion,
     info,
@@ -87,7 +88,7 @@ def parser() -> argparse.ArgumentParser:
     made = _Parser(prog="nst-jax", description="Neural style transfer in JAX.")
     made.add_argument("--version", action="version", version=f"nst-jax {__version__}")
     commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (stylize, sweep, train, apply, quilt, sheet, show, weights, info):
+    for command in (stylize, sweep, train, apply, quilt, analogy, sheet, show, weights, info):
         command.add(commands)
     completion.add(commands, made)
     return made

@@ -107,7 +107,7 @@ def nearest(
         penalty = jnp.zeros(b.shape[0], jnp.float32)
     penalty = jnp.asarray(penalty) / SHARES[metric]
     if axes and axes < b.shape[1]:
-        basis = _principal(b, axes)
+        basis = principal(b, axes)
         few = min(8 * k, b.shape[0])
         index = _searched(dot(a, basis), dot(b, basis), penalty, labels, few, chunk)
         distance = _distances(a, b, labels, index, chunk)
@@ -243,7 +243,7 @@ def _distances(
     return jnp.where(ours[:, None] == theirs[index], found, jnp.inf)
 
 
-def _principal(b: Float[Array, "m d"], axes: int) -> Float[Array, "d axes"]:
+def principal(b: Float[Array, "m d"], axes: int) -> Float[Array, "d axes"]:
     """About the directions along which the vectors differ most, by subspace iteration."""
     centred = b - b.mean(0, keepdims=True)
     start = jax.random.normal(jax.random.key(0), (b.shape[1], axes), jnp.float32)
