@@ -40,6 +40,7 @@ STATISTICS: dict[str, str] = {
     "wasserstein": "nst_jax.losses.statistics.wasserstein:Wasserstein",
     "sliced": "nst_jax.losses.statistics.quantiles:Sliced",
     "histogram": "nst_jax.losses.statistics.quantiles:Histogram",
+    "mrf": "nst_jax.losses.statistics.mrf:MarkovField",
 }
 
 

@@ -1,5 +1,6 @@
 """The style loss: the distance of a statistic of features from that of the style picture."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar, NamedTuple, cast
@@ -54,6 +55,11 @@ class Style(Term):
         """Whether the statistic is additive."""
         return self.statistic.additive
 
+    @property
+    def copies(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """How often the statistic holds the features of a layer."""
+        return self.statistic.copies
+
     @classmethod
     def of(cls, options: Any) -> "Term | None":
         """The term for the layers whose weight is not zero; None if there are none."""
@@ -91,7 +97,7 @@ class Style(Term):
                 guides = at_layers(stacked(masks, (height, width)), scene.network, self.layers)
                 require_all(guides, masks, "style")
                 found.append(of(style, guides))
-        return jax.tree.map(lambda *each: jnp.concatenate(each), *found)
+        return jax.tree.map(lambda *each: jnp.concatenate(padded(each, 1)), *found)
 
     def directions(self, network: Network, seed: int) -> dict[str, Float[Array, "c d"]] | None:
         """The directions along which each layer's features are projected.
@@ -157,11 +163,16 @@ class Style(Term):
             normalization=self.normalization,
             width=seen.network.widths[layer],
         )
-        wanted = blended(target.statistics[layer], seen.blend)
         guides = (target.guides or {}).get(layer)
-        if guides is None:
-            return loss(seen.found[layer], wanted)
-        return jnp.vdot(guides.mean((1, 2)), jax.vmap(loss)(seen.found[layer], wanted))
+        wanted, found, blend = target.statistics[layer], seen.found[layer], seen.blend
+        if self.statistic.mixes or blend is None:
+            each = jax.vmap(loss) if guides is not None else loss
+            losses = each(found, blended(wanted, blend))
+        else:
+            each = jax.vmap(loss, (None, 0))
+            each = jax.vmap(each, (0, None)) if guides is not None else each
+            losses = (each(found, wanted) * blend).sum(-1)
+        return losses if guides is None else jnp.vdot(guides.mean((1, 2)), losses)
 
 
 # A run may have several style pictures at each scale.
@@ -195,6 +206,18 @@ def blended(target: Any, blend: Float[AnyArray, "*r k"] | None) -> Any:
         return target
     mix = partial(jnp.tensordot, blend, axes=1, precision=lax.Precision.HIGHEST)
     return jax.tree.map(mix, target)
+
+
+def padded(arrays: Sequence[AnyArray], first: int = 0) -> list[AnyArray]:
+    """Fill arrays up with zeros to equal shapes, from axis `first` on."""
+    shape = [max(sizes) for sizes in zip(*(a.shape for a in arrays), strict=True)]
+    spare = [[n - own for n, own in zip(shape, a.shape, strict=True)] for a in arrays]
+    return [
+        jnp.pad(a, [(0, n if axis >= first else 0) for axis, n in enumerate(s)])
+        if any(s[first:])
+        else a
+        for a, s in zip(arrays, spare, strict=True)
+    ]
 
 
 def _part(statistic: Statistic, height: int, features: Array, given: Given) -> Any:

@@ -67,6 +67,8 @@ class Term:
         additive: whether its measurements add up over the tiles of a large picture (`part`).
         follows: the pictures on which its target depends: `"content"`, `"style"`, both or none.
         renew_every: evaluations between two renewals of its target; 0 keeps the first target.
+        copies: how often it holds the features of a layer, unless it is additive; for the estimate
+            of memory.
     """
 
     layers: tuple[str, ...] = ()
@@ -74,6 +76,7 @@ class Term:
     additive: ClassVar[bool] = False
     follows: ClassVar[tuple[str, ...]] = ("content", "style")
     renew_every: ClassVar[int] = 0
+    copies: ClassVar[float] = 3.5
 
     @classmethod
     def of(cls, options: Any) -> "Term | None":

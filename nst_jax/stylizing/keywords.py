@@ -39,7 +39,7 @@ class Keywords(TypedDict, total=False):
     content_layers: str | Sequence[str] | Mapping[str, float]
     style_layers: str | Sequence[str] | Mapping[str, float]
     terms: str | Term | Sequence[str | Term] | Mapping[Any, float]
-    statistic: Literal["gram", "moments", "wasserstein", "sliced", "histogram"] | Statistic
+    statistic: Literal["gram", "moments", "wasserstein", "sliced", "histogram", "mrf"] | Statistic
     normalize_gradients: bool
     normalization: Literal["gatys", "paper", "neural-style"]
     pooling: Literal["max", "average", "average-rescaled"]

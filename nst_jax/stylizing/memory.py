@@ -17,12 +17,11 @@ from nst_jax.stylizing.settings import Settings
 from nst_jax.stylizing.terms import terms_of
 
 # Measured at the peak of memory, in this order: copies of the convolutions' activations; copies of
-# the named layers' activations, if a network names no convolutions; further copies of the style
-# layers' activations, if the statistic sorts; copies of the first layer's activations in a forward
-# pass alone, as for a style picture; pictures in addition to the history.
+# the named layers' activations, if a network names no convolutions; copies of the first layer's
+# activations in a forward pass alone, as for a style picture; pictures in addition to the history.
+# Terms say themselves how many further copies of their layers they hold.
 _COPIES = 0.75
 _COPIES_OF_NAMED = 1.4
-_COPIES_SORTED = 3.5
 _COPIES_FORWARD = 3
 _PICTURES = 18
 # XLA's CPU backend also holds many of the bfloat16 activations in float32.
@@ -112,8 +111,8 @@ def _kept(settings: Settings, network: Network, layers: tuple[str, ...]) -> floa
     convolutions = {k: v for k, v in per_pixel.items() if k.startswith("conv")}
     if not settings.remat:
         kept = _COPIES * sum(convolutions.values()) or _COPIES_OF_NAMED * sum(per_pixel.values())
-        sorting = [term for term in terms_of(settings) if not term.additive]
-        return kept + _COPIES_SORTED * sum(per_pixel[k] for t in sorting for k in t.layers)
+        whole = [term for term in terms_of(settings) if not term.additive]
+        return kept + sum(term.copies * per_pixel[k] for term in whole for k in term.layers)
     blocks: dict[int, float] = defaultdict(float)
     for k, v in (convolutions or per_pixel).items():
         blocks[network.strides[k]] += v

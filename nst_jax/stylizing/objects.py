@@ -91,7 +91,7 @@ def require_statistic(given: Any) -> None:
     _require(
         "statistic",
         given,
-        ("name", "additive", "projects", "of", "loss", "__hash__"),
+        ("name", "additive", "projects", "mixes", "copies", "of", "loss", "__hash__"),
         "class Peaks(nst.Statistic): name = 'peaks'; of = lambda self, features, weights, "
         "directions: features.max((0, 1)); loss = lambda self, found, target, normalization, "
         "width: ((found - target) ** 2).sum() / width",

@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 
 from nst_jax.devices import mesh_of, place
 from nst_jax.losses.objective import Targets
+from nst_jax.losses.style import padded
 from nst_jax.solvers import lanes, loop, solver
 from nst_jax.solvers.ahead import compiling, when_compiled
 from nst_jax.solvers.outcome import Carried, Outcome, Progress
@@ -207,4 +208,5 @@ def _joined(axis: int | None, *values: Any) -> Any:
 
 def _stacked(*values: Any) -> Any:
     # Through numpy, because the weak types of Python numbers would compile a second time.
-    return jnp.asarray(np.stack([np.asarray(value) for value in values]))
+    # Targets of statistics that do not mix may differ in size.
+    return jnp.asarray(np.stack(padded([np.asarray(value) for value in values])))

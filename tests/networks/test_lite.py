@@ -138,7 +138,8 @@ SHALLOW = {"content_layers": ("relu2_1",), "style_layers": ("relu1_1", "relu2_1"
 @pytest.mark.parametrize(
     "spec",
     [
-        *(gatys(statistic=statistic) for statistic in STATISTICS),
+        # The last layer has no patch in a picture of this size.
+        *(gatys(statistic=statistic) for statistic in STATISTICS if statistic != "mrf"),
         gatys(unit_gradients=True),
         *(gatys(statistic=s, **SHALLOW) for s in ("gram", "moments", "wasserstein")),
     ],

@@ -47,11 +47,18 @@ class Statistic:
         additive: whether it is linear in the weights of the positions. Then the statistics of a
             picture's parts add up to that of the whole; otherwise it needs all positions at once.
         projects: whether it needs `directions`.
+        mixes: whether the mean of several styles' statistics stands for a mixed style. If not, the
+            picture is compared with each style. Where styles differ in size, their arrays are
+            filled up with zeros.
+        copies: how often it holds the features of a layer, unless it is additive; for the estimate
+            of memory.
     """
 
     name: ClassVar[str]
     additive: ClassVar[bool] = False
     projects: ClassVar[bool] = False
+    mixes: ClassVar[bool] = True
+    copies: ClassVar[float] = 3.5
 
     def directions(self, channels: int, key: Array) -> Float[Array, "c d"] | None:
         """The unit vectors along which features are projected, if the statistic `projects`."""
@@ -72,7 +79,8 @@ class Statistic:
             directions: the result of the method `directions`.
 
         Returns:
-            A pytree of float32 arrays. Their shapes must not depend on the size of the picture.
+            A pytree of float32 arrays. Their shapes must not depend on the size of the picture if
+            the statistic `mixes`.
         """
         raise NotImplementedError
 

@@ -1,0 +1,122 @@
+"""Patches of feature maps, each compared with its nearest in the style: a Markov random field."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float, Int
+
+from nst_jax.errors import InputError
+from nst_jax.losses.statistics.base import Statistic
+from nst_jax.options import Normalization
+from nst_jax.patches.nearest import nearest, patches
+from nst_jax.typing import AnyArray
+
+_SIDE = 3  # of the patches, in positions
+
+
+class Field(NamedTuple):
+    """Feature maps with the weights of their positions.
+
+    Attributes:
+        features: F, in float32.
+        weights: the weights of the positions, which sum to 1.
+    """
+
+    features: Float[Array, "h w c"]
+    weights: Float[Array, "h w"]
+
+
+@dataclass(frozen=True)
+class MarkovField(Statistic):
+    """All patches of features, compared by `mrf_loss` (Li & Wand 2016, CNNMRF).
+
+    Attributes:
+        stride: distance of neighbouring patches of the style, in positions; the authors' is 2.
+    """
+
+    stride: int = 2
+    name: ClassVar[str] = "mrf"
+    mixes: ClassVar[bool] = False
+
+    @property
+    def copies(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The patches of the style, as they are and as unit vectors."""
+        return 18 / self.stride
+
+    def of(self, features: Any, weights: Any, directions: Any) -> Field:
+        """The features themselves, from which `loss` cuts patches.
+
+        Raises:
+            InputError: there is no patch of 3 x 3 positions.
+        """
+        del directions
+        height, width, _ = features.shape
+        if min(height, width) < _SIDE:
+            raise InputError(
+                f"The picture has {width} x {height} positions at a layer, fewer than a patch of "
+                f"{_SIDE} x {_SIDE}: give a larger picture, or take shallower style_layers."
+            )
+        if weights is None:
+            weights = jnp.full((height, width), 1 / (height * width), jnp.float32)
+        return Field(jnp.asarray(features, jnp.float32), weights)
+
+    def loss(
+        self, found: Any, target: Any, normalization: Normalization, width: int
+    ) -> Float[Array, ""]:
+        """See `mrf_loss`."""
+        del normalization
+        return mrf_loss(found, target, width=width, stride=self.stride)
+
+
+def mrf_loss(
+    found: Field, target: Field, *, width: int | None = None, stride: int = 1
+) -> Float[Array, ""]:
+    """The mean squared distance of patches from those of the style that are nearest by cosine.
+
+    The sum over a patch's entries is divided by 9 N. Where the patches overlap at a position, the
+    gradient pulls it to the mean of what they ask for, as in the authors' code.
+
+    Args:
+        found: the picture's features. Their weights say how much a patch counts, by its middle.
+        target: the style's features. Patches whose middle has the weight zero are not chosen.
+        width: N, the number of feature maps; None means c.
+        stride: distance of neighbouring patches of the style.
+    """
+    features, channels = found.features, found.features.shape[-1]
+    weights = lax.stop_gradient(_middles(found.weights))
+    weights = weights / jnp.maximum(weights.sum(), 1e-12)
+    chosen = nearest_patches(found, target, stride)
+    total = jnp.zeros((), jnp.float32)
+    rows, columns = weights.shape
+    for y, x in np.ndindex(_SIDE, _SIDE):
+        own = features[y : y + rows, x : x + columns]
+        other = target.features[chosen[..., 0] + y, chosen[..., 1] + x]
+        total += (weights[..., None] * jnp.square(own - lax.stop_gradient(other))).sum()
+    return total / (_SIDE**2 * (width or channels))
+
+
+def nearest_patches(found: Field, target: Field, stride: int = 1) -> Int[Array, "rows columns 2"]:
+    """The corner, (row, column), of the nearest patch of the style, for each patch of a picture."""
+    features, style = (lax.stop_gradient(f.features) for f in (found, target))
+    theirs = patches(style, _SIDE, stride)
+    allowed = _middles(target.weights)[::stride, ::stride] > 0
+    penalty = jnp.where(allowed, 0, jnp.inf).reshape(-1).astype(jnp.float32)
+    vectors = theirs.reshape(-1, theirs.shape[-1])
+
+    # Row by row, since all patches of the picture at once would be nine times its features.
+    def of_row(y: Array) -> Array:
+        strip = lax.dynamic_slice_in_dim(features, y, _SIDE)
+        ours = patches(strip, _SIDE)[0]
+        return nearest(ours, vectors, metric="cosine", penalty=penalty).indices[:, 0]
+
+    index = lax.map(of_row, jnp.arange(features.shape[0] - _SIDE + 1))
+    return stride * jnp.stack(jnp.divmod(index, theirs.shape[1]), -1)
+
+
+def _middles(weights: Float[AnyArray, "h w"]) -> Float[AnyArray, "h2 w2"]:
+    """The weights at the middles of all patches."""
+    edge = _SIDE // 2
+    return weights[edge:-edge, edge:-edge]
