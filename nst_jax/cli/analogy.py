@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from nst_jax.cli import cache, drawn, streams
 from nst_jax.errors import InputError
 
 
@@ -17,9 +18,7 @@ def add(commands: Any) -> None:
     parser.add_argument("a", metavar="A", help="picture file, or guides: FILE,...")
     parser.add_argument("prime", metavar="A'", help="picture file: A filtered or painted")
     parser.add_argument("b", metavar="B", help="picture file, or as many guides")
-    parser.add_argument(
-        "-o", "--output", required=True, metavar="OUT", help="PNG, JPEG, WebP or TIFF, by suffix"
-    )
+    drawn.add_output(parser)
     parser.add_argument(
         "--color",
         action=argparse.BooleanOptionalAction,
@@ -36,16 +35,11 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--guide-weights", metavar="WEIGHT,...", help="one for each guide (1)")
     parser.add_argument("--search", type=int, help="places of A compared with each pixel (16384)")
-    parser.add_argument("--force", action="store_true", help="overwrite OUT")
-    parser.add_argument("--quiet", action="store_true", help="no summary")
     parser.set_defaults(handler=_run)
 
 
 def _run(args: argparse.Namespace) -> int:
-    from nst_jax.cli import cache
-    from nst_jax.pictures import writing
-
-    writing.check_output(args.output, overwrite=args.force)
+    drawn.check(args)
     cache.enable()
     from nst_jax.patches.analogies import analogy
 
@@ -53,17 +47,11 @@ def _run(args: argparse.Namespace) -> int:
     options = {k: v for k in names if (v := getattr(args, k)) is not None}
     if args.guide_weights is not None:
         options["guide_weights"] = _numbers(args.guide_weights)
-    result = analogy(_files(args.a), args.prime, _files(args.b), **options)
-    path = result.save(args.output, overwrite=args.force)
-    if not args.quiet:
-        print(f"{result!r}\n{path}")
-    return 0
-
-
-def _files(text: str) -> Any:
-    """One file, or several guides separated by commas."""
-    names = text.split(",")
-    return names if len(names) > 1 else text
+    a, b = (text.split(",") for text in (args.a, args.b))
+    files = streams.opened([*a, args.prime, *b])
+    a, prime, b = files[: len(a)], files[len(a)], files[len(a) + 1 :]
+    result = analogy(a, prime, b, **options)
+    return drawn.finish(result, args)
 
 
 def _numbers(text: str) -> list[float]:

@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from nst_jax.cli import drawn, streams
 from nst_jax.errors import InputError
 
 
@@ -14,11 +15,11 @@ def add(commands: Any) -> None:
         description="Image quilting (Efros & Freeman 2001): blocks of TEXTURE, sewn along cuts "
         "where they differ least. With CONTENT, blocks follow its luminance.",
     )
-    parser.add_argument("texture", metavar="TEXTURE", help="picture file")
-    parser.add_argument("content", metavar="CONTENT", nargs="?", help="picture file")
+    parser.add_argument("texture", metavar="TEXTURE", help="picture file, or - for stdin")
     parser.add_argument(
-        "-o", "--output", required=True, metavar="OUT", help="PNG, JPEG, WebP or TIFF, by suffix"
+        "content", metavar="CONTENT", nargs="?", help="picture file, or - for stdin"
     )
+    drawn.add_output(parser)
     parser.add_argument(
         "--size", metavar="WIDTHxHEIGHT", help="of the result (default: twice the texture's)"
     )
@@ -29,23 +30,18 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--passes", type=int, help="with CONTENT: how often it is drawn over (3)")
     parser.add_argument("--seed", type=int, help="of the random choices (0)")
-    parser.add_argument("--force", action="store_true", help="overwrite OUT")
-    parser.add_argument("--quiet", action="store_true", help="no summary")
     parser.set_defaults(handler=_run)
 
 
 def _run(args: argparse.Namespace) -> int:
     from nst_jax.patches.quilting import quilt
-    from nst_jax.pictures import writing
 
-    writing.check_output(args.output, overwrite=args.force)
+    drawn.check(args)
     names = ("block", "overlap", "tolerance", "passes", "seed")
     options = {k: v for k in names if (v := getattr(args, k)) is not None}
-    result = quilt(args.texture, args.content, size=_size(args.size), **options)
-    path = result.save(args.output, overwrite=args.force)
-    if not args.quiet:
-        print(f"{result!r}\n{path}")
-    return 0
+    texture, content = streams.opened([args.texture, args.content])
+    result = quilt(texture, content, size=_size(args.size), **options)
+    return drawn.finish(result, args)
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

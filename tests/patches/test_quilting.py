@@ -1,6 +1,7 @@
 """Quilting: cuts against brute force, blocks against direct sums, pixels against the source."""
 
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -136,6 +137,10 @@ def test_command(tmp_path, monkeypatch, capfd):
     wanted = nst.quilt(TEXTURE, size=(50, 30), block=9).image
     np.testing.assert_array_equal(bytes_of(reading.read("out.png").rgb), bytes_of(wanted))
     assert reading.read_settings("out.png")["block"] == 9
+
+    assert run("quilt", "texture.png", "-o", "other.png", "--size=20x20", "--json") == 0
+    said = json.loads(capfd.readouterr().out)
+    assert (said["output"], said["width"], said["block"]) == ("other.png", 20, 6)
 
     assert run("quilt", "texture.png", "content.png", "-o", "drawn.png", "--quiet") == 0
     assert reading.read("drawn.png").rgb.shape == (20, 24, 3)
