@@ -5,7 +5,7 @@ guided synthesis, as in StyLit (Fiser et al. 2016).
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -138,7 +138,7 @@ def _weights(given: Any, count: int) -> tuple[float, ...]:
     """The weights of the guides."""
     if given is None:
         return (1.0,) * count
-    found = tuple(given)
+    found = tuple(given) if isinstance(given, Iterable) else (given,)
     if len(found) != count or not all(is_number(w, *WEIGHT) for w in found):
         raise InputError(
             f"guide_weights is {given!r}, but must be {count} numbers of at least 0, one for each "
