@@ -192,7 +192,9 @@ class Sweep:
             size: long side of each picture in pixels; None keeps the pictures' own sizes.
             running: pictures of lanes without a result, by their number; (h, w, 3) in [0, 1].
         """
-        drawn = dict(running or {}) | {i: result.image for i, result in self.results.items()}
+        # As the lanes' files hold them: a sweep that was resumed has the same sheet.
+        images = {i: np.rint(result.image * 255) / 255 for i, result in self.results.items()}
+        drawn = dict(running or {}) | images
         pictures = [drawn.get(i) for i in range(len(self.points))]
         names = [described(point) for point in self.points]
         if self.how == "product" and sum(len(values) > 1 for values in self.axes.values()) > 1:

@@ -106,6 +106,7 @@ def test_a_sweep_keeps_its_lanes_and_resumes(tmp_path, monkeypatch):
     assert nst.load_sweep(tmp_path / "out").missing == ()
     # As after a kill between the last lane and the summing up: nothing is left to draw.
     (tmp_path / "out" / "table.csv").unlink()
+    np.testing.assert_array_equal(resumed.grid(), found.grid())
     assert len(nst.sweep(FRAMES[0], FRAMES[1], resume=True, **options)) == 3
     assert (tmp_path / "out" / "table.csv").exists()
 
