@@ -3,6 +3,7 @@
 import errno
 import os
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
@@ -10,9 +11,9 @@ import tiny
 import nst_jax as nst
 from nst_jax.files import atomic, savepoint, weightfile
 from nst_jax.files.weightfile import CAFFE
+from nst_jax.films import animation
 from nst_jax.models import modelfile
 from nst_jax.models.modelfile import ModelFile
-from nst_jax.pictures import film
 from nst_jax.training import api, recording
 from nst_jax.training.loop import Now, State
 
@@ -46,8 +47,8 @@ def of_model(path):
 WRITERS = {
     "a.safetensors": of_weights,
     "model.safetensors": of_model,
-    "a.gif": lambda path: film.save(path, FRAMES),
-    "a.webp": lambda path: film.save(path, FRAMES),
+    "a.gif": lambda path: animation.save(path, FRAMES),
+    "a.webp": lambda path: animation.save(path, FRAMES),
     "plain": lambda path: atomic.write(path, b"new"),
 }
 
@@ -116,7 +117,7 @@ def test_a_training_goes_on_without_its_trace_and_its_previews(tmp_path, monkeyp
     files = recording.Files(trace=trace, previews=previews, previews_every=1)
     sheet = np.zeros((4, 4, 3), np.float32)
     recorder = recording.Recorder(files, lambda _: sheet, {}, 0)
-    state = State(None, {}, {}, None)
+    state = State(jnp.int32(1), {}, {}, None)
     recorder.report(Now(1, {"total": 1.0}, state))
     with monkeypatch.context() as patch:
         patch.setattr(recording.json, "dumps", fail)
