@@ -8,7 +8,7 @@ checkpoint of another.
 import json
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -115,7 +115,11 @@ def save(
 
 
 def load(
-    path: str | os.PathLike, what: str, asked: Mapping[str, Any], usual: Mapping[str, Any]
+    path: str | os.PathLike,
+    what: str,
+    asked: Mapping[str, Any],
+    usual: Mapping[str, Any],
+    dropped: Collection[str] = (),
 ) -> Savepoint:
     """Read a checkpoint that `save` wrote.
 
@@ -124,6 +128,7 @@ def load(
         what: "run" or "training".
         asked: the settings of the run, as for `save`.
         usual: values of settings that files of earlier versions do not record.
+        dropped: names of settings that only earlier versions compared.
 
     Raises:
         InputError: the file is no such checkpoint, is damaged, or has other settings.
@@ -137,6 +142,7 @@ def load(
                 )
             header = parse_json(metadata["header"])
             there, more = {**usual, **header["asked"]}, dict(header["more"])
+            there = {name: value for name, value in there.items() if name not in dropped}
             _require_same(path, what, there, json.loads(json.dumps({**usual, **asked})))
             leaves = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except InputError:

@@ -148,19 +148,23 @@ def load(path: Path, request: Request) -> Checkpoint:
         InputError: the file is no checkpoint, is damaged, or belongs to another run.
     """
     usual = {k: v for k, v in Settings().to_dict().items() if k.endswith(_LATER)}
-    leaves, more = savepoint.load(path, _RUN, identity(request), usual)
+    asked = identity(request)
+    dropped = {"history"} - asked.keys()
+    leaves, more = savepoint.load(path, _RUN, asked, usual, dropped)
     try:
         parts = [_rows(f"rows.{i}.", leaves) for i in range(min(more["parts"], len(leaves)))]
         compiling, running = map(float, more["seconds"])
         fitted = {name: more["fitted"][name] for name in ("tile", "history")}
         scale = scales(request)[len(parts) - 1]
+        optimizer = optimizer_of(dataclasses.replace(request.settings, iterations=total(request)))
+        pairs = leaves["state.optimizer.0.rho"].size if optimizer.is_lbfgs else 1
         if not parts or not math.isfinite(compiling + running):
             raise ValueError("it says nothing of the run so far")
     except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
         raise savepoint.damaged(path, error) from error
     x = jax.ShapeDtypeStruct((scale.height, scale.width, 3), np.float32)
-    optimizer = optimizer_of(dataclasses.replace(request.settings, iterations=total(request)))
-    like = {"state": jax.eval_shape(partial(solver.start, optimizer), x)}
+    kept = dataclasses.replace(optimizer, history=pairs)
+    like = {"state": jax.eval_shape(partial(solver.start, kept), x)}
     state = savepoint.restored(like, leaves)["state"]
     if optimizer.is_lbfgs:
         state = state._replace(optimizer=_with_history(path, optimizer.history, state.optimizer))

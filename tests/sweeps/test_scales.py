@@ -1,5 +1,6 @@
 """Lanes draw what `stylize` draws: at all scales, with the draft, regions and kept pixels."""
 
+import signal
 from typing import Any
 
 import numpy as np

@@ -429,7 +429,8 @@ def test_saving_a_sweep_overwrites_nothing_but_a_sweep(found, tmp_path):
     (tmp_path / "precious.png").write_text("precious")
     (folder / "lanes" / "000.json").unlink()
     next(folder.glob("000_*.png")).unlink()
-    part.save(folder)
+    with pytest.raises(nst.InputError, match="cannot be read as the record of a sweep"):
+        part.save(folder)
     assert (tmp_path / "precious.png").read_text() == "precious"
 
 
