@@ -17,6 +17,11 @@ from .losses.term import Scene as Scene
 from .losses.term import Seen as Seen
 from .losses.term import Term as Term
 from .models.load import load as load
+from .motion.flofile import read_flow as read_flow
+from .motion.flofile import write_flow as write_flow
+from .motion.flow import flow as flow
+from .motion.reliability import reliability as reliability
+from .motion.warping import warp as warp
 from .networks.base import Network as Network
 from .networks.base import Options as Options
 from .networks.base import Tap as Tap

@@ -23,6 +23,9 @@ told("grey", lambda: nst.features(network, image[..., 0], ["relu1_1"]))
 told("integers", lambda: nst.features(network, image.astype(np.uint8), ["relu1_1"]))
 told("path", lambda: nst.features(network, "cat.jpg", ["relu1_1"]))
 told("gram", lambda: nst.gram(image[None]))
+told("warp", lambda: nst.warp(image, np.zeros((16, 32, 2), np.float32)))
+told("reliability", lambda: nst.reliability(image, image))
+told("method", lambda: nst.flow(image, image, "raft"))
 told("None", lambda: reading.read(None))
 told("list", lambda: reading.read([image, image]))
 told("object", lambda: reading.read(object()))
@@ -36,6 +39,9 @@ EXPECTED = {
     "integers": "The picture has values of type uint8; expected floats in [0, 1]",
     "path": "The picture is a str; expected an array",
     "gram": "The features have the shape (1, 32, 32, 3); expected (height, width, channels)",
+    "warp": "The flow has the shape (16, 32, 2), and what is used with it the shape (32, 32, 3)",
+    "reliability": "The flow has the shape (32, 32, 3)",
+    "method": 'The flow\'s method is "variational" or "dis"; got \'raft\'',
     "None": "The picture (given as NoneType) is missing",
     "list": "is a list of 2; expected a single picture",
     "object": "has the shape (); expected (height, width)",

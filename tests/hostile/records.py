@@ -17,6 +17,7 @@ import nst_jax as nst
 from hostile import mutations
 from hostile.kinds import Kind
 from nst_jax.files import weights
+from nst_jax.motion import flofile
 from nst_jax.solvers import solver
 from nst_jax.solvers.outcome import Carried
 from nst_jax.solvers.stopping import Rows
@@ -220,10 +221,24 @@ def _read_manifest(case: Path, out: Path) -> None:
         assert all(url.lower().startswith(("https://", "http://")) for url in one.urls)
 
 
+def _make_flow(rng: Random, folder: Path) -> None:
+    path = folder / "motion.flo"
+    flofile.write_flow(path, np.random.default_rng(rng.getrandbits(32)).normal(0, 3, (9, 7, 2)))
+    path.write_bytes(mutations.damaged(rng, path.read_bytes()))
+
+
+def _read_flow(case: Path, out: Path) -> None:
+    flow = flofile.read_flow(case / "motion.flo")
+    assert flow.shape[2] == 2
+    assert not np.isinf(flow).any()
+    flofile.write_flow(out / "again.flo", flow)
+
+
 KINDS = (
     Kind("checkpoint of a run", _make_run, _read_run),
     Kind("checkpoint of a training", _make_training, _read_training, share=6),
     Kind("sweep", _make_sweep, _read_sweep, share=8, may_stay=()),
     Kind("sweep resumed", _make_sweep, _resume_sweep, share=6),
     Kind("manifest", _make_manifest, _read_manifest, share=4),
+    Kind("flow", _make_flow, _read_flow, share=4),
 )
