@@ -5,7 +5,6 @@ on CPUs, GPUs and TPUs, and hold a chunk of distances at a time. PatchMatch, the
 patches, is patented (US 8,861,869), so it is not used here.
 """
 
-from functools import partial
 from typing import Any, Literal, NamedTuple, get_args
 
 import jax
@@ -16,6 +15,7 @@ from jaxtyping import Array, Float, Int
 from nst_jax.errors import InputError
 from nst_jax.linalg import dot
 from nst_jax.options import unknown
+from nst_jax.programs import jit
 from nst_jax.typing import AnyArray
 
 Metric = Literal["euclidean", "cosine", "centred-cosine"]
@@ -72,7 +72,7 @@ def patches(
     return jnp.concatenate(shifted, axis=-1)
 
 
-@partial(jax.jit, static_argnames=("k", "metric", "axes", "chunk"))
+@jit(static=["k", "metric", "axes", "chunk"])
 def nearest(
     a: Float[AnyArray, "n d"],
     b: Float[AnyArray, "m _"],

@@ -8,7 +8,6 @@ search a product of matrices.
 from functools import partial
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -16,6 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from nst_jax.linalg import dot
 from nst_jax.patches.nearest import by_rows, least, nearest, patches, principal
+from nst_jax.programs import jit
 
 _FINE, _COARSE = 2, 1  # radius of the neighbourhoods, 5 x 5 and 3 x 3
 _SKEW = _FINE + 1
@@ -59,7 +59,7 @@ def first_sources(a: Float[Array, "h w g"], b: Float[Array, "h2 w2 g"]) -> Int[A
     return jnp.stack(jnp.divmod(found, a.shape[1]), -1).reshape(*b.shape[:2], 2)
 
 
-@partial(jax.jit, static_argnames="search")
+@jit(static=["search"])
 def drawn_level(
     level: Level, tolerance: Float[Array, ""], search: int
 ) -> tuple[Float[Array, "h w c"], Int[Array, "h w 2"]]:

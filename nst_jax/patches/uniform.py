@@ -1,14 +1,12 @@
 """Penalties for `nearest` under which all of B is used, and no few vectors again and again."""
 
-from functools import partial
-
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float
 
 from nst_jax.patches.nearest import CHUNK, SHARES, Metric, by_rows, nearest, prepared, squared
+from nst_jax.programs import jit
 from nst_jax.typing import AnyArray
 
 
@@ -44,7 +42,7 @@ def occurrence_penalty(
     return weight * lax.fori_loop(0, rounds, counted, jnp.zeros(b.shape[0], jnp.float32))
 
 
-@partial(jax.jit, static_argnames=("metric", "iterations", "chunk"))
+@jit(static=["metric", "iterations", "chunk"])
 def transport_penalty(
     a: Float[AnyArray, "n d"],
     b: Float[AnyArray, "m d"],

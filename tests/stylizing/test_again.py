@@ -12,13 +12,12 @@ import nst_jax as nst
 from nst_jax.pictures import resizing
 
 CONTENT, STYLE = tiny.picture(48, 64), tiny.picture(40, 48, 2)
+NETWORK = tiny.Pixels()
 FAST = {"iterations": 4, "coarse_iterations": 3, "progress": False, "optimizer": "adam"}
 
 
 def stylize(content=CONTENT, style=STYLE, **options):
-    return nst.stylize(
-        content, style, network=tiny.network(), **FAST | tiny.SHALLOW | {"size": 16} | options
-    )
+    return nst.stylize(content, style, network=NETWORK, **FAST | {"size": 16} | options)
 
 
 @pytest.fixture(scope="module")

@@ -228,7 +228,7 @@ def test_ctrl_c_between_two_scales_gives_what_there_is(monkeypatch):
 
 @pytest.mark.parametrize(
     "options",
-    [{"optimizer": "lbfgs"}, {"optimizer": "lbfgs-zoom"}, {"optimizer": "adam", "average": 0.9}],
+    [{"optimizer": "lbfgs-zoom"}, {"optimizer": "adam", "average": 0.9}],
     ids=repr,
 )
 def test_the_next_scale_is_compiled_while_one_is_drawn(caplog, options):
