@@ -26,7 +26,7 @@ from nst_jax.stylizing.repeat import recall
 
 # The standard library leaves sockets to the garbage collector when a reply is no HTTP.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-CASES, MOST = 12, 200  # cases of a kind, and until one of them is read
+CASES, MOST = 8, 200  # cases of a kind, and until one of them is read
 REFUSED = ("postscript", "trap")  # kinds of which nothing is read
 
 

@@ -1,6 +1,7 @@
 """Lanes draw what `stylize` draws: at all scales, with the draft, regions and kept pixels."""
 
 import signal
+import time
 from typing import Any
 
 import numpy as np
@@ -136,8 +137,11 @@ def test_ctrl_c_before_a_scale_keeps_the_one_before(monkeypatch):
 
 
 def test_seconds_are_a_lanes_share_of_the_time():
-    options = COMMON | COARSE | {"iterations": 10**6, "optimizer": "adam", "seconds": 2.0}
+    options = COMMON | COARSE | {"iterations": 10**6, "optimizer": "adam", "seconds": 1.0}
+    began = time.perf_counter()
     found = nst.sweep(CONTENT, STYLE, style_weight=[1, 2, 3], in_flight=3, **options)
-    for lane in found:
-        assert lane.status == "time"
-        assert 2.0 <= lane.compile_seconds + lane.run_seconds < 4.0
+    whole = time.perf_counter() - began
+    shares = [lane.compile_seconds + lane.run_seconds for lane in found]
+    assert {lane.status for lane in found} == {"time"}
+    assert min(shares) >= 1.0
+    assert sum(shares) <= whole
