@@ -9,6 +9,7 @@ import hashlib
 import http.client
 import json
 import re
+import socket
 import time
 import urllib.error
 import urllib.request
@@ -214,7 +215,7 @@ def _copy(
     with bar:
         while True:
             try:
-                block = response.read1(CHUNK)
+                block = _block(response, timeout)
             except TimeoutError as error:
                 raise _InterruptedError(f"stalled for {timeout:g} s after {have} bytes") from error
             except (OSError, http.client.HTTPException) as error:
@@ -230,6 +231,19 @@ def _copy(
             bar.update(len(block))
     if total is not None and have < total:
         raise _InterruptedError(f"ended after {have} of {total} bytes")
+
+
+def _block(response: Any, timeout: float) -> bytes:
+    """The next bytes. Between chunks the standard library waits for whole lines, however slow."""
+    if not response.chunked:
+        return response.read1(CHUNK)
+    try:
+        return servers.in_time(lambda: response.read1(CHUNK), timeout)
+    except TimeoutError:
+        # The thread that waits holds the response: end its wait, so that it can be closed.
+        with socket.fromfd(response.fileno(), socket.AF_INET, socket.SOCK_STREAM) as connection:
+            connection.shutdown(socket.SHUT_RDWR)
+        raise
 
 
 class _WebOnly(urllib.request.HTTPRedirectHandler):

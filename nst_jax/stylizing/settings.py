@@ -165,11 +165,14 @@ class Settings(Options):
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> "Settings":
         """Make settings from plain values; names that stand for objects become `Lost`."""
-        found = dict(plain)
+        found, terms = dict(plain), plain.get("terms") or {}
+        if not isinstance(terms, Mapping):
+            raise InputError(f"terms is {terms!r}, but must be a mapping from names to weights.")
         for name in _OBJECTS:
             if name in found and found[name] not in CHOICES[name]:
                 found[name] = Lost(str(found[name]))
-        lost = {Lost(name): weight for name, weight in (found.pop("terms", None) or {}).items()}
+        lost = {Lost(name): weight for name, weight in terms.items()}
+        found.pop("terms", None)
         return replace(cls(**found), terms=lost)
 
 

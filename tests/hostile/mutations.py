@@ -134,7 +134,7 @@ def edited(rng: random.Random, values: Any, names: Sequence[str] = ()) -> Any:
 def _edit(rng: random.Random, values: Any, names: Sequence[str]) -> Any:
     if not isinstance(values, dict | list) or not values or rng.random() < 0.1:
         if isinstance(values, dict) and names and rng.random() < 0.9:
-            return values | {rng.choice(names): rng.choice(VALUES)}
+            return values | {rng.choice(names): copy.deepcopy(rng.choice(VALUES))}
         return _other(rng, values)
     key = rng.choice(list(values) if isinstance(values, dict) else range(len(values)))
     what = rng.random()
@@ -156,7 +156,7 @@ def _other(rng: random.Random, value: Any) -> Any:
         return rng.choice(
             (value + "x", value[:-1], value.upper(), value * 3, value + "\n", [value])
         )
-    return rng.choice(VALUES)
+    return copy.deepcopy(rng.choice(VALUES))
 
 
 def text_of(rng: random.Random, values: Any) -> str:
