@@ -227,12 +227,26 @@ def download_from(reply: bytes, folder, manner="whole", size=None):
         (b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n", "whole", "more than"),
         (b"HTTP/1.1 200 OK\r\n\r\n", "endless", "gives more than"),
         (b"HTTP/1.1 200 OK\r\n\r\n" + servers.BODY, "slow", "less than"),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"f" * 5000,
+            "slow",
+            "stalled",
+        ),
         (b"HTTP/1.1 302 Found\r\nLocation: ftp://127.0.0.1/x\r\n\r\n", "whole", "not of the web"),
         (b"HTTP/1.1 302 Found\r\nLocation: /x\r\n\r\n", "endless", "could not be downloaded"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n", "whole", "digest"),
         (b"HTTP/1.1 404 \x1b[2J\r\n\r\n", "whole", "404"),
     ],
-    ids=("huge", "endless", "dripping", "ftp", "endless redirect", "digits", "escapes"),
+    ids=(
+        "huge",
+        "endless",
+        "dripping",
+        "dripping chunk",
+        "ftp",
+        "endless redirect",
+        "digits",
+        "escapes",
+    ),
 )
 def test_servers_cannot_fill_the_disk_or_hold_the_run(reply, manner, said, tmp_path):
     began = time.monotonic()
@@ -240,6 +254,11 @@ def test_servers_cannot_fill_the_disk_or_hold_the_run(reply, manner, said, tmp_p
         download_from(reply, tmp_path, manner)
     assert time.monotonic() - began < 10
     assert not (tmp_path / "x").exists()
+
+
+def test_edited_terms_are_told():
+    with pytest.raises(InputError, match="terms is 3, but must be a mapping from names to weights"):
+        nst.Settings.from_dict({"terms": 3})
 
 
 @pytest.mark.parametrize("note", ["[]", '{"url": 1}', "[" * 100_000, '{"total": "x", "etag": 1}'])
