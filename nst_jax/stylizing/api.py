@@ -8,7 +8,6 @@ from dataclasses import asdict, fields, replace
 from functools import partial
 from typing import Any, Unpack
 
-import numpy as np
 from tqdm.auto import tqdm
 
 from nst_jax.errors import InputError
@@ -127,8 +126,7 @@ def _recorded(
         bar.set_postfix(loss=f"{now.losses['total']:.4g}", refresh=False)
         bar.update(min(now.evaluations, total) - bar.n)
         recorder.report(now)
-        stop = callback(now) if callback else False
-        return isinstance(stop, bool | np.bool_) and bool(stop)
+        return callback is not None and pyramid.is_stop(callback(now))
 
     def save(position: pyramid.Position) -> None:
         if outputs.checkpoint is not None:

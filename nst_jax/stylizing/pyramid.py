@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple, cast
 
+import numpy as np
+
 from nst_jax.files import savepoint
 from nst_jax.solvers import loop, solver
 from nst_jax.solvers import outcome as outcomes
@@ -171,6 +173,11 @@ class _Reports:
     def __call__(self, now: outcomes.Progress) -> bool:
         self.stop = bool(self._report and self._report(seen(now, self._problem, self._scale)))
         return self.stop
+
+
+def is_stop(answer: Any) -> bool:
+    """Whether a callback asks to stop: it returned True, and not just something that is true."""
+    return isinstance(answer, bool | np.bool_) and bool(answer)
 
 
 def seen(now: outcomes.Progress, problem: Problem, scale: Scale) -> Progress:

@@ -1,4 +1,4 @@
-"""repeat(): draw a result again, or a variation of it, from the settings in its file."""
+"""repeat() and enlarge(): draw a result again, changed or larger, from the settings in its file."""
 
 import os
 import warnings
@@ -76,12 +76,12 @@ def recall_larger(
 
 def is_print(result: str | os.PathLike, content: Any, options: Mapping[str, Any]) -> bool:
     """Whether these options ask for the same content, larger, without another start."""
-    size, named = options.get("size"), _record(result).get("sources", {}).get("content")
+    size, named = options.get("size"), _sources(result, _record(result)).get("content")
     if size is None or "init" in options:
         return False
     if content is not None and os.path.basename(str(content)) != named:
         return False
-    return size > max(reading.read(result, what="result").rgb.shape)
+    return size > max(reading.read(result, what="result").rgb.shape[:2])
 
 
 def go_on_from(

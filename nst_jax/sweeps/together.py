@@ -74,7 +74,7 @@ def run(
     """
     mesh, plan = mesh_of(devices), scales(ready[0].request)
     prepared = partial(_stage, ready, width, axes, mesh)
-    names = {place: str(some.lane) for place, some in enumerate(ready)}
+    names = {i: str(some.lane) for i, some in enumerate(ready)}
     rows: dict[int, tuple[Rows, ...]] = dict.fromkeys(names, ())
     drawn: dict[int, Drawn] = {}
     stage, start = prepared(plan[0]), None
@@ -164,9 +164,8 @@ def _handed_on(
     last = cast(solver.State, outcomes[0].state)
     start = partial(lanes.start, optimizer, mesh)
     state = handed_on(solver.point(last), last, optimizer, scale, start)
-    compiling = sum(outcome.compile_seconds for outcome in outcomes)
-    running = sum(outcome.run_seconds for outcome in outcomes)
-    return Carried(lanes.placed(optimizer, mesh, state), None, compiling, running)
+    spent = (sum(getattr(o, f"{what}_seconds") for o in outcomes) for what in ("compile", "run"))
+    return Carried(lanes.placed(optimizer, mesh, state), None, *spent)
 
 
 def _goes_on(outcome: Outcome) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from nst_jax.stylizing.pyramid import Progress
+from nst_jax.stylizing.pyramid import Progress, is_stop
 from nst_jax.stylizing.result import Stylization
 from nst_jax.sweeps.result import Sweep
 
@@ -61,7 +61,7 @@ class Viewer:
         self._sweep, self._results, self._total = sweep, results, total
         self._callback, self._sinks = callback, sinks
         self._counts: dict[int, int] = {}
-        self._shown = time.monotonic()
+        self._shown, self._stop = time.monotonic(), False
 
     @property
     def evaluations(self) -> int:
@@ -69,7 +69,7 @@ class Viewer:
         return sum(self._counts.values())
 
     def __call__(self, running: Mapping[int, Progress]) -> bool:
-        """Show the running lanes; return whether the callback asks to stop."""
+        """Show the running lanes; return whether the callback has asked to stop."""
         self._counts |= {i: now.evaluations for i, now in running.items()}
         done = replace(self._sweep, results=dict(self._results))
         now = SweepProgress(done, running, self.evaluations, self._total)
@@ -78,7 +78,8 @@ class Viewer:
             for sink in self._sinks:
                 sink(sheet)
             self._shown = time.monotonic()
-        return self._callback is not None and self._callback(now) is True
+        self._stop |= self._callback is not None and is_stop(self._callback(now))
+        return self._stop
 
 
 def notebook() -> Callable[[Image.Image], None] | None:
