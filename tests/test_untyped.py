@@ -31,6 +31,8 @@ told("list", lambda: reading.read([image, image]))
 told("object", lambda: reading.read(object()))
 told("styles", lambda: nst.interpolate(image, "night.png"))
 told("contents", lambda: nst.sweep([image, image], image))
+told("in_flight", lambda: nst.sweep(image, image, in_flight=[1, 2]))
+told("keep", lambda: nst.sweep(image, image, keep=[image, image]))
 told("callback", lambda: nst.stylize(image, image, callback=3))
 """
 EXPECTED = {
@@ -47,6 +49,8 @@ EXPECTED = {
     "object": "has the shape (); expected (height, width)",
     "styles": "To interpolate, give a list of two style pictures or more",
     "contents": "content is one picture: give several as contents=",
+    "in_flight": "in_flight is [1, 2], but must be",
+    "keep": "keep is one mask for all lanes, and cannot be an axis",
     "callback": "callback is 3, but must be a function, or None",
 }
 

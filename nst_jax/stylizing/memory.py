@@ -59,14 +59,16 @@ class Size(NamedTuple):
     regions: int = 0
 
 
-def estimate(settings: Settings, network: Network, layers: tuple[str, ...], size: Size) -> int:
-    """Estimate the bytes at the peak of a stylization, to about a quarter.
+def estimate(
+    settings: Settings, network: Network, layers: tuple[str, ...], size: Size, lanes: int = 1
+) -> int:
+    """Estimate the bytes at the peak of stylizations side by side, to about a quarter.
 
     They hold the network's weights, the optimiser's history, the features of the content, the
     guides of regions, and activations. The activations are those kept for the backward pass, or
     those of a style picture if they need more; with tiles, those of one tile.
     """
-    return _shared(network) + _of_pictures(settings, network, layers, size)
+    return _shared(network) + lanes * _of_pictures(settings, network, layers, size)
 
 
 def _shared(network: Network) -> int:

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from numbers import Integral
 from typing import Any
 
 import jax
@@ -17,6 +18,7 @@ from tqdm.auto import tqdm
 
 from nst_jax.errors import InputError
 from nst_jax.networks.base import Network
+from nst_jax.options import in_range
 from nst_jax.pictures.masks import MapSource
 from nst_jax.pictures.sources import PictureSource
 from nst_jax.stylizing.again import longer
@@ -102,8 +104,11 @@ def sweep(
         InputError: something cannot be used; the message says what to do.
         KeyboardInterrupt: Ctrl-C before there was a picture.
     """
-    if in_flight is not None and in_flight < 1:
-        raise InputError(f"in_flight is {in_flight}, but must be a whole number from 1, or None.")
+    in_range(in_flight, "in_flight", Integral, 1, 1_000_000, optional=True)
+    if isinstance(keep, list | tuple):
+        raise InputError(
+            "keep is one mask for all lanes, and cannot be an axis: call sweep once for each mask."
+        )
     if callback is not None and not callable(callback):
         raise InputError(f"callback is {callback!r}, but must be a function, or None.")
     if output is None and (resume or jax.process_count() > 1):

@@ -24,15 +24,9 @@ def sweep_section(
     args: argparse.Namespace, weights: Path, limit: Callable[[Any], Any]
 ) -> list[Row]:
     """Time and memory of lanes: beside single runs, separate commands, more devices, more lanes."""
-    import jax
-
     rows = []
     for size in args.sweep_sizes:
         rows += _beside_single_runs(args, weights, size, LANES, limit(1.05))
-    if jax.default_backend() == "cpu":
-        rows.append(Row("sweep", "16 lanes at 256 px on a GPU or TPU", note="none at hand here"))
-    else:
-        rows += _beside_single_runs(args, weights, 256, 16, 0.5)
     rows.append(_beside_commands(args, weights, limit(0.6)))
     rows += _memory(args, weights)
     return rows + _devices(args, weights)

@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import bench_feedforward
 import bench_gpu
+import bench_lanes
 import bench_large
 import bench_profile
 import bench_sweep
@@ -292,6 +293,13 @@ def sweep_section(args: argparse.Namespace) -> list[Row]:
     return bench_sweep.sweep_section(args, weights, _on_cpu)
 
 
+def lanes_section(args: argparse.Namespace) -> Iterable[Row]:
+    """Lanes side by side on an accelerator."""
+    if not (weights := find_weights(args.weights)):
+        return [Row("lanes", "all", note=_absent(args.weights))]
+    return bench_lanes.lanes_section(args, weights)
+
+
 def large_section(args: argparse.Namespace) -> list[Row]:
     """Peak memory by size, and the estimate of it."""
     if not (weights := find_weights(args.weights)):
@@ -336,6 +344,7 @@ SECTIONS: dict[str, Callable[[argparse.Namespace], Iterable[Row]]] = {
     "lite": lite_section,
     "traces": traces_section,
     "sweep": sweep_section,
+    "lanes": lanes_section,
     "feedforward": feedforward_section,
     "large": large_section,
     "gpu": gpu_section,
