@@ -155,7 +155,7 @@ def test_muon_goes_along_the_polar_factor_of_each_kernels_own_gradient(task):
     batch, rates = task.batch(0, crops), (jnp.float32(1e-2), jnp.float32(0.9))
     state = loop.start(task, "muon")
     state, _ = loop.advance(task.loss, "muon", state, task.frozen, task.masks, batch, *rates)
-    gradient, _ = jax.grad(task.loss, has_aux=True)(task.parameters, task.frozen, batch)
+    gradient, _ = jax.jit(jax.grad(task.loss, has_aux=True))(task.parameters, task.frozen, batch)
     shapes = [v.shape for k, v in task.parameters.items() if k.endswith((".kernel", ".pointwise"))]
     assert len(set(shapes)) < len(shapes)
     for name, g in gradient.items():
