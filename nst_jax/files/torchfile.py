@@ -10,7 +10,8 @@ import math
 import pickle
 import struct
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -41,24 +42,30 @@ def read(
         InputError: the file is truncated, of another kind, or holds anything but tensors and
             containers. It is refused before any other object is built.
     """
+    with _reading(path), path.open("rb") as file:
+        state, fetch = _state(path, file)
+        tensors = {name: tensor for name, tensor in state.items() if wanted(name)}
+        require_bytes(sum(_nbytes(tensor) for tensor in tensors.values()))
+        found = {name: _array(tensor, fetch) for name, tensor in tensors.items()}
+    return found
+
+
+def names(path: Path) -> frozenset[str]:
+    """The names of the tensors of a state dict; see `read`.
+
+    Raises:
+        InputError: as `read` does.
+    """
+    with _reading(path), path.open("rb") as file:
+        found = frozenset(_state(path, file)[0])
+    return found
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what a damaged file raises into a sentence."""
     try:
-        with path.open("rb") as file:
-            reader = _read_zip if zipfile.is_zipfile(file) else _read_legacy
-            file.seek(0)
-            state, fetch = reader(file)
-            if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-                state = state["state_dict"]
-            if not isinstance(state, dict):
-                raise InputError(f"{path} holds a {type(state).__name__}, not a dict of tensors.")
-            tensors = {
-                name.removeprefix("module."): tensor
-                for name, tensor in state.items()
-                if isinstance(name, str)
-                and isinstance(tensor, Tensor)
-                and wanted(name.removeprefix("module."))
-            }
-            require_bytes(sum(_nbytes(tensor) for tensor in tensors.values()))
-            return {name: _array(tensor, fetch) for name, tensor in tensors.items()}
+        yield
     except ForbiddenError as error:
         raise InputError(
             f"{path} is refused: it wants to run or build '{error}', which plain weights do not "
@@ -71,6 +78,22 @@ def read(
             f"{path} cannot be read as a PyTorch file: it is truncated, damaged, or of another "
             f"kind ({error})."
         ) from error
+
+
+def _state(path: Path, file: BinaryIO) -> tuple[dict[str, Tensor], Callable]:
+    reader = _read_zip if zipfile.is_zipfile(file) else _read_legacy
+    file.seek(0)
+    state, fetch = reader(file)
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        state = state["state_dict"]
+    if not isinstance(state, dict):
+        raise InputError(f"{path} holds a {type(state).__name__}, not a dict of tensors.")
+    found = {
+        name.removeprefix("module."): tensor
+        for name, tensor in state.items()
+        if isinstance(name, str) and isinstance(tensor, Tensor)
+    }
+    return found, fetch
 
 
 def _read_zip(file: BinaryIO) -> tuple[Any, Callable]:

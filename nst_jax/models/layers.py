@@ -2,7 +2,7 @@
 
 Arrays are activations of several pictures, `(b, h, w, c)`, rather than of one picture under
 `vmap`, so that the gradient of a kernel is one product over all of them. Convolutions do not pad:
-the caller pads first, by reflection (`padded`).
+the caller pads first, by reflection (`padded`) or by zeros (`zero_padded`).
 """
 
 from typing import Any, NamedTuple
@@ -16,12 +16,19 @@ from jaxtyping import Array, Float
 from nst_jax.linalg import dot, einsum
 from nst_jax.typing import AnyArray
 
-_EPSILON = 1e-5  # added to the variance, as in PyTorch
+EPSILON = 1e-5  # added to the variance, as in PyTorch
 
 
 def padded(x: Float[AnyArray, "b h w c"], rim: int) -> Float[Array, "b h2 w2 c"]:
     """Pad by `rim` reflected rows and columns on each side; the edge itself is not repeated."""
     return jnp.pad(x, _rims(rim), mode="reflect")
+
+
+def zero_padded(
+    x: Float[AnyArray, "b h w c"], before: int, after: int
+) -> Float[Array, "b h2 w2 c"]:
+    """Pad by `before` rows and columns of zeros above and left, and `after` below and right."""
+    return jnp.pad(x, ((0, 0), (before, after), (before, after), (0, 0)))
 
 
 def convolve(
@@ -176,6 +183,41 @@ def convolve_doubled(
     return depth_to_space(convolve(x, jnp.concatenate(small, axis=-1)))
 
 
+def convolve_transposed(
+    x: Float[AnyArray, "b h w i"], kernel: Float[AnyArray, "3 3 i o"], lead: int
+) -> Float[Array, "b h2 w2 o"]:
+    """Transposed 3x3 convolution with stride two; the output has twice the size.
+
+    An input pixel i reaches the output pixels 2 i - `lead` to 2 i - `lead` + 2. One pixel in four
+    is computed by each of four kernels of 2x2 taps, at the smaller size.
+
+    Args:
+        x: activations.
+        kernel: taps in the order in which one input pixel paints them.
+        lead: 0 as in TensorFlow with padding SAME, or 1 as in Torch with padding and adjustment 1.
+    """
+    # Taps that meet the two neighbours, for outputs of even and of odd index; 3 stands for none.
+    taps = ((2, 0), (3, 1)) if lead == 0 else ((1, 3), (2, 0))
+    wide = jnp.pad(jnp.asarray(kernel), ((0, 1), (0, 1), (0, 0), (0, 0)))
+    small = [wide[np.ix_(rows, columns)] for rows in taps for columns in taps]
+    x = zero_padded(x, 1 - lead, lead)
+    return depth_to_space(convolve(x, jnp.concatenate(small, axis=-1)))
+
+
+def doubled_smoothly(x: Float[AnyArray, "b h w c"]) -> Float[Array, "b h2 w2 c"]:
+    """Bilinear upsampling by two; pixel centres keep their places, and the edge is repeated."""
+    for axis in (1, 2):
+        wide = jnp.pad(x, [(int(a == axis),) * 2 for a in range(4)], mode="edge")
+        n = x.shape[axis]
+        before, after = (
+            0.25 * lax.slice_in_dim(wide, k, k + n, axis=axis) + 0.75 * jnp.asarray(x)
+            for k in (0, 2)
+        )
+        shape = (*x.shape[:axis], 2 * n, *x.shape[axis + 1 :])
+        x = jnp.stack([before, after], axis + 1).reshape(shape)
+    return jnp.asarray(x)
+
+
 class Moments(NamedTuple):
     """Mean and variance of each channel, (b, c), float32."""
 
@@ -195,6 +237,7 @@ def normalize(
     moments: Moments,
     scale: Float[AnyArray, "b *hw c"],
     shift: Float[AnyArray, "b *hw c"],
+    epsilon: float = EPSILON,
 ) -> Float[Array, "b h w c"]:
     """Instance normalisation (Ulyanov et al. 2016): mean 0 and deviation 1, then scale and shift.
 
@@ -206,10 +249,11 @@ def normalize(
         moments: moments of `x`, or of the whole picture if `x` is a part of it.
         scale: for each picture, (b, c), or for each position, (b, h, w, c).
         shift: of the same shape as `scale`.
+        epsilon: added to the variance.
     """
     x = jnp.asarray(x)
     mean, variance = (m[:, None, None] for m in moments)
     if scale.ndim == 2:
         scale, shift = scale[:, None, None], shift[:, None, None]
-    factor = lax.rsqrt(jnp.asarray(variance) + _EPSILON) * scale
+    factor = lax.rsqrt(jnp.asarray(variance) + epsilon) * scale
     return (x * factor + (shift - mean * factor)).astype(x.dtype)

@@ -25,6 +25,7 @@ from nst_jax.models.transformer import VARIANTS, Architecture, Output
 from nst_jax.options import is_number
 
 _MOST_BLOCKS = 100  # residual blocks
+_WIDEST = 4096  # channels
 TRANSFORMER, ANY_STYLE = "feedforward-transformer", "feedforward-any-style"
 
 
@@ -114,13 +115,16 @@ def architecture_of(model: ModelFile, path: str | os.PathLike) -> Architecture:
         InputError: the architecture is unknown, or does not fit the tensors or the styles.
     """
     try:
-        found = Architecture(**model.architecture)
+        widths = tuple(model.architecture.get("widths", ()))
+        found = Architecture(**{**model.architecture, "widths": widths})
         if not (
             found.variant in VARIANTS
             and found.styles == len(model.styles) > 0
             and found.output in get_args(Output)
             and is_number(found.units, Real, 1e-3, 1e6)
             and is_number(found.blocks, Integral, 0, _MOST_BLOCKS)
+            and len(widths) in (0, 5)
+            and all(is_number(width, Integral, 1, _WIDEST) for width in widths)
         ):
             raise ValueError
         expected = found.shapes

@@ -15,21 +15,27 @@ from jaxtyping import Array, Float
 
 from nst_jax.linalg import dot
 from nst_jax.models.layers import (
+    EPSILON,
     Moments,
     convolve,
     convolve_doubled,
+    convolve_transposed,
     depthwise,
     doubled,
+    doubled_smoothly,
     instance_moments,
     normalize,
     padded,
     pointwise,
     space_to_depth,
+    zero_padded,
 )
 from nst_jax.typing import AnyArray
 
 Parameters = Mapping[str, AnyArray]
-Kind = Literal["plain", "packed", "separable", "unpacked"]
+Kind = Literal["plain", "packed", "separable", "unpacked", "transposed"]
+# `same` is that of TensorFlow: with stride two, zeros below and on the right alone.
+Padding = Literal["reflect", "same"]
 
 
 @dataclass(frozen=True)
@@ -39,16 +45,20 @@ class Stage:
     Attributes:
         name: prefix of its parameters' names.
         kind: `plain`; `separable` (depthwise, then pointwise); `packed` (after `space_to_depth`);
-            or `unpacked` (on the upsampled input, by `convolve_doubled`).
+            `unpacked` (on the upsampled input, by `convolve_doubled`); or `transposed` (which
+            doubles the size, by `convolve_transposed`).
         side: side of the kernel.
         inputs: number of input channels.
         outputs: number of output channels.
         stride: stride of the convolution.
         doubles: whether the input is upsampled by two first.
         normalized: whether instance normalisation follows; otherwise a bias is added.
-        linear: whether no ReLU follows; only for stages with a bias.
+        linear: whether no ReLU follows.
         adds: whether this stage ends a residual block: the input of the stage before is added, and
             there is no ReLU.
+        padding: what is beyond the border, for `plain` and `transposed` stages.
+        smooth: whether the input is doubled by bilinear, not nearest-neighbour upsampling.
+        epsilon: what the normalisation adds to the variance.
     """
 
     name: str
@@ -61,17 +71,21 @@ class Stage:
     normalized: bool = True
     linear: bool = False
     adds: bool = False
+    padding: Padding = "reflect"
+    smooth: bool = False
+    epsilon: float = EPSILON
 
     @property
     def scale(self) -> float:
         """Size of the output relative to the input."""
-        return {"packed": 0.5, "unpacked": 2.0}.get(self.kind, (1 + self.doubles) / self.stride)
+        own = {"packed": 0.5, "unpacked": 2.0, "transposed": 2.0}
+        return own.get(self.kind, (1 + self.doubles) / self.stride)
 
     @property
     def reach(self) -> float:
         """How far an output pixel sees to each side, in input pixels, with one for rounding."""
         rim = {"packed": self.side - 1, "unpacked": self.side // 4}.get(self.kind, self.side // 2)
-        return rim / (1 + self.doubles) + 1
+        return rim / (1 + self.doubles) + 1 + self.smooth
 
 
 def shapes(stages: Iterable[Stage], styles: int = 1) -> dict[str, tuple[int, ...]]:
@@ -142,12 +156,14 @@ def run(
         raw = _convolved(stage, parameters, x)
         if not stage.normalized:
             y = raw + _of(stage, parameters, "bias")[None, None, None]
-            y = y if stage.linear else jax.nn.relu(y)
         else:
             own = (parameters[f"{stage.name}.{part}"] for part in ("scale", "shift"))
             scale, shift = (_mixed(blend, p, raw.shape[1]) for p in own)
-            y = normalize(raw, given or instance_moments(raw), scale, shift)
-            y = y + before if stage.adds else jax.nn.relu(y)
+            y = normalize(raw, given or instance_moments(raw), scale, shift, stage.epsilon)
+        if stage.adds:
+            y = y + before
+        elif not stage.linear:
+            y = jax.nn.relu(y)
         before, x = x, y
     return x, raw
 
@@ -159,7 +175,15 @@ def _convolved(stage: Stage, parameters: Parameters, x: Array) -> Array:
         )
     if stage.kind == "unpacked":
         return convolve_doubled(padded(x, stage.side // 4), _of(stage, parameters, "kernel"))
-    x = padded(doubled(x) if stage.doubles else x, stage.side // 2)
+    if stage.kind == "transposed":
+        return convolve_transposed(x, _of(stage, parameters, "kernel"), 0)
+    if stage.doubles:
+        x = doubled_smoothly(x) if stage.smooth else doubled(x)
+    if stage.padding == "same":
+        rim = stage.side - stage.stride
+        x = zero_padded(x, rim // 2, rim - rim // 2)
+    else:
+        x = padded(x, stage.side // 2)
     if stage.kind == "separable":
         x = depthwise(x, _of(stage, parameters, "depthwise"))
         return pointwise(x, _of(stage, parameters, "pointwise"))

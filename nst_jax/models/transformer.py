@@ -9,25 +9,93 @@ one pixel of twelve channels, so that no wide layer has the full resolution. The
 includes the upsampling to full resolution. Their upsampling stage is a depthwise and a pointwise
 convolution, and so are the residual blocks of `small`.
 
+`dumoulin`, `magenta` and `lengstrom` are networks of others in the layout of `johnson`; `_LAYOUTS`
+says how they differ.
+
 Each style has its own scales and shifts after every normalisation; the styles share all other
 parameters (Dumoulin et al. 2017). A `blend` holds weights of the styles that sum to 1: `(b, n)` for
 each picture, or `(b, h, w, n)` for each pixel.
 """
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from nst_jax.models import stages
-from nst_jax.models.stages import Kind, Parameters, Stage
+from nst_jax.models.layers import EPSILON
+from nst_jax.models.stages import Kind, Padding, Parameters, Stage
 from nst_jax.typing import AnyArray
 
-Variant = Literal["johnson", "medium", "small"]
-Output = Literal["sigmoid", "linear"]
+Variant = Literal["johnson", "medium", "small", "dumoulin", "magenta", "lengstrom"]
+Output = Literal["sigmoid", "linear", "tanh"]
 VARIANTS: tuple[str, ...] = get_args(Variant)
+_GAIN, _MIDDLE = 150.0, 127.5  # of a `tanh` output, in 0..255
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How networks in Johnson et al.'s layout differ.
+
+    Attributes:
+        widths: channels after each of the three convolutions down, and of the two up.
+        first: whether the convolutions down are normalised.
+        last: whether the last convolution is normalised.
+        transposed: whether convolutions up are transposed, not after nearest-neighbour upsampling.
+        padding: what is beyond the border.
+        epsilon: what the normalisation adds to the variance.
+    """
+
+    widths: tuple[int, ...] = (32, 64, 128, 64, 32)
+    first: bool = True
+    last: bool = False
+    transposed: bool = False
+    padding: Padding = "reflect"
+    epsilon: float = EPSILON
+
+
+_LAYOUTS = {
+    "johnson": _Layout(),
+    # Dumoulin et al. 2017, as in Magenta; their batch of styles on phones is narrower.
+    "dumoulin": _Layout(last=True),
+    # Ghiasi et al. 2017, as in Magenta's TensorFlow Lite files; batch normalisation became biases.
+    "magenta": _Layout(first=False, last=True),
+    # github.com/lengstrom/fast-style-transfer
+    "lengstrom": _Layout(last=True, transposed=True, padding="same", epsilon=1e-3),
+}
+
+
+_HALF_DOWN = (
+    Stage("conv1", "packed", 5, 12, 32),
+    Stage("conv2", "plain", 3, 32, 64, stride=2),
+)
+_HALF_UP = (
+    Stage("up1", "separable", 3, 64, 32, doubles=True),
+    Stage("out", "unpacked", 9, 32, 3, normalized=False, linear=True),
+)
+
+
+def _johnson(layout: _Layout) -> tuple[tuple[Stage, ...], tuple[Stage, ...]]:
+    """The stages down and up of a network in Johnson et al.'s layout."""
+    a, b, c, d, e = layout.widths
+    own: dict[str, Any] = {"padding": layout.padding, "epsilon": layout.epsilon}
+    down = own | {"normalized": layout.first}
+    kind: Kind = "transposed" if layout.transposed else "plain"
+    up = own | {"doubles": not layout.transposed}
+    return (
+        (
+            Stage("conv1", "plain", 9, 3, a, **down),
+            Stage("conv2", "plain", 3, a, b, stride=2, **down),
+            Stage("conv3", "plain", 3, b, c, stride=2, **down),
+        ),
+        (
+            Stage("up1", kind, 3, c, d, **up),
+            Stage("up2", kind, 3, d, e, **up),
+            Stage("out", "plain", 9, e, 3, normalized=layout.last, linear=True, **own),
+        ),
+    )
 
 
 @dataclass(frozen=True)
@@ -35,11 +103,14 @@ class Architecture:
     """The static description of a transformer; hashable.
 
     Attributes:
-        variant: `johnson`, `medium` or `small`.
+        variant: one of `VARIANTS`.
         styles: number of styles.
-        output: `sigmoid`, or `linear` for networks of other projects, whose results are clipped.
+        output: `sigmoid`; or, for networks of other projects, whose results are clipped, `linear`
+            or `tanh` (150 tanh(x) + 127.5 in 0..255).
         units: pictures enter the network in [0, units]; a `linear` output has the same range.
         blocks: number of residual blocks.
+        widths: channels after each of the three convolutions down, and of the two up; none for
+            those of the variant.
     """
 
     variant: Variant = "small"
@@ -47,37 +118,24 @@ class Architecture:
     output: Output = "sigmoid"
     units: float = 1.0
     blocks: int = 5
+    widths: tuple[int, ...] = ()
 
     @property
     def groups(self) -> tuple[tuple[Stage, ...], ...]:
         """The stages in order, in groups: downsampling, each residual block, upsampling."""
-        half = self.variant != "johnson"
-        width = 64 if half else 128
+        own: dict[str, Any] = {}
         deep: Kind = "separable" if self.variant == "small" else "plain"
-        if half:
-            down = (
-                Stage("conv1", "packed", 5, 12, 32),
-                Stage("conv2", "plain", 3, 32, 64, stride=2),
-            )
-            up = (
-                Stage("up1", "separable", 3, 64, 32, doubles=True),
-                Stage("out", "unpacked", 9, 32, 3, normalized=False, linear=True),
-            )
+        if self.variant in ("medium", "small"):
+            width, down, up = 64, _HALF_DOWN, _HALF_UP
         else:
-            down = (
-                Stage("conv1", "plain", 9, 3, 32),
-                Stage("conv2", "plain", 3, 32, 64, stride=2),
-                Stage("conv3", "plain", 3, 64, 128, stride=2),
-            )
-            up = (
-                Stage("up1", "plain", 3, 128, 64, doubles=True),
-                Stage("up2", "plain", 3, 64, 32, doubles=True),
-                Stage("out", "plain", 9, 32, 3, normalized=False, linear=True),
-            )
+            layout = _LAYOUTS[self.variant]
+            layout = replace(layout, widths=self.widths or layout.widths)
+            width, (down, up) = layout.widths[2], _johnson(layout)
+            own = {"padding": layout.padding, "epsilon": layout.epsilon}
         blocks = tuple(
             (
-                Stage(f"res{i}.a", deep, 3, width, width),
-                Stage(f"res{i}.b", deep, 3, width, width, adds=True),
+                Stage(f"res{i}.a", deep, 3, width, width, **own),
+                Stage(f"res{i}.b", deep, 3, width, width, adds=True, **own),
             )
             for i in range(1, self.blocks + 1)
         )
@@ -138,7 +196,11 @@ def entry(
 def exit_(architecture: Architecture, x: Float[AnyArray, "b h w 3"]) -> Float[Array, "b h w 3"]:
     """Convert the output of the last stage to a picture, float32."""
     x = jnp.asarray(x, jnp.float32)
-    return _sigmoid(x) if architecture.output == "sigmoid" else x / architecture.units
+    if architecture.output == "sigmoid":
+        return _sigmoid(x)
+    if architecture.output == "tanh":
+        return (_GAIN * jnp.tanh(x) + _MIDDLE) / 255
+    return x / architecture.units
 
 
 @jax.custom_vjp

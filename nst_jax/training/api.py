@@ -229,9 +229,7 @@ def _transformer(
         twice = set(before) & set(named)
         if twice:
             raise InputError(f"The model {str(base)!r} has a style '{twice.pop()}' already.")
-        architecture = Architecture(
-            old.variant, old.styles + len(named), old.output, old.units, old.blocks
-        )
+        architecture = dataclasses.replace(old, styles=old.styles + len(named))
     task = tasks.stylizers(recipe, architecture, network, pictures, trained)
     names = (*before, *named)
 
