@@ -16,7 +16,7 @@ from jaxtyping import Float, Int, UInt8
 from nst_jax.errors import InputError
 from nst_jax.files.untrusted import require_bytes
 
-_MOST_FIELDS = 1_000_000  # in one file; a network with a thousand operations has 20,000
+_MOST_FIELDS = 500_000  # in one file; a network with a thousand operations has 20,000
 START = b"\x08"  # the first field is the version, a number
 _VARINT, _EIGHT, _BYTES, _FOUR = 0, 1, 2, 5
 # Of ModelProto, GraphProto, NodeProto, AttributeProto and TensorProto, in this order.
@@ -73,8 +73,8 @@ class Graph:
                     self._note(_bytes(value))
         except (OSError, ValueError, OverflowError) as error:
             raise InputError(
-                f"{path} cannot be read as an ONNX file: it is truncated, damaged, or of another "
-                f"kind ({error})."
+                f"The file {path} cannot be read as an ONNX file: it is truncated, damaged, or of "
+                f"another kind ({error})."
             ) from error
         stored = {name for name, how in self._scaled.items() if how.values in self._tensors}
         self.names = frozenset(self._tensors) | stored
@@ -153,7 +153,7 @@ class Graph:
             if field == _DIMS:
                 dims += [value] if isinstance(value, int) else _varints(value).tolist()
             elif field == _TYPE:
-                kind = value
+                kind = _signed(value)
             elif field == _RAW:
                 raw = _bytes(value)
             elif field == _LOCATION and value:

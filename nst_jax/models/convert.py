@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nst_jax.errors import InputError
-from nst_jax.files import onnxfile, torchfile, weights
+from nst_jax.files import onnxfile, t7file, torchfile, weights
 from nst_jax.models import modelfile
-from nst_jax.models.imports import dumoulin, fast_neural_style, lengstrom, magenta, microast
+from nst_jax.models.imports import dumoulin, fast_neural_style, lengstrom, magenta, microast, torch7
 from nst_jax.models.modelfile import ModelFile
 
 
@@ -67,6 +67,8 @@ def _found(path: Path) -> _Found | None:
         head = file.read(len(torchfile.LEGACY_START))
     if head.startswith(onnxfile.START):
         return _of_onnx(onnxfile.Graph(path))
+    if head.startswith(t7file.STARTS):
+        return _Found(path.stem, lambda: torch7.read(path))
     if head.startswith((b"PK", torchfile.LEGACY_START)):
         return _of_torch(path)
     return None

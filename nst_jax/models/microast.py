@@ -204,7 +204,7 @@ def measure(
     found = []
     for level, x in zip(LEVELS, (shallow, deep), strict=True):
         mean = average(x)
-        variance = average(jnp.square(x - mean)) * _unbiased(x)
+        variance = average(jnp.square(x - mean[None, None, None])) * _unbiased(x)
         found.append([mean, jnp.sqrt(variance + EPSILON)])
         for part in ("weight", "bias"):
             name = f"modulator.{level}.{part}"
@@ -237,7 +237,7 @@ def modulated(
         y = before = x
         for stage, finish in zip(BLOCKS[level], (jax.nn.relu, lambda y: y), strict=True):
             kernel, shift = (parameters[f"{stage.name}.{part}"] for part in ("kernel", "bias"))
-            filtered = convolve(padded(y, 1), kernel) + jnp.asarray(shift)
+            filtered = convolve(padded(y, 1), kernel) + jnp.asarray(shift)[None, None, None]
             y = finish(weight * filtered + bias * y)
         x = before + y
     return x

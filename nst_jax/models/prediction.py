@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 from nst_jax.linalg import dot
 from nst_jax.models import modelfile, tiling, transformer
 from nst_jax.models.anystyle import STRENGTH, style_pictures
-from nst_jax.models.layers import convolve, depthwise, pointwise, zero_padded
+from nst_jax.models.layers import convolve, depthwise, zero_padded
 from nst_jax.models.model import Model, Painter, finished, shares, tile_for, to_multiple
 from nst_jax.models.modelfile import ModelFile
 from nst_jax.models.stages import Parameters
@@ -166,10 +166,11 @@ def predict(
     """
 
     def shifted(name: str, x: Any) -> Any:
-        return x + jnp.asarray(parameters[f"predict.{name}.bias"])
+        bias = jnp.asarray(parameters[f"predict.{name}.bias"])
+        return x + bias.reshape((1,) * (x.ndim - 1) + (-1,))
 
     def mixed(name: str, x: Any) -> Any:
-        return shifted(name, pointwise(x, parameters[f"predict.{name}.pointwise"]))
+        return shifted(name, dot(x, jnp.asarray(parameters[f"predict.{name}.pointwise"])))
 
     x = convolve(zero_padded(images, 0, 1), parameters["predict.stem.kernel"], 2)
     x = _clipped(shifted("stem", x))
@@ -184,8 +185,9 @@ def predict(
         if stride == 1 and inputs == outputs:
             x = x + before
     x = _clipped(mixed("head", x))
-    b, h, w = alpha.shape
-    weights = jnp.asarray(alpha).reshape(b, h // _CELL, _CELL, w // _CELL, _CELL).mean((2, 4))
+    b, rows, columns, _ = x.shape
+    cells = jnp.asarray(alpha).reshape(b, rows, alpha.shape[1] // rows, columns, -1)
+    weights = cells.mean((2, 4))
     weights = weights / weights.sum((1, 2), keepdims=True)
     return mixed("vector", (x * weights[..., None]).sum((1, 2)))
 

@@ -34,8 +34,9 @@ from nst_jax.typing import AnyArray
 
 Parameters = Mapping[str, AnyArray]
 Kind = Literal["plain", "packed", "separable", "unpacked", "transposed"]
-# `same` is that of TensorFlow: with stride two, zeros below and on the right alone.
-Padding = Literal["reflect", "same"]
+# `same` is that of TensorFlow: with stride two, zeros below and on the right alone. `zero` is that
+# of Torch: zeros on all sides. With `none` the output is smaller than the input.
+Padding = Literal["reflect", "same", "zero", "none"]
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,9 @@ def run(
             scale, shift = (_mixed(blend, p, raw.shape[1]) for p in own)
             y = normalize(raw, given or instance_moments(raw), scale, shift, stage.epsilon)
         if stage.adds:
-            y = y + before
+            shaved = (before.shape[1] - y.shape[1]) // 2  # by convolutions without padding
+            kept = before[:, shaved : before.shape[1] - shaved, shaved : before.shape[2] - shaved]
+            y = y + kept
         elif not stage.linear:
             y = jax.nn.relu(y)
         before, x = x, y
@@ -176,13 +179,16 @@ def _convolved(stage: Stage, parameters: Parameters, x: Array) -> Array:
     if stage.kind == "unpacked":
         return convolve_doubled(padded(x, stage.side // 4), _of(stage, parameters, "kernel"))
     if stage.kind == "transposed":
-        return convolve_transposed(x, _of(stage, parameters, "kernel"), 0)
+        lead = 0 if stage.padding == "same" else 1
+        return convolve_transposed(x, _of(stage, parameters, "kernel"), lead)
     if stage.doubles:
         x = doubled_smoothly(x) if stage.smooth else doubled(x)
     if stage.padding == "same":
         rim = stage.side - stage.stride
         x = zero_padded(x, rim // 2, rim - rim // 2)
-    else:
+    elif stage.padding == "zero":
+        x = zero_padded(x, stage.side // 2, stage.side // 2)
+    elif stage.padding == "reflect":
         x = padded(x, stage.side // 2)
     if stage.kind == "separable":
         x = depthwise(x, _of(stage, parameters, "depthwise"))

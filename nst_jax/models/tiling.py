@@ -9,6 +9,7 @@ group sees.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,8 +42,9 @@ def transform_tiled(
     The result is the same, up to the rounding of sums.
     """
     x = np.asarray(transformer.entry(architecture, parameters, image))
+    rows = x.shape[1]
     for group in architecture.groups:
-        x = _group(group, parameters, x, blend, tile, image.shape[1])
+        x = _group(group, parameters, x, blend, tile, rows)
     return np.asarray(transformer.exit_(architecture, x))
 
 
@@ -61,6 +63,9 @@ def _group(
     side = align * max(1, tile // per // align)
     known: list[Moments | None] = [None] * len(stages)
     names = {name: parameters[name] for name in parameters if _belongs(name, stages)}
+    # Zeros beyond the border keep sizes simple; what they touch is left out below.
+    shaved = np.cumsum([stage.padding == "none" for stage in stages])
+    stages = tuple(replace(s, padding="zero") if s.padding == "none" else s for s in stages)
 
     def blocks(
         through: tuple[Stage, ...], raw: bool
@@ -80,8 +85,13 @@ def _group(
         if stage.normalized:
             through = stages[: k + 1]
             here = math.prod(s.scale for s in through)
+            rim = int(shaved[k])
             known[k] = _gathered(
-                found[:, _scaled(down.own, here), _scaled(right.own, here)]
+                found[
+                    :,
+                    _scaled(_within(down, rim, x.shape[1]), here),
+                    _scaled(_within(right, rim, x.shape[2]), here),
+                ]
                 for down, right, found in blocks(through, True)
             )
     _, h, w, _ = x.shape
@@ -92,7 +102,8 @@ def _group(
             for p in (down, right)
         )
         result[:, rows_, columns] = found[:, _scaled(down.own, scale), _scaled(right.own, scale)]
-    return result
+    rim = int(shaved[-1])
+    return result[:, rim : result.shape[1] - rim, rim : result.shape[2] - rim]
 
 
 @jit(static=["stages", "raw"])
@@ -112,6 +123,12 @@ def _pieces(length: int, side: int, halo: int) -> list[_Piece]:
     return found
 
 
+def _within(piece: _Piece, rim: int, length: int) -> slice:
+    """The part of a block that is its own, without a rim around the whole."""
+    first = max(piece.own.start, rim - piece.start)
+    return slice(first, max(first, min(piece.own.stop, length - rim - piece.start)))
+
+
 def _scaled(part: slice, scale: float) -> slice:
     return slice(round(part.start * scale), round(part.stop * scale))
 
@@ -122,6 +139,8 @@ def _gathered(parts: Iterator[np.ndarray]) -> Moments:
     for part in parts:
         values = part.astype(np.float64)
         size = values.shape[1] * values.shape[2]
+        if not size:
+            continue
         own = values.mean((1, 2))
         apart = own - mean
         squares = squares + np.square(values - own[:, None, None]).sum((1, 2))

@@ -9,8 +9,8 @@ one pixel of twelve channels, so that no wide layer has the full resolution. The
 includes the upsampling to full resolution. Their upsampling stage is a depthwise and a pointwise
 convolution, and so are the residual blocks of `small`.
 
-`dumoulin`, `magenta` and `lengstrom` are networks of others in the layout of `johnson`; `_LAYOUTS`
-says how they differ.
+`dumoulin`, `magenta`, `lengstrom` and `torch7` are networks of others in the layout of `johnson`;
+`_LAYOUTS` says how they differ.
 
 Each style has its own scales and shifts after every normalisation; the styles share all other
 parameters (Dumoulin et al. 2017). A `blend` holds weights of the styles that sum to 1: `(b, n)` for
@@ -25,14 +25,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from nst_jax.models import stages
-from nst_jax.models.layers import EPSILON
+from nst_jax.models.layers import EPSILON, padded
 from nst_jax.models.stages import Kind, Padding, Parameters, Stage
 from nst_jax.typing import AnyArray
 
-Variant = Literal["johnson", "medium", "small", "dumoulin", "magenta", "lengstrom"]
+Variant = Literal["johnson", "medium", "small", "dumoulin", "magenta", "lengstrom", "torch7"]
 Output = Literal["sigmoid", "linear", "tanh"]
 VARIANTS: tuple[str, ...] = get_args(Variant)
-_GAIN, _MIDDLE = 150.0, 127.5  # of a `tanh` output, in 0..255
+_GAIN = 150.0  # of a `tanh` output, in 0..255
+_MEAN = (123.68, 116.779, 103.939)  # of the pictures with which VGG was trained
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,11 @@ class _Layout:
         last: whether the last convolution is normalised.
         transposed: whether convolutions up are transposed, not after nearest-neighbour upsampling.
         padding: what is beyond the border.
+        inner: the same in the residual blocks. With `none` the picture gets a reflected rim, which
+            the blocks use up.
         epsilon: what the normalisation adds to the variance.
+        mean: mean colour that is taken from pictures in 0..255.
+        center: colour in 0..255 around which a `tanh` output lies.
     """
 
     widths: tuple[int, ...] = (32, 64, 128, 64, 32)
@@ -53,7 +58,10 @@ class _Layout:
     last: bool = False
     transposed: bool = False
     padding: Padding = "reflect"
+    inner: Padding = "reflect"
     epsilon: float = EPSILON
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    center: tuple[float, float, float] = (127.5, 127.5, 127.5)
 
 
 _LAYOUTS = {
@@ -63,7 +71,9 @@ _LAYOUTS = {
     # Ghiasi et al. 2017, as in Magenta's TensorFlow Lite files; batch normalisation became biases.
     "magenta": _Layout(first=False, last=True),
     # github.com/lengstrom/fast-style-transfer
-    "lengstrom": _Layout(last=True, transposed=True, padding="same", epsilon=1e-3),
+    "lengstrom": _Layout(last=True, transposed=True, padding="same", inner="same", epsilon=1e-3),
+    # Johnson et al.'s own models, github.com/jcjohnson/fast-neural-style
+    "torch7": _Layout(transposed=True, padding="zero", inner="none", mean=_MEAN, center=_MEAN),
 }
 
 
@@ -106,7 +116,7 @@ class Architecture:
         variant: one of `VARIANTS`.
         styles: number of styles.
         output: `sigmoid`; or, for networks of other projects, whose results are clipped, `linear`
-            or `tanh` (150 tanh(x) + 127.5 in 0..255).
+            or `tanh` (150 tanh(x) in 0..255, around a mean colour).
         units: pictures enter the network in [0, units]; a `linear` output has the same range.
         blocks: number of residual blocks.
         widths: channels after each of the three convolutions down, and of the two up; none for
@@ -131,7 +141,7 @@ class Architecture:
             layout = _LAYOUTS[self.variant]
             layout = replace(layout, widths=self.widths or layout.widths)
             width, (down, up) = layout.widths[2], _johnson(layout)
-            own = {"padding": layout.padding, "epsilon": layout.epsilon}
+            own = {"padding": layout.inner, "epsilon": layout.epsilon}
         blocks = tuple(
             (
                 Stage(f"res{i}.a", deep, 3, width, width, **own),
@@ -187,10 +197,15 @@ def transform(
 
 def entry(
     architecture: Architecture, parameters: Parameters, image: Float[AnyArray, "b h w 3"]
-) -> Float[Array, "b h w 3"]:
+) -> Float[Array, "b h2 w2 3"]:
     """The input of the first stage, in the dtype of the parameters."""
-    dtype = parameters["conv1.kernel"].dtype
-    return (jnp.asarray(image) * architecture.units).astype(dtype)
+    layout = _LAYOUTS.get(architecture.variant, _Layout())
+    x = jnp.asarray(image) * architecture.units
+    if any(layout.mean):
+        x = x - jnp.asarray(layout.mean)[None, None, None]
+    if layout.inner == "none":
+        x = padded(x, 2 * STRIDE * architecture.blocks)
+    return x.astype(parameters["conv1.kernel"].dtype)
 
 
 def exit_(architecture: Architecture, x: Float[AnyArray, "b h w 3"]) -> Float[Array, "b h w 3"]:
@@ -199,7 +214,8 @@ def exit_(architecture: Architecture, x: Float[AnyArray, "b h w 3"]) -> Float[Ar
     if architecture.output == "sigmoid":
         return _sigmoid(x)
     if architecture.output == "tanh":
-        return (_GAIN * jnp.tanh(x) + _MIDDLE) / 255
+        center = _LAYOUTS.get(architecture.variant, _Layout()).center
+        return (_GAIN * jnp.tanh(x) + jnp.asarray(center)[None, None, None]) / 255
     return x / architecture.units
 
 

@@ -115,8 +115,10 @@ def test_what_does_not_fit_is_listed(folder, network, capfd):
     state["conv2.conv2d.weight"] = state["conv2.conv2d.weight"][:, :5]
     torch.save(state, "broken.pth")
     said = refusal(capfd, "weights", "convert", "broken.pth")
-    assert "res2.a.scale is missing" in said
-    assert "conv2.kernel is (3, 3, 5, 64), expected (3, 3, 32, 64)" in said
+    assert "res2.in1.weight (here res2.a.scale) is missing" in said
+    assert (
+        "conv2.conv2d.weight (here conv2.kernel) is (3, 3, 5, 64), expected (3, 3, 32, 64)" in said
+    )
     torch.save({"other": torch.zeros(3)}, "other.pth")
     assert "no convolution" in refusal(capfd, "weights", "convert", "other.pth")
     torch.save(state, "good.pth")
