@@ -159,7 +159,7 @@ class MicroAST(Model):
             own = _measured(self.parameters, self._encoded("style", x, tile), alpha)
             code = strength * code + (1 - strength) * np.asarray(own)
         features = self._encoded("content", x, tile)
-        mixed = np.asarray(_modulated(self.parameters, features, np.float32(code[None])))
+        mixed = np.asarray(_modulated(self.parameters, features, code[None].astype(np.float32)))
         side, halo = _side(x, tile) // STRIDE, tiling.reach(UP)
         decode = partial(_run, UP, self.parameters)
         return tiling.over_tiles(decode, mixed, side, halo, float(STRIDE))

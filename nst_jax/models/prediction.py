@@ -120,7 +120,7 @@ class Predicting(Model):
             found = []
             for frame, one in zip(frames, to_multiple(frames, STRIDE), strict=True):
                 own = self.vector(frame, None) if strength < 1 else 0.0
-                vector = np.float32(strength * mixed + (1 - strength) * own)
+                vector = (strength * mixed + (1 - strength) * own).astype(np.float32)
                 blend = np.concatenate([vector, np.ones_like(vector[..., :1])], -1)[None]
                 found.append(self._painted(one[None], blend, tile))
             return finished(frames, np.concatenate(found), keep_colors)

@@ -91,9 +91,9 @@ def _johnson(layout: _Layout) -> tuple[tuple[Stage, ...], tuple[Stage, ...]]:
     """The stages down and up of a network in Johnson et al.'s layout."""
     a, b, c, d, e = layout.widths
     own: dict[str, Any] = {"padding": layout.padding, "epsilon": layout.epsilon}
-    down = own | {"normalized": layout.first}
+    down: dict[str, Any] = own | {"normalized": layout.first}
     kind: Kind = "transposed" if layout.transposed else "plain"
-    up = own | {"doubles": not layout.transposed}
+    up: dict[str, Any] = own | {"doubles": not layout.transposed}
     return (
         (
             Stage("conv1", "plain", 9, 3, a, **down),

@@ -2,13 +2,12 @@
 
 import struct
 
+import formats
 import numpy as np
 import pytest
 import refusals
 
 from nst_jax.files import t7file
-
-foreign = pytest.importorskip("foreign")
 
 
 def read(folder, data):
@@ -19,9 +18,9 @@ def read(folder, data):
 
 def test_what_was_written_comes_back(tmp_path, rng):
     values = np.float32(rng.normal(size=(2, 3)))
-    thing = foreign.Thing("nn.Layer", weight=values, on=True, name="one")
+    thing = formats.Thing("nn.Layer", weight=values, on=True, name="one")
     written = {"a": thing, "n": 2.5, 1: None, "turned": values.T, "none": {}}
-    found = read(tmp_path, foreign.T7Writer().write(written).data)
+    found = read(tmp_path, formats.T7Writer().write(written).data)
     assert found["a"].kind == "nn.Layer"
     np.testing.assert_array_equal(found["a"].fields["weight"], values)
     assert (found["a"].fields["on"], found["a"].fields["name"]) == (True, "one")
@@ -30,7 +29,7 @@ def test_what_was_written_comes_back(tmp_path, rng):
 
 
 def test_functions_are_skipped_and_names_of_what_was_read_are_known(tmp_path):
-    writer = foreign.T7Writer()
+    writer = formats.T7Writer()
     writer.head(3)
     writer.number("i", 2)
     writer.write("f")
@@ -45,7 +44,7 @@ def test_functions_are_skipped_and_names_of_what_was_read_are_known(tmp_path):
 
 
 def _tensor(shape, strides, offset, count):
-    writer = foreign.T7Writer()
+    writer = formats.T7Writer()
     writer.head(4)
     writer.text("V 1")
     writer.text("torch.FloatTensor")

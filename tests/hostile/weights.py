@@ -13,6 +13,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import formats
 import h5py
 import numpy as np
 import scipy.io
@@ -346,6 +347,33 @@ def _npy_edited(rng: Random, data: bytes) -> bytes:
     return _npy(shape, rng.choice(("<f4", "<f8", "|O", "<c8", "|S4", "<i8")), data[128:])
 
 
+def _onnx() -> bytes:
+    """A network with two styles, whole and quantised tensors among its weights."""
+    rng, tensors, nodes = np.random.default_rng(0), [], []
+    sizes = {"contract.0": (4, 3, 9), "contract.1": (4, 4, 3), "contract.2": (4, 4, 3)}
+    sizes |= {"expand.0": (4, 4, 3), "expand.1": (4, 4, 3), "expand.2": (3, 4, 9)}
+    for name, (outputs, inputs, side) in sizes.items():
+        kernel = np.float32(rng.normal(size=(outputs, inputs, side, side)))
+        tensors.append(formats.tensor(f"{name}.w", kernel, raw=side == 9))
+        for part in ("gamma", "beta"):
+            whole = rng.integers(-9, 9, (2, outputs)).astype(np.int8)
+            tensors.append(formats.tensor(f"{name}.{part}", whole))
+            tensors.append(formats.tensor(f"{name}.{part}.s", np.ones(2, np.float32)))
+            inputs_ = [f"{name}.{part}", f"{name}.{part}.s"]
+            nodes.append(("DequantizeLinear", inputs_, f"{name}.norm.{part}", 0))
+    return formats.onnx(tensors, nodes)
+
+
+def _t7() -> bytes:
+    layer = formats.Thing("nn.SpatialConvolution", weight=np.ones((2, 3, 9, 9), np.float32), kW=9)
+    modules = {1: layer, 2: formats.Thing("nn.InstanceNormalization", bias=None)}
+    file = {
+        "opt": {"preprocessing": "vgg"},
+        "model": formats.Thing("nn.Sequential", modules=modules),
+    }
+    return formats.T7Writer().write(file).data
+
+
 @functools.cache
 def _sources() -> dict[str, list[bytes]]:
     parts = _torch_parts()
@@ -368,6 +396,8 @@ def _sources() -> dict[str, list[bytes]]:
         "torch zip": [torch_zip(*parts), (golden / "torch_zip.pth").read_bytes()],
         "torch legacy": [_torch_legacy(), (golden / "torch_legacy.pth").read_bytes()],
         "npz": [_written(_npz, ".npz")],
+        "onnx": [_onnx()],
+        "torch7": [_t7()],
     }
 
 
@@ -437,7 +467,7 @@ KINDS = (
     Kind("model file", _make_model, _read_model, share=12),
     *(
         Kind(f"{name} weights", _maker(name), _convert, share=6)
-        for name in ("keras", "matconvnet", "torch zip", "torch legacy", "npz")
+        for name in ("keras", "matconvnet", "torch zip", "torch legacy", "npz", "onnx", "torch7")
     ),
     Kind("trap", _trap, read_trap, share=1),
 )

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import formats
 import jax
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ from nst_jax.models import prediction, stages, tiling, transformer
 from nst_jax.models.transformer import Architecture
 
 torch = pytest.importorskip("torch")
-foreign = pytest.importorskip("foreign")
+import foreign  # noqa: E402
+import foreign_any  # noqa: E402
 
 PUBLISHED = Path(os.environ.get("NST_JAX_ORACLES_DIR", ""))
 
@@ -38,13 +40,13 @@ def picture(found):
 
 
 def write_onnx(path, tensors, nodes=()):
-    path.write_bytes(foreign.onnx(tensors, nodes))
+    path.write_bytes(formats.onnx(tensors, nodes))
 
 
 @pytest.fixture
 def dumoulin(folder, rng):
     network = foreign.Dumoulin(rng)
-    write_onnx(folder / "many.onnx", [foreign.tensor(*item) for item in network.tensors.items()])
+    write_onnx(folder / "many.onnx", [formats.tensor(*item) for item in network.tensors.items()])
     return network
 
 
@@ -69,7 +71,7 @@ def test_apply_takes_a_converted_model(folder, dumoulin):
 def test_what_an_onnx_file_lacks_is_named(folder, dumoulin, capfd):
     del dumoulin.tensors["res.1.0.norm.beta"]
     dumoulin.tensors["contract.1.w"] = dumoulin.tensors["contract.1.w"][:, :5]
-    write_onnx(folder / "broken.onnx", [foreign.tensor(*item) for item in dumoulin.tensors.items()])
+    write_onnx(folder / "broken.onnx", [formats.tensor(*item) for item in dumoulin.tensors.items()])
     said = refusal(capfd, "weights", "convert", "broken.onnx")
     assert "res.1.0.norm.beta (here res2.a.shift) is missing" in said
     assert "contract.1.w (here conv2.kernel) is (3, 3, 5, 8), expected (3, 3, 6, 8)" in said
@@ -77,7 +79,7 @@ def test_what_an_onnx_file_lacks_is_named(folder, dumoulin, capfd):
 
 
 def test_other_onnx_files_are_told_what_is_known(folder, capfd):
-    write_onnx(folder / "other.onnx", [foreign.tensor("conv.weight", np.ones(3, np.float32))])
+    write_onnx(folder / "other.onnx", [formats.tensor("conv.weight", np.ones(3, np.float32))])
     said = refusal(capfd, "weights", "convert", "other.onnx")
     assert "is not known here" in said
     assert "multistyle26.onnx" in said
@@ -122,7 +124,7 @@ def test_what_variables_lack_is_named(folder, lengstrom, capfd):
 @pytest.fixture
 def microast(folder):
     torch.manual_seed(1)
-    network = foreign.MicroAST()
+    network = foreign_any.MicroAST()
     network.parts["decoder"].dec3[10].conv_layer.weight.data *= 50
     (folder / "micro").mkdir()
     for name, part in network.parts.items():
@@ -163,7 +165,7 @@ def test_microasts_files_are_needed_together(folder, microast, capfd):
 def magenta(folder, rng, monkeypatch):
     # Four of the 17 blocks have all that blocks can have.
     monkeypatch.setattr(prediction, "BLOCKS", prediction.BLOCKS[:4])
-    network = foreign.Magenta(rng, prediction.BLOCKS)
+    network = foreign_any.Magenta(rng, prediction.BLOCKS)
     write_onnx(folder / "predict.onnx", *network.predict)
     write_onnx(folder / "draw.onnx", *network.draw)
     return network
@@ -198,7 +200,7 @@ def test_magentas_files_are_needed_together(folder, magenta, capfd):
 
 def test_johnsons_own_models(folder, rng, capfd):
     network = foreign.Johnson(rng, blocks=1)
-    (folder / "candy.t7").write_bytes(foreign.T7Writer().write(network.file()).data)
+    (folder / "candy.t7").write_bytes(formats.T7Writer().write(network.file()).data)
     assert run("weights", "convert", "candy.t7") == 0
     assert capfd.readouterr().out.strip() == str(folder / "store" / "candy.safetensors")
     model = nst.load("candy")
@@ -228,7 +230,7 @@ def test_other_networks_of_torch7_are_refused(folder, rng, capfd):
         network = foreign.Johnson(rng, blocks=1)
         file = network.file()
         change(file)
-        (folder / "a.t7").write_bytes(foreign.T7Writer().write(file).data)
+        (folder / "a.t7").write_bytes(formats.T7Writer().write(file).data)
         return refusal(capfd, "weights", "convert", "a.t7")
 
     def first(file, number):
@@ -242,6 +244,26 @@ def test_other_networks_of_torch7_are_refused(folder, rng, capfd):
     text = said(lambda file: first(file, 3).update(bias=np.ones(7, np.float32)))
     assert "bias of layer 3, a InstanceNormalization, (here conv1.shift) is (1, 7)" in text
     assert "is missing" in said(lambda file: first(file, 5).update(weight=None))
+    assert "padW of a SpatialConvolution is [1. 1.]" in said(
+        lambda file: first(file, 2).update(padW=np.ones(2, np.float32))
+    )
+
+
+def test_a_container_may_hold_itself(folder, capfd):
+    writer = formats.T7Writer()
+    for kind in ("nn.Sequential", "", ""):  # an object, its fields, and its modules
+        writer.head(4 if kind else 3)
+        if kind:
+            writer.text(kind)
+        elif writer.index == 2:
+            writer.number("i", 1)
+            writer.write("modules")
+    writer.number("i", 2)
+    for number in (1, 2):
+        writer.write(number)
+        writer.number("i", 4, 1)
+    (folder / "a.t7").write_bytes(writer.data)
+    assert "its layers are none" in refusal(capfd, "weights", "convert", "a.t7")
 
 
 @pytest.mark.skipif(
@@ -249,7 +271,7 @@ def test_other_networks_of_torch7_are_refused(folder, rng, capfd):
     reason="needs MicroAST's weights: set NST_JAX_ORACLES_DIR to a folder with microast/",
 )
 def test_the_published_microast(folder):
-    network = foreign.MicroAST()
+    network = foreign_any.MicroAST()
     for name, part in network.parts.items():
         part.load_state_dict(torch.load(PUBLISHED / "microast" / f"{name}.pth"))
     assert run("weights", "convert", str(PUBLISHED / "microast")) == 0

@@ -59,7 +59,7 @@ def read(path: Path) -> ModelFile:
             f"{path} is one of the four files of MicroAST, but its name does not say which: it "
             f"must contain one of {', '.join(_ROLES)}."
         )
-    tensors, told = {}, {}
+    tensors, told, shapes = {}, {}, microast.shapes()
     for other in _ROLES:
         place = path.with_name(path.name.replace(role, other))
         if not place.is_file():
@@ -68,16 +68,17 @@ def read(path: Path) -> ModelFile:
         for ours, theirs in _names(other):
             told[ours] = f"{theirs} of {place.name}"
             if theirs in state:
-                tensors[ours] = _kernel(ours, state[theirs])
-    tensors = fitting.fitted(path.parent, microast.shapes(), told, tensors)
+                tensors[ours] = _kernel(ours, shapes[ours], state[theirs])
+    tensors = fitting.fitted(path.parent, shapes, told, tensors)
     return ModelFile(modelfile.MICROAST, {}, tensors, (), fitting.origin(path))
 
 
-def _kernel(name: str, x: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "..."]:
+def _kernel(
+    name: str, shape: tuple[int, ...], x: Shaped[np.ndarray, "..."]
+) -> Shaped[np.ndarray, "..."]:
     """A kernel in our order of axes; one of a grouped convolution as a full one with zeros."""
     if name.endswith(".depthwise") and x.ndim == 4 and x.shape[1] == 1:
         return x[:, 0].transpose(1, 2, 0)
-    shape = microast.shapes()[name]
     x = fitting.hwio(x)
     if x.ndim != 4 or len(shape) != 4 or x.shape[2] == shape[2] or x.shape[3] != shape[3]:
         return x

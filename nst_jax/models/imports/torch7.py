@@ -5,7 +5,6 @@ The script that came with them ran a median filter of three pixels over the resu
 part of the network.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +40,12 @@ def read(path: Path) -> ModelFile:
     if [kind for kind, _ in modules] != [kind for kind, _ in expected]:
         raise _unknown(path, "its layers are " + (" ".join(k for k, _ in modules[:12]) or "none"))
     if isinstance(options, dict) and options.get("preprocessing", "vgg") != "vgg":
-        raise _unknown(path, f"it takes pictures prepared for {options['preprocessing']}")
+        raise _unknown(path, f"it takes pictures prepared for {options['preprocessing']!s:.40}")
     for (kind, thing), (_, wanted) in zip(modules, expected, strict=True):
         for name, value in wanted.items():
             found = thing.fields.get(name)
-            if found != value:
-                raise _unknown(path, f"{name} of a {kind} is {found}, not {value}")
+            if isinstance(found, np.ndarray) or found != value:
+                raise _unknown(path, f"{name} of a {kind} is {found!s:.40}, not {value}")
     names, tensors = {}, {}
     layers = iter(enumerate(modules, 1))
     for stage in architecture.stages:
@@ -83,18 +82,22 @@ def _ordered(stage: Stage, name: str, x: np.ndarray) -> np.ndarray:
     return x[..., ::-1] if stage.name == "out" else x
 
 
-def _flat(module: Any) -> Iterator[tuple[str, Thing]]:
+def _flat(network: Any) -> list[tuple[str, Thing]]:
     """The layers of a network in order, without containers: name of the class, and the layer."""
-    if not isinstance(module, Thing):
-        return
-    kind = module.kind.rpartition(".")[2].removesuffix("MM")
-    if kind not in _CONTAINERS:
-        yield kind, module
-        return
-    modules = module.fields.get("modules")
-    inner = modules if isinstance(modules, dict) else {}
-    for number in range(1, len(inner) + 1):
-        yield from _flat(inner.get(float(number)))
+    found, seen, left = [], set(), [network]
+    while left:
+        module = left.pop()
+        if not isinstance(module, Thing):
+            continue
+        kind = module.kind.rpartition(".")[2].removesuffix("MM")
+        if kind not in _CONTAINERS:
+            found.append((kind, module))
+        elif id(module) not in seen:  # a file may put containers into themselves
+            seen.add(id(module))
+            modules = module.fields.get("modules")
+            inner = modules if isinstance(modules, dict) else {}
+            left += [inner.get(float(number)) for number in range(len(inner), 0, -1)]
+    return found
 
 
 def _expected(architecture: Architecture) -> list[tuple[str, dict[str, Any]]]:
