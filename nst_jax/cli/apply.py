@@ -14,9 +14,9 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "apply",
         help="draw pictures, folders or a film by a trained model, in one pass",
-        description="MODEL is a file that `nst-jax train` wrote, or the name of one that comes "
-        "with the package. Pictures become DIR/NAME.png, or DIR/NAME-STYLE.png where several "
-        "styles are given.",
+        description="MODEL is a file that `nst-jax train` or `nst-jax weights convert` wrote, or "
+        "the name of one that comes with the package. Pictures become DIR/NAME.png, or "
+        "DIR/NAME-STYLE.png where several styles are given.",
     )
     parser.add_argument("model", metavar="MODEL")
     parser.add_argument(
@@ -41,7 +41,7 @@ def add(commands: Any) -> None:
         action="append",
         metavar="NAME[:WEIGHT],...",
         help="a style of the model or a blend of several; given again: one more picture of each; "
-        "with adain and wct, style picture files",
+        "with models for any style, such as adain, style picture files",
     )
     parser.add_argument(
         "--mask",
@@ -49,7 +49,9 @@ def add(commands: Any) -> None:
         metavar="NAME=FILE",
         help="where a style holds: a grey picture, white where it does; for several styles at once",
     )
-    parser.add_argument("--strength", type=float, help="of adain and wct: 0 draws the content")
+    parser.add_argument(
+        "--strength", type=float, help="of models for any style: 0 draws the content"
+    )
     parser.add_argument("--size", type=int, help="long side of the results in pixels")
     parser.add_argument("--keep-colors", action="store_true", help="draw lightness alone")
     parser.add_argument("--tile", type=int, metavar="PIXELS", help="draw in tiles of that side")

@@ -20,9 +20,12 @@ def add(commands: Any) -> None:
     fetch.set_defaults(handler=_fetch)
     convert = actions.add_parser(
         "convert",
-        help="turn a Keras, PyTorch, MatConvNet or npz file; or a transformer of fast_neural_style",
+        help="turn a Keras, PyTorch, MatConvNet or npz file of a VGG; or another project's model",
+        description="FILE is known by its contents. Models that draw in one pass may be "
+        "fast_neural_style (.pth), Dumoulin's 26 styles or Magenta's for any style (.onnx), "
+        "lengstrom's (a folder), MicroAST (a folder or .pth), or Johnson's own (.t7).",
     )
-    convert.add_argument("source", metavar="FILE", help=".h5, .pth, .mat or .npz")
+    convert.add_argument("source", metavar="FILE", help=".h5, .pth, .mat, .npz, .onnx, .t7, folder")
     convert.add_argument("target", metavar="OUT.safetensors", nargs="?")
     convert.add_argument("--preprocessing", choices=("caffe", "torchvision"))
     convert.add_argument(

@@ -214,7 +214,7 @@ def _reader(path: Path) -> Callable[[Path], Source]:
         looks = "it is empty"
     raise InputError(
         f"{path} cannot be converted: {looks}. Known are Keras .h5, PyTorch .pth, MatConvNet .mat "
-        "(version 5) and .npz."
+        "(version 5) and .npz, and models that draw: .pth, .onnx, .t7, and a folder of variables."
     )
 
 

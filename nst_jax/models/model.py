@@ -196,11 +196,13 @@ def shares(weights: Mapping[str, Any], height: int, width: int) -> Float[np.ndar
 
 
 def to_multiple(
-    values: Float[np.ndarray, "*b h w c"], stride: int
+    values: Float[np.ndarray, "*b h w c"], stride: int, *, before: bool = False
 ) -> Float[np.ndarray, "*b h2 w2 c"]:
-    """Pad below and on the right by reflection, up to multiples of `stride`."""
-    h, w = values.shape[-3:-1]
-    rims = ((0, 0),) * (values.ndim - 3) + ((0, -h % stride), (0, -w % stride), (0, 0))
+    """Pad by reflection up to multiples of `stride`: below and on the right, or above and left."""
+    rims = [(0, 0)] * values.ndim
+    for axis in (-3, -2):
+        more = -values.shape[axis] % stride
+        rims[axis] = (more, 0) if before else (0, more)
     return np.pad(values, rims, mode="reflect")
 
 

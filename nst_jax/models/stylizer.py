@@ -55,18 +55,21 @@ class Stylizer(Model):
                 "one strength: leave it out."
             )
         blend = self.blend(style, height, width)
+        leads = self.architecture.leads
         if blend.ndim == 3:
-            blend = to_multiple(blend, STRIDE)
+            blend = to_multiple(blend, STRIDE, before=leads)
         tile = tile or tile_for(self.architecture.widest, height, width)
 
         def paint(frames: Float[np.ndarray, "b h w 3"]) -> Float[np.ndarray, "b h w 3"]:
-            rgb = to_multiple(frames, STRIDE)
+            rgb = to_multiple(frames, STRIDE, before=leads)
             if tile is None:
                 every = np.broadcast_to(blend, (len(rgb), *blend.shape))
                 found = np.asarray(_transform(self.architecture, self.parameters, rgb, every))
             else:
                 run = partial(tiling.transform_tiled, self.architecture, self.parameters)
                 found = np.concatenate([run(one[None], blend[None], tile) for one in rgb])
+            if leads:
+                found = found[:, -frames.shape[1] :, -frames.shape[2] :]
             return finished(frames, found, keep_colors)
 
         return paint

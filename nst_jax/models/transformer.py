@@ -157,6 +157,14 @@ class Architecture:
         return tuple(stage for group in self.groups for stage in group)
 
     @property
+    def leads(self) -> bool:
+        """Whether pictures are extended to multiples of four above and on the left.
+
+        There TensorFlow's padding puts the rows and columns that are missing.
+        """
+        return self.variant == "lengstrom"
+
+    @property
     def widest(self) -> float:
         """The largest number of activations per picture pixel in any stage."""
         size, found = 1.0, 0.0

@@ -281,3 +281,25 @@ def test_the_published_microast(folder):
     )
     theirs = picture(network(nchw(pixels), nchw(style)))
     np.testing.assert_allclose(nst.load("microast")(pixels, style).image, theirs, atol=1e-4)
+
+
+@pytest.mark.skipif(
+    not (PUBLISHED / "johnson" / "wave" / "manifest.json").is_file(),
+    reason="needs lengstrom's variables: set NST_JAX_ORACLES_DIR to a folder with johnson/",
+)
+def test_the_published_wave(folder):
+    """The picture beside `la_muse` was not made with the weights that were published.
+
+    Users could not reproduce it with the project's own code either (issue 273 of that project).
+    """
+    assert run("weights", "convert", str(PUBLISHED / "johnson" / "wave")) == 0
+    found = nst.load("wave")(PUBLISHED / "johnson" / "chicago.jpg").image
+    with Image.open(PUBLISHED / "johnson" / "chicago_wave.jpg") as picture_:
+        published = np.asarray(picture_) / 255
+
+    def ratio(a, b):
+        return 10 * np.log10(1 / np.mean((a - b) ** 2))
+
+    assert ratio(found, published) > 30
+    middle = np.s_[60:-60, 60:-60]  # padding at 474 rows differs along the border
+    assert ratio(found[middle], published[middle]) > 36
