@@ -21,10 +21,11 @@ import nst_jax as nst
 import nst_jax.films
 from nst_jax.cli import cache
 from nst_jax.files import weightfile
-from nst_jax.models import modelfile, stages, tiling, video
+from nst_jax.models import modelfile, stages, tiling
 from nst_jax.models.modelfile import ModelFile
 from nst_jax.models.transformer import Architecture
 from nst_jax.pictures import reading, resizing
+from nst_jax.video import drawing
 
 ROOT = Path(__file__).parents[2]
 STYLES = ("night", "ink", "glass")
@@ -421,9 +422,9 @@ def test_films_keep_their_sound_and_shape(film, folder, file, name, size, shape)
 
 
 def test_a_killed_film_goes_on_and_is_the_same(film, folder, file, model, monkeypatch):
-    monkeypatch.setattr(video, "_TOGETHER", 2 * 24 * 32)
+    monkeypatch.setattr(drawing, "_TOGETHER", 2 * 24 * 32)
     options = {"style": "ink", "progress": False}
-    video.draw_video(model, "shots", "whole.mp4", **options)
+    drawing.draw_video(model, "shots", "whole.mp4", **options)
     batches = []
 
     def painter(*args, **kwargs):
@@ -439,11 +440,11 @@ def test_a_killed_film_goes_on_and_is_the_same(film, folder, file, model, monkey
 
     monkeypatch.setattr(model, "painter", painter)
     with pytest.raises(RuntimeError, match="killed"):
-        video.draw_video(model, "shots", "out.mp4", **options)
+        drawing.draw_video(model, "shots", "out.mp4", **options)
     assert not (folder / "out.mp4").exists()
     with pytest.raises(nst.InputError, match="frames of this film with other settings"):
-        video.draw_video(model, "shots", "out.mp4", **options | {"style": "night"})
-    video.draw_video(model, "shots", "out.mp4", **options)
+        drawing.draw_video(model, "shots", "out.mp4", **options | {"style": "night"})
+    drawing.draw_video(model, "shots", "out.mp4", **options)
     assert batches == [2, 2, 1, 1], "the frames that were there are not drawn again"
     assert (folder / "out.mp4").read_bytes() == (folder / "whole.mp4").read_bytes()
 
@@ -471,6 +472,6 @@ def test_films_need_pyav(folder, file, capfd, monkeypatch):
     for name in [name for name in sys.modules if name.startswith("nst_jax.films.")]:
         monkeypatch.delitem(sys.modules, name)
         monkeypatch.delattr(nst_jax.films, name.rpartition(".")[2])
-    monkeypatch.delitem(sys.modules, "nst_jax.models.video")
+    monkeypatch.delitem(sys.modules, "nst_jax.video.drawing")
     said = refusal(capfd, "apply", file, "--style=ink", "--video", "in.mp4", "out.mp4", "--quiet")
     assert 'Films need PyAV, which is not installed: pip install "nst-jax[video]".' in said
