@@ -121,6 +121,7 @@ def architecture_of(model: ModelFile, path: str | os.PathLike) -> Architecture:
             and found.output in get_args(Output)
             and is_number(found.units, Real, 1e-3, 1e6)
             and is_number(found.blocks, Integral, 0, _MOST_BLOCKS)
+            and isinstance(found.carried, bool)
         ):
             raise ValueError
         expected = found.shapes

@@ -14,11 +14,12 @@ parameters (Dumoulin et al. 2017). A `blend` holds weights of the styles that su
 each picture, or `(b, h, w, n)` for each pixel.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from nst_jax.models import stages
@@ -40,6 +41,9 @@ class Architecture:
         output: `sigmoid`, or `linear` for networks of other projects, whose results are clipped.
         units: pictures enter the network in [0, units]; a `linear` output has the same range.
         blocks: number of residual blocks.
+        carried: whether it is for films (Ruder, Dosovitskiy & Brox 2018): after the picture's
+            channels come those of the last frame's result, warped to this frame, and how far that
+            can be trusted, which is zero where there is none.
     """
 
     variant: Variant = "small"
@@ -47,6 +51,12 @@ class Architecture:
     output: Output = "sigmoid"
     units: float = 1.0
     blocks: int = 5
+    carried: bool = False
+
+    @property
+    def channels(self) -> int:
+        """Number of channels that enter the network."""
+        return 7 if self.carried else 3
 
     @property
     def groups(self) -> tuple[tuple[Stage, ...], ...]:
@@ -56,7 +66,7 @@ class Architecture:
         deep: Kind = "separable" if self.variant == "small" else "plain"
         if half:
             down = (
-                Stage("conv1", "packed", 5, 12, 32),
+                Stage("conv1", "packed", 5, 4 * self.channels, 32),
                 Stage("conv2", "plain", 3, 32, 64, stride=2),
             )
             up = (
@@ -65,7 +75,7 @@ class Architecture:
             )
         else:
             down = (
-                Stage("conv1", "plain", 9, 3, 32),
+                Stage("conv1", "plain", 9, self.channels, 32),
                 Stage("conv2", "plain", 3, 32, 64, stride=2),
                 Stage("conv3", "plain", 3, 64, 128, stride=2),
             )
@@ -110,7 +120,7 @@ STRIDE = 4  # both sides of a picture are multiples of it
 def transform(
     architecture: Architecture,
     parameters: Parameters,
-    image: Float[AnyArray, "b h w 3"],
+    image: Float[AnyArray, "b h w c"],
     blend: Float[AnyArray, "b *hw n"],
 ) -> Float[Array, "b h w 3"]:
     """Draw pictures in the styles of `blend`.
@@ -118,7 +128,8 @@ def transform(
     Args:
         architecture: the network; static.
         parameters: arrays with the names and shapes of `architecture.shapes`.
-        image: RGB in [0, 1]; both sides are multiples of 4.
+        image: RGB in [0, 1]; both sides are multiples of 4. For a network with `carried` also the
+            four channels carried from the frame before, unless there is none.
         blend: weights of the styles, (b, n) or (b, h, w, n), summing to 1.
     """
     x = entry(architecture, parameters, image)
@@ -128,17 +139,33 @@ def transform(
 
 
 def entry(
-    architecture: Architecture, parameters: Parameters, image: Float[AnyArray, "b h w 3"]
-) -> Float[Array, "b h w 3"]:
+    architecture: Architecture, parameters: Parameters, image: Float[AnyArray, "b h w c"]
+) -> Float[Array, "b h w c2"]:
     """The input of the first stage, in the dtype of the parameters."""
     dtype = parameters["conv1.kernel"].dtype
-    return (jnp.asarray(image) * architecture.units).astype(dtype)
+    missing = architecture.channels - image.shape[-1]
+    image = jnp.pad(image, ((0, 0), (0, 0), (0, 0), (0, missing)))
+    return (image * architecture.units).astype(dtype)
 
 
 def exit_(architecture: Architecture, x: Float[AnyArray, "b h w 3"]) -> Float[Array, "b h w 3"]:
     """Convert the output of the last stage to a picture, float32."""
     x = jnp.asarray(x, jnp.float32)
     return _sigmoid(x) if architecture.output == "sigmoid" else x / architecture.units
+
+
+def for_films(
+    architecture: Architecture, parameters: Parameters
+) -> dict[str, Float[np.ndarray, "..."]]:
+    """Parameters of a network with `carried` that draws as `architecture`, whatever is carried."""
+    found = {name: np.asarray(value) for name, value in parameters.items()}
+    kernel = found["conv1.kernel"]
+    side, _, inputs, outputs = kernel.shape
+    pixels = inputs // architecture.channels
+    more = replace(architecture, carried=True).channels - architecture.channels
+    apart = kernel.reshape(side, side, pixels, -1, outputs)
+    wide = np.pad(apart, ((0, 0), (0, 0), (0, 0), (0, more), (0, 0)))
+    return found | {"conv1.kernel": wide.reshape(side, side, -1, outputs)}
 
 
 @jax.custom_vjp
