@@ -37,6 +37,11 @@ def add(commands: Any) -> None:
         "--rate", type=float, metavar="FPS", help="frames per second of a folder (default: 25)"
     )
     parser.add_argument(
+        "--each-frame",
+        action="store_true",
+        help="draw each frame of a film on its own, which flickers",
+    )
+    parser.add_argument(
         "--style",
         action="append",
         metavar="NAME[:WEIGHT],...",
@@ -118,6 +123,7 @@ def _film(
         source,
         target,
         styles[0],
+        coherent=not args.each_frame,
         overwrite=args.force,
         progress=not args.quiet,
         size=args.size,
