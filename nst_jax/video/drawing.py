@@ -1,8 +1,7 @@
 """Draw films with a model: frames are decoded ahead, drawn, and encoded behind."""
 
-import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -12,16 +11,16 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from nst_jax._version import __version__
-from nst_jax.films import film, folder, reading, writing
+from nst_jax.films import film, reading, writing
 from nst_jax.films.ahead import ahead
 from nst_jax.films.film import Frame
 from nst_jax.pictures.color import with_lightness
 from nst_jax.pictures.resizing import fit
 from nst_jax.video.coherent import carried, composed
+from nst_jax.video.identity import beginning, identity
 from nst_jax.video.passages import Method, Passage, method_of, passage
 
 _TOGETHER = 2**20  # pixels in the frames that are drawn at once
-_BEGIN = 2**20  # bytes by which films are told apart
 
 
 def draw_video(
@@ -78,9 +77,9 @@ def draw_video(
     settings = {
         "version": __version__,
         "model": model.digest,
-        "source": _begin(Path(source)),
-        "style": _identity(style),
-        "options": _identity(options | {"keep_colors": keep_colors}),
+        "source": beginning(Path(source)),
+        "style": identity(style),
+        "options": identity(options | {"keep_colors": keep_colors}),
         "motion": motion,
     }
     carries = coherent and model.carries
@@ -137,26 +136,3 @@ def moving(
             way = passage(earlier, picture, method=method)
         yield frame, way
         earlier = picture
-
-
-def _begin(source: Path) -> str:
-    """Tells one film from another: sizes of files, and the first bytes."""
-    files = folder.files_of(source) if source.is_dir() else [source]
-    found = hashlib.sha256(repr([(p.name, p.stat().st_size) for p in files[1:]]).encode())
-    with files[0].open("rb") as file:
-        found.update(file.read(_BEGIN))
-    return f"{files[0].stat().st_size} {found.hexdigest()}"
-
-
-def _identity(value: Any) -> Any:
-    """A value in plain values, with digests for files and arrays."""
-    if isinstance(value, Mapping):
-        return {str(k): [_identity(k), _identity(v)] for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_identity(one) for one in value]
-    if isinstance(value, str | os.PathLike) and os.path.isfile(value):
-        return hashlib.sha256(Path(value).read_bytes()).hexdigest()
-    if hasattr(value, "__array__"):
-        array = np.asarray(value)
-        return hashlib.sha256(f"{array.shape} {array.dtype}".encode() + array.tobytes()).hexdigest()
-    return repr(value)
