@@ -113,7 +113,7 @@ def _run(args: argparse.Namespace) -> int:
 def _film(
     args: argparse.Namespace, model: Any, styles: Sequence[Any], options: dict[str, Any]
 ) -> int:
-    from nst_jax.video.drawing import draw_video
+    from nst_jax.videos.drawing import draw_video
 
     if args.pictures or len(styles) != 1:
         raise InputError("A film takes one style and no pictures beside it: leave them out.")

@@ -34,7 +34,7 @@ def add(commands: Any) -> None:
 def _run(args: argparse.Namespace) -> int:
     cache.enable()
 
-    from nst_jax.video.deflicker import deflicker
+    from nst_jax.videos.deflicker import deflicker
 
     deflicker(
         args.source,

@@ -29,9 +29,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import nst_jax as nst
 from nst_jax.films import reading
-from nst_jax.video.coherent import composed
-from nst_jax.video.drawing import draw_video
-from nst_jax.video.passages import passage
+from nst_jax.videos.coherent import composed
+from nst_jax.videos.drawing import draw_video
+from nst_jax.videos.passages import passage
 
 HEIGHT, WIDTH, NOISE = 270, 480, 0.02
 KINDS = ("pan", "turn", "disc")

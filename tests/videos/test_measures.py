@@ -8,9 +8,9 @@ from PIL import Image
 from scipy import ndimage
 
 import nst_jax as nst
-from nst_jax.video import measures
-from nst_jax.video.measures import measure, warping_error
-from nst_jax.video.passages import Passage
+from nst_jax.videos import measures
+from nst_jax.videos.measures import measure, warping_error
+from nst_jax.videos.passages import Passage
 
 SIDE = 48
 

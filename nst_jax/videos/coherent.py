@@ -20,7 +20,7 @@ from nst_jax.motion.warping import warp_sharp
 from nst_jax.pictures import resizing
 from nst_jax.programs import jit
 from nst_jax.typing import AnyArray
-from nst_jax.video.passages import Passage
+from nst_jax.videos.passages import Passage
 
 _HELD = 6  # frames for which strokes are kept
 _CELL = 40  # pixels between places that are drawn anew in different frames

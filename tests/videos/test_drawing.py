@@ -14,7 +14,7 @@ from PIL import Image
 import nst_jax as nst
 import nst_jax.films
 from nst_jax.cli import cache
-from nst_jax.video import drawing
+from nst_jax.videos import drawing
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +121,6 @@ def test_films_need_pyav(folder, file, capfd, monkeypatch):
     for name in [name for name in sys.modules if name.startswith("nst_jax.films.")]:
         monkeypatch.delitem(sys.modules, name)
         monkeypatch.delattr(nst_jax.films, name.rpartition(".")[2])
-    monkeypatch.delitem(sys.modules, "nst_jax.video.drawing")
+    monkeypatch.delitem(sys.modules, "nst_jax.videos.drawing")
     said = refusal(capfd, "apply", file, "--style=ink", "--video", "in.mp4", "out.mp4", "--quiet")
     assert 'Films need PyAV, which is not installed: pip install "nst-jax[video]".' in said

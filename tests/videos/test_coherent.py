@@ -9,8 +9,8 @@ import scenes
 from scipy import ndimage
 
 from nst_jax.motion.warping import warp, warp_sharp
-from nst_jax.video.coherent import carried, composed
-from nst_jax.video.passages import Passage
+from nst_jax.videos.coherent import carried, composed
+from nst_jax.videos.passages import Passage
 
 SIDE = 48
 

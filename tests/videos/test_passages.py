@@ -4,7 +4,7 @@ import numpy as np
 import scenes
 
 import nst_jax as nst
-from nst_jax.video.passages import passage
+from nst_jax.videos.passages import passage
 
 
 def test_an_earlier_frame_is_brought_to_the_later_one():

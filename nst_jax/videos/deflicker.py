@@ -11,10 +11,10 @@ from nst_jax._version import __version__
 from nst_jax.films import film, reading, writing
 from nst_jax.films.ahead import ahead
 from nst_jax.options import WEIGHT, in_range
-from nst_jax.video.identity import beginning
-from nst_jax.video.pairs import require_alike, together
-from nst_jax.video.passages import Method, method_of, passage
-from nst_jax.video.poisson import STRENGTH, steadied
+from nst_jax.videos.identity import beginning
+from nst_jax.videos.pairs import require_alike, together
+from nst_jax.videos.passages import Method, method_of, passage
+from nst_jax.videos.poisson import STRENGTH, steadied
 
 _AHEAD = 4  # frames read ahead
 

@@ -10,7 +10,7 @@ from PIL import Image
 import nst_jax as nst
 from nst_jax.cli import cache
 from nst_jax.films import reading, writing
-from nst_jax.video.measures import measure
+from nst_jax.videos.measures import measure
 
 ROWS, COLUMNS = 48, 64
 

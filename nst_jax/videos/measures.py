@@ -27,8 +27,8 @@ from nst_jax.pictures import transparency
 from nst_jax.pictures.sources import PictureSource
 from nst_jax.programs import jit
 from nst_jax.typing import AnyArray
-from nst_jax.video.pairs import require_alike, together
-from nst_jax.video.passages import Method, Passage, passage
+from nst_jax.videos.pairs import require_alike, together
+from nst_jax.videos.passages import Method, Passage, passage
 
 FAR = 10  # frames between those that the long-term error compares
 _EVERY = 10  # frames from one whose losses are computed to the next

@@ -16,9 +16,9 @@ from nst_jax.films.ahead import ahead
 from nst_jax.films.film import Frame
 from nst_jax.pictures.color import with_lightness
 from nst_jax.pictures.resizing import fit
-from nst_jax.video.coherent import carried, composed
-from nst_jax.video.identity import beginning, identity
-from nst_jax.video.passages import Method, Passage, method_of, passage
+from nst_jax.videos.coherent import carried, composed
+from nst_jax.videos.identity import beginning, identity
+from nst_jax.videos.passages import Method, Passage, method_of, passage
 
 _TOGETHER = 2**20  # pixels in the frames that are drawn at once
 

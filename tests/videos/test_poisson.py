@@ -9,7 +9,7 @@ from scipy import sparse
 from scipy.sparse.linalg import spsolve
 
 from nst_jax.motion.warping import warp
-from nst_jax.video.poisson import screened, steadied
+from nst_jax.videos.poisson import screened, steadied
 
 
 def laplacian(h, w):
@@ -39,7 +39,7 @@ def test_a_frame_minimises_the_energy(rng, hole):
 
 
 def test_the_laplacian_is_that_of_the_matrix(rng):
-    from nst_jax.video.poisson import _laplacian
+    from nst_jax.videos.poisson import _laplacian
 
     x = rng.random((5, 7, 2)).astype(np.float32)
     expected = laplacian(5, 7) @ x.reshape(35, 2)
