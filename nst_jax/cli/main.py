@@ -27,6 +27,7 @@ from nst_jax.cli import (
     stylize,
     sweep,
     train,
+    video,
     weights,
 )
 from nst_jax.errors import InputError
@@ -94,6 +95,7 @@ def parser() -> argparse.ArgumentParser:
         sweep,
         train,
         apply,
+        video,
         deflicker,
         quilt,
         analogy,

@@ -17,7 +17,7 @@ class Earlier(NamedTuple):
 
     Attributes:
         pictures: RGB in [0, 1].
-        weights: how far each pixel is trusted, from 0 to 1.
+        weights: the weight of each pixel, from 0 where it is not known.
     """
 
     pictures: Float[AnyArray, "k h w 3"]
