@@ -120,5 +120,6 @@ def _options(args: argparse.Namespace, engine: str) -> dict[str, Any]:
 def _measured(args: argparse.Namespace, engine: str) -> Any:
     from nst_jax.videos.measures import measure
 
-    style = args.style if engine == "optimise" else None
+    # The style loss is that of one picture.
+    style = args.style[0] if engine == "optimise" and len(args.style) == 1 else None
     return measure(args.source, args.target, style=style, rate=args.rate)
