@@ -47,3 +47,6 @@ from .sweeps.load import load_sweep as load_sweep
 from .sweeps.result import Sweep as Sweep
 from .sweeps.run import sweep as sweep
 from .training.api import train_model as train_model
+from .videos.api import video as video
+from .videos.deflicker import deflicker as deflicker
+from .videos.measures import measure as measure

@@ -7,6 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from nst_jax.files.weightfile import ARCHITECTURES, CAFFE
+from nst_jax.models import modelfile, stages
+from nst_jax.models.modelfile import ModelFile
+from nst_jax.models.transformer import Architecture
 from nst_jax.networks.base import Options, keep
 from nst_jax.networks.vgg import VGG
 
@@ -60,3 +63,25 @@ class Pixels:
 
     def __call__(self, image, layers, tap=keep):
         return {"relu1_1": tap("relu1_1", jnp.asarray(image))[1]}
+
+
+STYLES = ("night", "ink", "glass")
+
+
+def stylizer(path, variant="small"):
+    """A model of random parameters that tell styles apart."""
+    rng = np.random.default_rng(5)
+    architecture = Architecture(variant, len(STYLES), blocks=1)
+    tensors = {
+        k: np.asarray(v) + 0.3 * stages.is_conditional(k) * rng.normal(size=v.shape)
+        for k, v in stages.initial(architecture.shapes, 2).items()
+    }
+    model = ModelFile(
+        modelfile.TRANSFORMER,
+        modelfile.plain(architecture),
+        {k: np.float32(v) for k, v in tensors.items()},
+        STYLES,
+        {"steps": 3},
+    )
+    modelfile.save(path, model)
+    return path

@@ -37,6 +37,11 @@ def add(commands: Any) -> None:
         "--rate", type=float, metavar="FPS", help="frames per second of a folder (default: 25)"
     )
     parser.add_argument(
+        "--each-frame",
+        action="store_true",
+        help="draw each frame of a film on its own, which flickers",
+    )
+    parser.add_argument(
         "--style",
         action="append",
         metavar="NAME[:WEIGHT],...",
@@ -110,7 +115,7 @@ def _run(args: argparse.Namespace) -> int:
 def _film(
     args: argparse.Namespace, model: Any, styles: Sequence[Any], options: dict[str, Any]
 ) -> int:
-    from nst_jax.models.video import draw_video
+    from nst_jax.videos.drawing import draw_video
 
     if args.pictures or len(styles) != 1:
         raise InputError("A film takes one style and no pictures beside it: leave them out.")
@@ -120,6 +125,7 @@ def _film(
         source,
         target,
         styles[0],
+        coherent=not args.each_frame,
         overwrite=args.force,
         progress=not args.quiet,
         size=args.size,

@@ -18,6 +18,7 @@ from nst_jax.cli import (
     analogy,
     apply,
     completion,
+    deflicker,
     info,
     quilt,
     sheet,
@@ -26,6 +27,7 @@ from nst_jax.cli import (
     stylize,
     sweep,
     train,
+    video,
     weights,
 )
 from nst_jax.errors import InputError
@@ -88,7 +90,20 @@ def parser() -> argparse.ArgumentParser:
     made = _Parser(prog="nst-jax", description="Neural style transfer in JAX.")
     made.add_argument("--version", action="version", version=f"nst-jax {__version__}")
     commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (stylize, sweep, train, apply, quilt, analogy, sheet, show, weights, info):
+    for command in (
+        stylize,
+        sweep,
+        train,
+        apply,
+        video,
+        deflicker,
+        quilt,
+        analogy,
+        sheet,
+        show,
+        weights,
+        info,
+    ):
         command.add(commands)
     completion.add(commands, made)
     return made

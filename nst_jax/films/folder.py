@@ -1,5 +1,6 @@
 """Films as folders of pictures, one for each frame."""
 
+import os
 import re
 from collections.abc import Iterator
 from fractions import Fraction
@@ -63,6 +64,40 @@ def frames(film: Film, height: int, width: int, skip: int) -> Iterator[Frame]:
             alpha = np.ones((height, width), np.float32)
         opacity = None if alpha is None else _to_uint8(alpha)
         yield Frame(_to_uint8(rgb), number * film.unit, film.unit, opacity)
+
+
+class Pictures:
+    """Frames that are written as a folder of PNG files."""
+
+    def __init__(self, folder: Path):
+        self._folder, self.done = folder, 0
+        while self._place(folder, self.done + 1).exists():
+            self.done += 1
+
+    def add(self, frame: Frame) -> None:
+        """Write a frame."""
+        pixels = frame.rgb if frame.alpha is None else np.dstack([frame.rgb, frame.alpha])
+        part = self._folder / "frame.part"
+        Image.fromarray(pixels).save(part, "PNG", compress_level=3)
+        os.replace(part, self._place(self._folder, self.done + 1))
+        self.done += 1
+
+    def close(self) -> None:
+        """Nothing is left to write."""
+
+    def move(self, path: Path) -> None:
+        """Make the folder the one at `path`, or put its frames there if that has files."""
+        if not path.exists() or not any(path.iterdir()):
+            if path.exists():
+                path.rmdir()
+            os.rename(self._folder, path)
+            return
+        for number in range(1, self.done + 1):
+            os.replace(self._place(self._folder, number), self._place(path, number))
+
+    @staticmethod
+    def _place(folder: Path, number: int) -> Path:
+        return folder / f"{number:06}.png"
 
 
 def _is_transparent(path: Path) -> bool:

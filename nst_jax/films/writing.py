@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from safetensors import SafetensorError
 
 from nst_jax.errors import InputError
@@ -25,7 +24,9 @@ from nst_jax.films import gif, pieces, tracks
 from nst_jax.films.encoding import codec_of
 from nst_jax.films.extra import av
 from nst_jax.films.film import FOLDER, Film, Format, Frame, check, format_of
+from nst_jax.films.folder import Pictures
 from nst_jax.films.reading import container_of
+from nst_jax.films.states import States
 
 _WAITING = 4  # frames that wait for the encoder
 _END = ".unfinished"
@@ -36,23 +37,29 @@ class Writer:
 
     Attributes:
         done: number of frames that are there already, from a run that was killed.
+        states: the states that were written with the last of them, the oldest first.
     """
 
-    def __init__(self, path: Path, made: Any, *, alpha: bool, resumable: bool):
-        self.done = made.done
-        self._path, self._add, self._alpha, self._resumable = path, made.add, alpha, resumable
+    def __init__(self, path: Path, made: Any, states: States, *, alpha: bool, resumable: bool):
+        self.done, self.states = made.done, states.before(made.done)
+        self._made, self._kept = made, states
+        self._path, self._alpha, self._resumable = path, alpha, resumable
         self._pool, self._waiting = ThreadPoolExecutor(1), deque[Future[None]]()
         self._told = self._failed = False
 
-    def write(self, frame: Frame) -> None:
+    def write(self, frame: Frame, state: Mapping[str, np.ndarray] | None = None) -> None:
         """Write a frame; it may fail for an earlier one.
+
+        Args:
+            frame: the frame.
+            state: arrays from which later frames are drawn; see `states`.
 
         Raises:
             InputError: a frame cannot be written.
         """
         if frame.alpha is not None and not self._alpha:
             frame = self._on_white(frame)
-        self._waiting.append(self._pool.submit(self._put, frame))
+        self._waiting.append(self._pool.submit(self._put, frame, state or {}))
         if len(self._waiting) > _WAITING:
             self._settle()
 
@@ -69,11 +76,15 @@ class Writer:
         """End the thread, after the frames that wait."""
         self._pool.shutdown()
 
-    def _put(self, frame: Frame) -> None:
+    def _put(self, frame: Frame, state: Mapping[str, np.ndarray]) -> None:
         if self._failed:  # a later frame must not take the place of an earlier one
             return
         try:
-            self._add(frame)
+            number = self._made.done
+            if state:
+                self._kept.put(number, state)
+            self._made.add(frame)
+            self._kept.forget(number)
         except BaseException:
             self._failed = True
             raise
@@ -103,6 +114,7 @@ def opened(
     *,
     settings: Mapping[str, Any] | None = None,
     overwrite: bool = False,
+    states: int = 1,
 ) -> Iterator[Writer]:
     """Yield a `Writer`; on leaving, the film appears at `path`, with its source's sound.
 
@@ -117,6 +129,7 @@ def opened(
         film: what is written; sound and subtitles are copied from its source, if it is a file.
         settings: what the frames depend on, in plain values; None always begins anew.
         overwrite: replace an existing film, and frames of other settings.
+        states: of how many frames, the last ones, the states are kept.
 
     Raises:
         InputError: the path is refused, another process writes there, it cannot hold the source's
@@ -135,7 +148,7 @@ def opened(
     )
     with (
         locks.held(path, busy),
-        _kept(path, form, film, source, settings, overwrite=overwrite) as writer,
+        _kept(path, form, film, source, settings, overwrite=overwrite, states=states) as writer,
     ):
         yield writer
 
@@ -149,6 +162,7 @@ def _kept(
     settings: Mapping[str, Any] | None,
     *,
     overwrite: bool,
+    states: int,
 ) -> Iterator[Writer]:
     """Yield a `Writer` into the folder of an unfinished film; on leaving, finish the film."""
     folder = path.with_name(path.name + _END)
@@ -159,11 +173,12 @@ def _kept(
     try:
         with _told(path, resumable):
             made: Any = (
-                _Pictures(folder)
+                Pictures(folder)
                 if form is FOLDER
                 else pieces.Pieces(folder, film, codec_of(form, film.alpha))
             )
-        writer = Writer(path, made, alpha=form.alpha, resumable=resumable)
+        kept = States(folder, states)
+        writer = Writer(path, made, kept, alpha=form.alpha, resumable=resumable)
         try:
             yield writer
             writer.finish()
@@ -175,8 +190,10 @@ def _kept(
                 raise InputError(
                     f"The film {str(path)!r} would have no frames: the source has none."
                 )
+            kept.clear()
             if form is FOLDER:
                 made.move(path)
+                (path / pieces.SETTINGS).unlink(missing_ok=True)
             else:
                 with atomic(path) as part:
                     if form.muxer == "gif":
@@ -198,39 +215,6 @@ def _kept(
 def _plain(film: Film) -> dict[str, str]:
     names = ("height", "width", "rate", "unit", "pixel", "alpha", "primaries", "transfer")
     return {name: str(getattr(film, name)) for name in names}
-
-
-class _Pictures:
-    """Frames as a folder of PNG files."""
-
-    def __init__(self, folder: Path):
-        self._folder, self.done = folder, 0
-        while self._place(folder, self.done + 1).exists():
-            self.done += 1
-
-    def add(self, frame: Frame) -> None:
-        pixels = frame.rgb if frame.alpha is None else np.dstack([frame.rgb, frame.alpha])
-        part = self._folder / "frame.part"
-        Image.fromarray(pixels).save(part, "PNG", compress_level=3)
-        os.replace(part, self._place(self._folder, self.done + 1))
-        self.done += 1
-
-    def close(self) -> None:
-        """Nothing is left to write."""
-
-    def move(self, path: Path) -> None:
-        if not path.exists() or not any(path.iterdir()):
-            if path.exists():
-                path.rmdir()
-            os.rename(self._folder, path)
-            (path / pieces.SETTINGS).unlink()
-            return
-        for number in range(1, self.done + 1):
-            os.replace(self._place(self._folder, number), self._place(path, number))
-
-    @staticmethod
-    def _place(folder: Path, number: int) -> Path:
-        return folder / f"{number:06}.png"
 
 
 def _join(

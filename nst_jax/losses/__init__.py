@@ -1,7 +1,7 @@
 """The losses: the terms of the objective, the statistics of style, and the objective itself.
 
 - `term` defines what a term is, and `registry` lists the terms and statistics by name.
-- `content`, `style`, `smoothness` and `range` are the terms.
+- `content`, `style`, `smoothness`, `range` and `temporal` are the terms.
 - `statistics` holds the statistics by which styles can be compared.
 - `measuring` measures all terms in one pass through the network; `tiling` does so tile by tile.
 - `objective` adds the weighted terms up.

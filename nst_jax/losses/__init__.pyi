@@ -22,6 +22,9 @@ from .statistics.wasserstein import products as products
 from .statistics.wasserstein import wasserstein_loss as wasserstein_loss
 from .style import Style as Style
 from .style import StyleTarget as StyleTarget
+from .temporal import Temporal as Temporal
+from .temporal import temporal_loss as temporal_loss
+from .term import Earlier as Earlier
 from .term import Scene as Scene
 from .term import Seen as Seen
 from .term import Term as Term

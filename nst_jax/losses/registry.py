@@ -32,6 +32,11 @@ TERMS: dict[str, Entry] = {
     "style": Entry("nst_jax.losses.style:Style", "style loss", 1e3, True),
     "tv": Entry("nst_jax.losses.smoothness:TotalVariation", "total variation", always=True),
     "range": Entry("nst_jax.losses.range:Range", "penalty on values outside [0, 1]", alone=False),
+    "temporal": Entry(
+        "nst_jax.losses.temporal:Temporal",
+        "distance from earlier frames of a film",
+        alone=False,
+    ),
 }
 
 STATISTICS: dict[str, str] = {

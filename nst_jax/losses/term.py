@@ -12,6 +12,18 @@ from nst_jax.networks.layers import projected
 from nst_jax.typing import AnyArray
 
 
+class Earlier(NamedTuple):
+    """What was drawn of k earlier frames of a film, warped to this frame.
+
+    Attributes:
+        pictures: RGB in [0, 1].
+        weights: the weight of each pixel, from 0 where it is not known.
+    """
+
+    pictures: Float[AnyArray, "k h w 3"]
+    weights: Float[AnyArray, "k h w"]
+
+
 class Scene(NamedTuple):
     """The inputs of a run from which terms make their targets.
 
@@ -22,6 +34,7 @@ class Scene(NamedTuple):
         regions: the regions of content and styles; None for no regions.
         seed: the seed for random numbers of a term.
         tile: side in pixels of the tiles in which features are computed; 0 for none.
+        earlier: the earlier frames, if the content is a frame of a film.
     """
 
     network: Network
@@ -30,6 +43,7 @@ class Scene(NamedTuple):
     regions: Regions | None = None
     seed: int = 0
     tile: int = 0
+    earlier: Earlier | None = None
 
 
 class Seen(NamedTuple):

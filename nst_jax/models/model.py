@@ -23,8 +23,9 @@ from nst_jax.pictures.sources import PictureSource
 
 _SMALLEST = 16
 _SHARE = 0.5  # share of the free memory that a picture's activations may take
-# Draws pictures (b, h, w, 3) of one size; in tiles, it draws them one by one.
-Painter = Callable[[Float[np.ndarray, "b h w 3"]], Float[np.ndarray, "b h w 3"]]
+# Draws pictures (b, h, w, 3) of one size; in tiles, it draws them one by one. That of a model that
+# `carries` takes second what is carried from the frames before, (b, h, w, 4), or nothing.
+Painter = Callable[..., Float[np.ndarray, "b h w 3"]]
 
 
 class Model(ABC):
@@ -35,12 +36,15 @@ class Model(ABC):
         digest: digest of its parameters.
         training: settings and sources of its training, in plain values.
         styles: names of the styles that it has learned; empty for a model for any style.
+        carries: whether it draws a frame of a film with the result of the frame before it, warped
+            to this frame where that can be trusted.
     """
 
     name: str
     digest: str
     training: Mapping[str, Any]
     styles: tuple[str, ...] = ()
+    carries: bool = False
 
     @abstractmethod
     def painter(

@@ -25,6 +25,7 @@ from nst_jax.models.transformer import VARIANTS, Architecture, Output
 from nst_jax.options import is_number
 
 _MOST_BLOCKS = 100  # residual blocks
+_TRAINED = ("johnson", "medium", "small")  # variants that this package trains
 _WIDEST = 4096  # channels
 TRANSFORMER, ANY_STYLE = "feedforward-transformer", "feedforward-any-style"
 MICROAST, PREDICTING = "feedforward-microast", "feedforward-predicting"
@@ -134,6 +135,8 @@ def architecture_of(
             and is_number(found.blocks, Integral, 0, _MOST_BLOCKS)
             and len(widths) in (0, 5)
             and all(is_number(width, Integral, 1, _WIDEST) for width in widths)
+            and isinstance(found.carried, bool)
+            and (found.variant in _TRAINED or not found.carried)
         ):
             raise ValueError
         expected = found.shapes

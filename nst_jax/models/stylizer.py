@@ -32,6 +32,7 @@ class Stylizer(Model):
         self.name, self.digest, self.training = name, file.digest, file.training
         self.styles = file.styles
         self.architecture = modelfile.architecture_of(file, name)
+        self.carries = self.architecture.carried
         self.parameters = {k: jnp.asarray(v) for k, v in file.tensors.items()}
 
     def painter(
@@ -60,8 +61,12 @@ class Stylizer(Model):
             blend = to_multiple(blend, STRIDE, before=leads)
         tile = tile or tile_for(self.architecture.widest, height, width)
 
-        def paint(frames: Float[np.ndarray, "b h w 3"]) -> Float[np.ndarray, "b h w 3"]:
-            rgb = to_multiple(frames, STRIDE, before=leads)
+        def paint(
+            frames: Float[np.ndarray, "b h w 3"],
+            carried: Float[np.ndarray, "b h w 4"] | None = None,
+        ) -> Float[np.ndarray, "b h w 3"]:
+            seen = frames if carried is None else np.concatenate([frames, carried], -1)
+            rgb = to_multiple(seen, STRIDE, before=leads)
             if tile is None:
                 every = np.broadcast_to(blend, (len(rgb), *blend.shape))
                 found = np.asarray(_transform(self.architecture, self.parameters, rgb, every))

@@ -33,7 +33,7 @@ class _Piece(NamedTuple):
 def transform_tiled(
     architecture: Architecture,
     parameters: Parameters,
-    image: Float[np.ndarray, "1 h w 3"],
+    image: Float[np.ndarray, "1 h w c"],
     blend: Float[np.ndarray, "1 *hw n"],
     tile: int,
 ) -> Float[np.ndarray, "1 h w 3"]:

@@ -22,6 +22,7 @@ from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from nst_jax.models import stages
@@ -77,17 +78,21 @@ _LAYOUTS = {
 }
 
 
-_HALF_DOWN = (
-    Stage("conv1", "packed", 5, 12, 32),
-    Stage("conv2", "plain", 3, 32, 64, stride=2),
-)
 _HALF_UP = (
     Stage("up1", "separable", 3, 64, 32, doubles=True),
     Stage("out", "unpacked", 9, 32, 3, normalized=False, linear=True),
 )
 
 
-def _johnson(layout: _Layout) -> tuple[tuple[Stage, ...], tuple[Stage, ...]]:
+def _half_down(channels: int) -> tuple[Stage, ...]:
+    """The stages down of a network half as wide."""
+    return (
+        Stage("conv1", "packed", 5, 4 * channels, 32),
+        Stage("conv2", "plain", 3, 32, 64, stride=2),
+    )
+
+
+def _johnson(layout: _Layout, channels: int) -> tuple[tuple[Stage, ...], tuple[Stage, ...]]:
     """The stages down and up of a network in Johnson et al.'s layout."""
     a, b, c, d, e = layout.widths
     own: dict[str, Any] = {"padding": layout.padding, "epsilon": layout.epsilon}
@@ -96,7 +101,7 @@ def _johnson(layout: _Layout) -> tuple[tuple[Stage, ...], tuple[Stage, ...]]:
     up: dict[str, Any] = own | {"doubles": not layout.transposed}
     return (
         (
-            Stage("conv1", "plain", 9, 3, a, **down),
+            Stage("conv1", "plain", 9, channels, a, **down),
             Stage("conv2", "plain", 3, a, b, stride=2, **down),
             Stage("conv3", "plain", 3, b, c, stride=2, **down),
         ),
@@ -121,6 +126,9 @@ class Architecture:
         blocks: number of residual blocks.
         widths: channels after each of the three convolutions down, and of the two up; none for
             those of the variant.
+        carried: whether it is for films (Ruder, Dosovitskiy & Brox 2018): after the picture's
+            channels come those of the last frame's result, warped to this frame, and how far that
+            can be trusted, which is zero where there is none.
     """
 
     variant: Variant = "small"
@@ -129,6 +137,12 @@ class Architecture:
     units: float = 1.0
     blocks: int = 5
     widths: tuple[int, ...] = ()
+    carried: bool = False
+
+    @property
+    def channels(self) -> int:
+        """Number of channels that enter the network."""
+        return 7 if self.carried else 3
 
     @property
     def groups(self) -> tuple[tuple[Stage, ...], ...]:
@@ -136,11 +150,11 @@ class Architecture:
         own: dict[str, Any] = {}
         deep: Kind = "separable" if self.variant == "small" else "plain"
         if self.variant in ("medium", "small"):
-            width, down, up = 64, _HALF_DOWN, _HALF_UP
+            width, down, up = 64, _half_down(self.channels), _HALF_UP
         else:
             layout = _LAYOUTS[self.variant]
             layout = replace(layout, widths=self.widths or layout.widths)
-            width, (down, up) = layout.widths[2], _johnson(layout)
+            width, (down, up) = layout.widths[2], _johnson(layout, self.channels)
             own = {"padding": layout.inner, "epsilon": layout.epsilon}
         blocks = tuple(
             (
@@ -186,7 +200,7 @@ STRIDE = 4  # both sides of a picture are multiples of it
 def transform(
     architecture: Architecture,
     parameters: Parameters,
-    image: Float[AnyArray, "b h w 3"],
+    image: Float[AnyArray, "b h w c"],
     blend: Float[AnyArray, "b *hw n"],
 ) -> Float[Array, "b h w 3"]:
     """Draw pictures in the styles of `blend`.
@@ -194,7 +208,8 @@ def transform(
     Args:
         architecture: the network; static.
         parameters: arrays with the names and shapes of `architecture.shapes`.
-        image: RGB in [0, 1]; both sides are multiples of 4.
+        image: RGB in [0, 1]; both sides are multiples of 4. For a network with `carried` also the
+            four channels carried from the frame before, unless there is none.
         blend: weights of the styles, (b, n) or (b, h, w, n), summing to 1.
     """
     x = entry(architecture, parameters, image)
@@ -204,11 +219,12 @@ def transform(
 
 
 def entry(
-    architecture: Architecture, parameters: Parameters, image: Float[AnyArray, "b h w 3"]
-) -> Float[Array, "b h2 w2 3"]:
+    architecture: Architecture, parameters: Parameters, image: Float[AnyArray, "b h w c"]
+) -> Float[Array, "b h2 w2 c2"]:
     """The input of the first stage, in the dtype of the parameters."""
     layout = _LAYOUTS.get(architecture.variant, _Layout())
-    x = jnp.asarray(image) * architecture.units
+    missing = architecture.channels - image.shape[-1]
+    x = jnp.pad(image, ((0, 0), (0, 0), (0, 0), (0, missing))) * architecture.units
     if any(layout.mean):
         x = x - jnp.asarray(layout.mean)[None, None, None]
     if layout.inner == "none":
@@ -225,6 +241,20 @@ def exit_(architecture: Architecture, x: Float[AnyArray, "b h w 3"]) -> Float[Ar
         center = _LAYOUTS.get(architecture.variant, _Layout()).center
         return (_GAIN * jnp.tanh(x) + jnp.asarray(center)[None, None, None]) / 255
     return x / architecture.units
+
+
+def for_films(
+    architecture: Architecture, parameters: Parameters
+) -> dict[str, Float[np.ndarray, "..."]]:
+    """Parameters of a network with `carried` that draws as `architecture`, whatever is carried."""
+    found = {name: np.asarray(value) for name, value in parameters.items()}
+    kernel = found["conv1.kernel"]
+    side, _, inputs, outputs = kernel.shape
+    pixels = inputs // architecture.channels
+    more = replace(architecture, carried=True).channels - architecture.channels
+    apart = kernel.reshape(side, side, pixels, -1, outputs)
+    wide = np.pad(apart, ((0, 0), (0, 0), (0, 0), (0, more), (0, 0)))
+    return found | {"conv1.kernel": wide.reshape(side, side, -1, outputs)}
 
 
 @jax.custom_vjp

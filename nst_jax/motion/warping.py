@@ -9,6 +9,8 @@ from nst_jax.errors import InputError
 from nst_jax.programs import jit
 from nst_jax.typing import AnyArray
 
+_TAPS = 3  # of Lanczos' kernel to each side
+
 
 @jit()
 def warp(
@@ -61,3 +63,41 @@ def require_flow(flow: Any, beside: Any) -> None:
             f"The flow has the shape {found}, and what is used with it the shape {other}; expected "
             "(height, width, 2) and an array (height, width, channels) of the same size."
         )
+
+
+@jit()
+def warp_sharp(
+    picture: Float[AnyArray, "h w c"], flow: Float[AnyArray, "h w 2"]
+) -> Float[Array, "h w c"]:
+    """Look up a picture as `warp` does, by Lanczos' kernel of six taps, which keeps it sharp.
+
+    Values may leave the picture's range beside edges. Where the flow points out of the picture, the
+    nearest pixels are repeated.
+
+    Raises:
+        InputError: the shapes do not fit.
+    """
+    require_flow(flow, picture)
+    h, w, c = picture.shape
+    x, y = (
+        jnp.clip(jnp.where(jnp.isnan(place), 0, place), 0, size - 1)
+        for place, size in zip(targets(flow), (w, h), strict=True)
+    )
+    across, down = x - jnp.floor(x), y - jnp.floor(y)
+    wide = jnp.pad(picture, ((_TAPS - 1, _TAPS), (_TAPS - 1, _TAPS), (0, 0)), mode="edge")
+    length = w + 2 * _TAPS - 1
+    corner = jnp.floor(y).astype(jnp.int32) * length + jnp.floor(x).astype(jnp.int32)
+    pixels = wide.reshape(-1, c)
+    columns, found = _lanczos(across), jnp.zeros((h, w, c), jnp.float32)
+    for i, weight in enumerate(_lanczos(down)):
+        row = [tap[..., None] * pixels[corner + i * length + j] for j, tap in enumerate(columns)]
+        found += weight[..., None] * sum(row[1:], row[0])
+    return found
+
+
+def _lanczos(share: Float[Array, "h w"]) -> list[Float[Array, "h w"]]:
+    """The weights of the taps around a place that lies `share` behind the one in the middle."""
+    apart = [share + _TAPS - 1 - i for i in range(2 * _TAPS)]
+    taps = [jnp.sinc(d) * jnp.sinc(d / _TAPS) for d in apart]
+    total = sum(taps[1:], taps[0])
+    return [tap / total for tap in taps]

@@ -84,7 +84,7 @@ def identity(request: Request) -> dict[str, Any]:
         # Without schedules a run can be made longer; `load` looks at the history.
         del settings["iterations"], settings["history"]
     pictures = request.pictures._asdict()
-    del pictures["sources"]
+    del pictures["sources"], pictures["earlier"]
     return {
         "version": __version__,
         **settings,

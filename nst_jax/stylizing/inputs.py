@@ -11,6 +11,7 @@ from jaxtyping import Float
 from nst_jax.errors import InputError
 from nst_jax.losses import regions
 from nst_jax.losses.regions import Regions
+from nst_jax.losses.term import Earlier
 from nst_jax.pictures import masks, reading, resizing, transparency
 from nst_jax.pictures.masks import MapSource, Masks
 from nst_jax.pictures.reading import Picture
@@ -56,6 +57,7 @@ class Pictures(NamedTuple):
         start: the picture to start from, RGB in [0, 1]; None if `init` is not a picture.
         regions: the regions from the maps and masks; None if there are none.
         sources: the file names of what was read.
+        earlier: what was drawn of earlier frames, if the content is a frame of a film.
     """
 
     content: Picture
@@ -63,15 +65,20 @@ class Pictures(NamedTuple):
     start: Float[np.ndarray, "_ _ 3"] | None
     regions: Regions | None
     sources: Mapping[str, Any]
+    earlier: Earlier | None = None
 
     def at(self, height: int, width: int) -> "Pictures":
-        """Resize the content, and the styles in proportion; region maps fit any size."""
+        """Resize content and earlier frames, styles in proportion; region maps fit any size."""
         h, w, _ = self.content.rgb.shape
         if (h, w) == (height, width):
             return self
         share = max(height, width) / max(h, w)
         content = Picture(resizing.resize(self.content.rgb, (height, width)))
-        return self._replace(content=content, styles=[_scaled(s, share) for s in self.styles])
+        return self._replace(
+            content=content,
+            styles=[_scaled(s, share) for s in self.styles],
+            earlier=self.earlier and _resized(self.earlier, (height, width)),
+        )
 
 
 def read_pictures(settings: Settings, sources: Sources) -> Pictures:
@@ -135,6 +142,11 @@ def _scaled(rgb: Float[np.ndarray, "h w 3"], share: float) -> Float[np.ndarray, 
     height, width, _ = rgb.shape
     size = resizing.fit(height, width, max(1, round(share * max(height, width))))
     return resizing.resize(rgb, size)
+
+
+def _resized(earlier: Earlier, size: tuple[int, int]) -> Earlier:
+    pictures = [resizing.resize(np.asarray(picture), size) for picture in earlier.pictures]
+    return Earlier(np.stack(pictures), resizing.resize_masks(np.asarray(earlier.weights), size))
 
 
 def _blank(masks: Masks | None, size: int | None) -> Picture:

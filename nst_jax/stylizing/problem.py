@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from nst_jax.errors import InputError
 from nst_jax.losses.objective import Objective, Targets, Weights, objective, targets_of
 from nst_jax.losses.regions import Kept, Regions, composed
-from nst_jax.losses.term import Scene
+from nst_jax.losses.term import Earlier, Scene
 from nst_jax.networks.base import Network, require_layers, require_size
 from nst_jax.options import Color, ColorSpace
 from nst_jax.pictures import color, resizing, transparency
@@ -136,6 +136,7 @@ def prepare(
     targets: Targets | None = None,
     also: Collection[str] = (),
     names: Mapping[str, Any] | None = None,
+    earlier: Earlier | None = None,
 ) -> Problem:
     """Make the minimisation problem that the settings describe, and compute its targets.
 
@@ -153,6 +154,7 @@ def prepare(
             computes them.
         also: names of terms that are part of the program even if their weight is zero.
         names: the file names of `content` and `style`, for error messages.
+        earlier: what was drawn of earlier frames, if the content is a frame of a film.
 
     Raises:
         InputError: the network lacks a layer, a picture is too small, there is too little memory,
@@ -169,7 +171,7 @@ def prepare(
     _require_fit(spec, network, content, styles, names or {})
     settings = memory.fitted(settings, network, spec.layers, size_of(content, styles, regions))
     spec = replace(spec, tile=settings.tile or 0)
-    scene = _scene(settings, network, content, styles, regions)
+    scene = _scene(settings, network, content, styles, regions, earlier)
     # Before the targets: they keep the processors busy while Python continues.
     x = _unknown(settings, scene, start)
     if targets is None:
@@ -213,6 +215,7 @@ def _scene(
     content: Array,
     styles: Sequence[Array],
     regions: Regions | None,
+    earlier: Earlier | None,
 ) -> Scene:
     """The pictures as the losses see them, with colours prepared."""
     choice, space = settings.color, settings.color_space
@@ -233,6 +236,7 @@ def _scene(
         regions,
         settings.seed,
         settings.tile or 0,
+        earlier and Earlier(*(jnp.asarray(part, jnp.float32) for part in earlier)),
     )
 
 

@@ -70,7 +70,7 @@ class Request:
     def problem_at(self, scale: Scale, evaluations: int) -> Problem:
         """The minimisation problem at a scale; see `at` and `prepare`."""
         here = self.at(scale, evaluations)
-        content, styles, start, regions, names = here.pictures
+        content, styles, start, regions, names, earlier = here.pictures
         found = prepare(
             here.settings,
             here.network,
@@ -81,6 +81,7 @@ class Request:
             targets=None if self.targets is None else self.targets.get(scale),
             also=self.also,
             names=names,
+            earlier=earlier,
         )
         if self.targets is not None:
             self.targets[scale] = found.args.targets
@@ -111,7 +112,7 @@ class Request:
     @property
     def size(self) -> memory.Size:
         """The sizes of the pictures, for the estimate of memory."""
-        content, styles, _, regions, _ = self.pictures
+        content, styles, _, regions, *_ = self.pictures
         return size_of(content.rgb, styles, regions)
 
     def stylization(

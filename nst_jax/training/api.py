@@ -30,7 +30,7 @@ from nst_jax.pictures import transparency
 from nst_jax.pictures.sources import PictureSource
 from nst_jax.programs import jit
 from nst_jax.stylizing.outputs import require_source
-from nst_jax.training import loop, tasks
+from nst_jax.training import coherence, loop, tasks
 from nst_jax.training.crops import Crops
 from nst_jax.training.recipe import Recipe
 from nst_jax.training.recording import Files, Recorder
@@ -121,7 +121,7 @@ def train_model(
             made = _transformer(recipe, network, _named(styles), base)
         else:
             made = _any_style(recipe, network, styles, base)
-        task, begun = _begun(made.task, init)
+        task, begun = _begun(made.task, init, films=recipe.coherence_weight > 0)
         asked = recipe.to_dict() | {
             "network": network.digest,
             "styles": made.names,
@@ -179,18 +179,28 @@ def _save(output: Path, model: ModelFile, licence: str) -> None:
         raise InputError(f"{error} The model is kept in {rescued}.") from error
 
 
-def _begun(task: tasks.Task, init: str | os.PathLike | None) -> tuple[tasks.Task, str]:
-    """The task with the parameters of `init`, if given, and the digest of `init` or ""."""
+def _begun(
+    task: tasks.Task, init: str | os.PathLike | None, *, films: bool
+) -> tuple[tasks.Task, str]:
+    """The task with the parameters of `init`, if given, and the digest of `init` or "".
+
+    A network for films may begin with one for pictures.
+    """
     if init is None:
         return task, ""
     file = modelfile.load(init)
+    tensors = file.tensors
+    if films and file.kind == modelfile.TRANSFORMER:
+        architecture = modelfile.architecture_of(file, init)
+        if not architecture.carried:
+            tensors = transformer.for_films(architecture, tensors)
     shapes = {name: value.shape for name, value in task.parameters.items()}
-    if problems := weightfile.misfits(file.tensors, shapes):
+    if problems := weightfile.misfits(tensors, shapes):
         raise InputError(
             f"A training cannot begin with the model {str(init)!r}, which has another layout or "
             f"number of styles: {'; '.join(problems)}."
         )
-    begun = {name: jnp.asarray(file.tensors[name]) for name in shapes}
+    begun = {name: jnp.asarray(tensors[name]) for name in shapes}
     return task._replace(parameters=begun), file.digest
 
 
@@ -221,7 +231,8 @@ def _transformer(
     for name, picture in zip(named, pictures, strict=True):
         require_size(network, picture.rgb, wanted, f"style picture '{name}'")
     trained, before = None, ()
-    architecture = Architecture(recipe.variant, len(named), blocks=recipe.blocks)
+    films = recipe.coherence_weight > 0
+    architecture = Architecture(recipe.variant, len(named), blocks=recipe.blocks, carried=films)
     if base is not None:
         found = modelfile.load(base)
         old = modelfile.architecture_of(found, base)
@@ -229,8 +240,15 @@ def _transformer(
         twice = set(before) & set(named)
         if twice:
             raise InputError(f"The model {str(base)!r} has a style '{twice.pop()}' already.")
+        if films:
+            raise InputError(
+                "A base keeps all but its new styles, so it cannot be trained for films: give init "
+                "in place of base, or leave coherence_weight out."
+            )
         architecture = dataclasses.replace(old, styles=old.styles + len(named))
     task = tasks.stylizers(recipe, architecture, network, pictures, trained)
+    if films:
+        task = coherence.films(recipe, task)
     names = (*before, *named)
 
     def preview(

@@ -61,6 +61,9 @@ class Recipe(_Weights):
     style_layers: Mapping[str, float] | None = _option(
         None, "style layers: NAME[:WEIGHT],...; for adain and wct up to relu4_1"
     )
+    coherence_weight: float = _option(
+        0.0, "weight of coherence between frames; above 0 a transformer is one for films"
+    )
     optimizer: OptimizerName = _option(
         "adam", "adam, or muon for kernels and adam for all other parameters"
     )
@@ -106,6 +109,11 @@ class Recipe(_Weights):
                 f"crop is {self.crop}, but must be a multiple of 16: the loss network halves four "
                 "times."
             )
+        if self.coherence_weight and (self.kind != "transformer" or self.crop < 48):
+            raise InputError(
+                "Coherence is learned by a transformer, from crops of at least 48 pixels: choose "
+                "these, or leave coherence_weight out."
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain values, as a model file stores them."""
@@ -126,6 +134,7 @@ _RANGES: dict[str, tuple[type, float, float]] = {
     "style_size": (Integral, 16, 8192),
     "content_weight": WEIGHT,
     "style_weight": WEIGHT,
+    "coherence_weight": WEIGHT,
     **{f"{name}_weight": WEIGHT for name in _OTHERS},
     "learning_rate": (Real, 1e-12, 1e3),
     "average": (Real, 0, 0.999999),

@@ -93,7 +93,14 @@ class StylizersLoss:
         """
         crops, blend, among = batch
         cast = _cast(parameters, self.precision)
-        drawn = transformer.transform(self.architecture, cast, crops, blend)
+        return self.measured(
+            transformer.transform(self.architecture, cast, crops, blend), crops, among, frozen
+        )
+
+    def measured(
+        self, drawn: Array, crops: Array, among: Array, frozen: Frozen
+    ) -> tuple[Array, dict[str, Array]]:
+        """Compute the loss of drawings of crops, each in the style that `among` tells."""
 
         def one(image: Array, crop: Array, shares: Array) -> tuple[Array, dict[str, Array]]:
             content = content_targets(self.objective, frozen.network, crop)

@@ -17,7 +17,7 @@ _METADATA = {
     "language_info": {"name": "python"},
     "colab": {"provenance": []},
 }
-ACCELERATORS = {"quickstart": "GPU", "tpu_sweep": "TPU"}
+ACCELERATORS = {"quickstart": "GPU", "films": "GPU", "tpu_sweep": "TPU"}
 
 
 def notebook(text: str, accelerator: str) -> dict[str, Any]:

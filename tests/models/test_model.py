@@ -3,12 +3,8 @@
 import dataclasses
 import io
 import json
-import sys
-from fractions import Fraction
 from pathlib import Path
 
-import av
-import clips
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -21,37 +17,17 @@ import nst_jax as nst
 import nst_jax.films
 from nst_jax.cli import cache
 from nst_jax.files import weightfile
-from nst_jax.models import modelfile, stages, tiling, video
+from nst_jax.models import modelfile, tiling
 from nst_jax.models.modelfile import ModelFile
-from nst_jax.models.transformer import Architecture
 from nst_jax.pictures import reading, resizing
 
 ROOT = Path(__file__).parents[2]
-STYLES = ("night", "ink", "glass")
-
-
-def written(path, variant="small"):
-    """A model of random parameters that tell styles apart."""
-    rng = np.random.default_rng(5)
-    architecture = Architecture(variant, len(STYLES), blocks=1)
-    tensors = {
-        k: np.asarray(v) + 0.3 * stages.is_conditional(k) * rng.normal(size=v.shape)
-        for k, v in stages.initial(architecture.shapes, 2).items()
-    }
-    model = ModelFile(
-        modelfile.TRANSFORMER,
-        modelfile.plain(architecture),
-        {k: np.float32(v) for k, v in tensors.items()},
-        STYLES,
-        {"steps": 3},
-    )
-    modelfile.save(path, model)
-    return path
+STYLES = tiny.STYLES
 
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
-    return written(tmp_path_factory.mktemp("models") / "styles.safetensors")
+    return tiny.stylizer(tmp_path_factory.mktemp("models") / "styles.safetensors")
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +60,7 @@ def test_a_picture_keeps_size_transparency_and_profile(model):
 
 @pytest.mark.parametrize("variant", ["small", "medium", "johnson"])
 def test_tiles_leave_no_seam(tmp_path, picture, variant):
-    model = nst.load(written(tmp_path / "m.safetensors", variant))
+    model = nst.load(tiny.stylizer(tmp_path / "m.safetensors", variant))
     style = {"night": 1, "ink": np.linspace(0, 1, 90 * 70).reshape(70, 90).astype(np.float32)}
     whole = model(picture, style)
     tiled = model(picture, style, tile=24)
@@ -385,92 +361,3 @@ def test_the_packages_model_for_any_style_takes_the_style_of_a_picture_it_has_no
     for name in ("night", "ink", "autumn"):
         style = resizing.resize(nst.samples.style(name), (128, 128))
         assert apart(model(photo, style).image, style) < 0.5 * apart(photo, style)
-
-
-@pytest.fixture
-def film(folder):
-    """The frames of a folder `shots`; `in.mkv` has them too, with sound and wide pixels."""
-    (folder / "shots").mkdir()
-    frames = clips.frames(5, 24, 32)
-    for number, frame in enumerate(frames):
-        Image.fromarray(frame).save(folder / "shots" / f"{number}.png")
-    clips.write(folder / "in.mkv", frames, shape=Fraction(3, 2), sound="aac")
-    return frames
-
-
-def test_a_film_is_drawn_frame_by_frame(film, folder, file, model, capfd):
-    assert run("apply", file, "--video", "shots", "out", "--style=ink", "--quiet") == 0
-    assert capfd.readouterr() == ("", "")
-    drawn = [np.asarray(Image.open(path)) for path in sorted((folder / "out").iterdir())]
-    for before, after in zip(film, drawn, strict=True):
-        np.testing.assert_allclose(after / 255, model(before, "ink").image, atol=0.51 / 255)
-
-
-@pytest.mark.parametrize(
-    ("name", "size", "shape"), [("o.mp4", (64, 48), 1.5), ("o.webm", (64, 32), 1)]
-)
-def test_films_keep_their_sound_and_shape(film, folder, file, name, size, shape):
-    """At twice the size; where pixels must be square, frames become wider."""
-    assert run("apply", file, "--video", "in.mkv", name, "--style=ink", "--size=64", "--quiet") == 0
-    with av.open(name) as found:
-        video, sound = found.streams
-        assert (video.width, video.height) == size
-        assert (video.sample_aspect_ratio or 1) == shape
-        assert sound.type == "audio"
-        assert len(list(found.decode(video))) == 5
-
-
-def test_a_killed_film_goes_on_and_is_the_same(film, folder, file, model, monkeypatch):
-    monkeypatch.setattr(video, "_TOGETHER", 2 * 24 * 32)
-    options = {"style": "ink", "progress": False}
-    video.draw_video(model, "shots", "whole.mp4", **options)
-    batches = []
-
-    def painter(*args, **kwargs):
-        paint = type(model).painter(model, *args, **kwargs)
-
-        def counted(frames):
-            batches.append(len(frames))
-            if len(batches) == 3:
-                raise RuntimeError("killed")
-            return paint(frames)
-
-        return counted
-
-    monkeypatch.setattr(model, "painter", painter)
-    with pytest.raises(RuntimeError, match="killed"):
-        video.draw_video(model, "shots", "out.mp4", **options)
-    assert not (folder / "out.mp4").exists()
-    with pytest.raises(nst.InputError, match="frames of this film with other settings"):
-        video.draw_video(model, "shots", "out.mp4", **options | {"style": "night"})
-    video.draw_video(model, "shots", "out.mp4", **options)
-    assert batches == [2, 2, 1, 1], "the frames that were there are not drawn again"
-    assert (folder / "out.mp4").read_bytes() == (folder / "whole.mp4").read_bytes()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["no.mp4", "out.mp4"], "The film 'no.mp4' does not exist"),
-        (["in.mkv", "out.avi"], "must end in one of .mp4"),
-        (["bad.mp4", "out.mp4"], "The film 'bad.mp4' cannot be read (Invalid data"),
-        (["in.mkv", "in.mkv"], "exists already"),
-        (["in.mkv", "out.mp4", "in"], "takes one style and no pictures"),
-        (["in.mkv", "out.mp4", "--rate=10"], "has its own frame rate"),
-    ],
-)
-def test_bad_films_get_one_sentence(film, folder, file, capfd, arguments, said):
-    (folder / "bad.mp4").write_bytes(b"none")
-    pair, more = arguments[:2], arguments[2:]
-    assert said in refusal(capfd, "apply", file, *more, "--style=ink", "--video", *pair, "--quiet")
-    assert not (folder / "out.mp4").exists()
-
-
-def test_films_need_pyav(folder, file, capfd, monkeypatch):
-    monkeypatch.setitem(sys.modules, "av", None)
-    for name in [name for name in sys.modules if name.startswith("nst_jax.films.")]:
-        monkeypatch.delitem(sys.modules, name)
-        monkeypatch.delattr(nst_jax.films, name.rpartition(".")[2])
-    monkeypatch.delitem(sys.modules, "nst_jax.models.video")
-    said = refusal(capfd, "apply", file, "--style=ink", "--video", "in.mp4", "out.mp4", "--quiet")
-    assert 'Films need PyAV, which is not installed: pip install "nst-jax[video]".' in said

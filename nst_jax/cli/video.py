@@ -1,0 +1,125 @@
+"""`nst-jax video`: draw a film in a style, by a model or by optimisation."""
+
+import argparse
+from dataclasses import replace
+from typing import Any
+
+from nst_jax.cli import cache, flags, streams
+from nst_jax.errors import InputError
+from nst_jax.stylizing.presets import PRESETS
+
+# Flags by engine, as they are called in Python.
+_OF_MODEL = ("keep_colors", "strength")
+_OF_OPTIMISE = ("evaluations", "seconds_per_frame", "flow")
+
+
+def add(commands: Any) -> None:
+    """Add the subcommand `video`."""
+    parser = commands.add_parser(
+        "video",
+        help="draw a film in a style, without flicker",
+        description="Without --model, the first frame is drawn as by `nst-jax stylize`, and each "
+        "later one from those before it, in a few evaluations. Killed in the middle, the same "
+        "command goes on at the next frame.",
+    )
+    parser.add_argument("source", metavar="IN", help="film, GIF, or folder of pictures")
+    parser.add_argument(
+        "target",
+        metavar="OUT",
+        help="ends in .mp4, .mov, .mkv, .webm or .gif, or has no suffix and becomes a folder",
+    )
+    parser.add_argument(
+        "--style",
+        action="append",
+        metavar="STYLE",
+        help="picture file; given again: mixed. With --model a style of the model: "
+        "NAME[:WEIGHT],..., or files for models that take any style",
+    )
+    parser.add_argument("--model", help="draw each frame in one pass: file or name of a model")
+    parser.add_argument(
+        "--engine", default="auto", metavar="model|optimise", help="(default: by --model)"
+    )
+    parser.add_argument(
+        "--rate", type=float, metavar="FPS", help="frames per second of a folder (default: 25)"
+    )
+    parser.add_argument(
+        "--report", action="store_true", help="measure flicker, style and content when it is drawn"
+    )
+    parser.add_argument("--force", action="store_true", help="overwrite OUT")
+    parser.add_argument("--offline", action="store_true", help="never fetch weights")
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
+    one = parser.add_argument_group("with --model")
+    one.add_argument("--keep-colors", action="store_const", const=True, help="draw lightness alone")
+    one.add_argument("--strength", type=float, help="of adain and wct: 0 draws the content")
+    later = parser.add_argument_group("frames after the first, without --model")
+    later.add_argument(
+        "--evaluations", type=int, help="function evaluations of a frame (default: 20)"
+    )
+    later.add_argument(
+        "--seconds-per-frame", type=float, metavar="SECONDS", help="time limit for a frame"
+    )
+    later.add_argument(
+        "--flow", metavar="dis|variational", help="how motion is found (default: by the machine)"
+    )
+    group = parser.add_argument_group("settings of the first frame, without --model")
+    flags.add_fields(group, replace(PRESETS["default"], size=None))
+    parser.set_defaults(handler=_run)
+
+
+def _run(args: argparse.Namespace) -> int:
+    from nst_jax.videos.api import chosen_engine, video
+
+    engine = chosen_engine(args.engine, args.model)
+    options = _options(args, engine)
+    cache.enable()
+    style: Any = args.style
+    if style is not None and len(style) == 1:
+        style = style[0]
+    video(
+        args.source,
+        args.target,
+        style,
+        model=args.model,
+        engine=engine,
+        rate=args.rate,
+        overwrite=args.force,
+        progress=not args.quiet,
+        **options,
+    )
+    report = _measured(args, engine) if args.report else None
+    if args.json:
+        row = {"input": args.source, "output": args.target}
+        row |= {} if report is None else {"report": report.to_dict()}
+        streams.report({"results": [row], "failed": [], "skipped": []})
+    elif not args.quiet:
+        print(args.target if report is None else f"{report.text()}\n{args.target}")
+    return 0
+
+
+def _options(args: argparse.Namespace, engine: str) -> dict[str, Any]:
+    """The options for the engine.
+
+    Raises:
+        InputError: an option is of the other engine.
+    """
+    given = flags.given_settings(args)
+    own = {name: getattr(args, name) for name in (*_OF_MODEL, *_OF_OPTIMISE)}
+    given |= {name: value for name, value in own.items() if value is not None}
+    if engine == "model":
+        other, way = given.keys() - {"size", "tile", *_OF_MODEL}, "leave out --model"
+    else:
+        other, way = given.keys() & set(_OF_MODEL), "give --model"
+        given |= {"offline": True} if args.offline else {}
+    if other:
+        name = flags.flag(min(other))
+        raise InputError(f"{name} is of no use to the engine '{engine}': leave it out, or {way}.")
+    return given
+
+
+def _measured(args: argparse.Namespace, engine: str) -> Any:
+    from nst_jax.videos.measures import measure
+
+    # The style loss is that of one picture.
+    style = args.style[0] if engine == "optimise" and len(args.style) == 1 else None
+    return measure(args.source, args.target, style=style, rate=args.rate)

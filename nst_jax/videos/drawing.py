@@ -1,0 +1,138 @@
+"""Draw films with a model: frames are decoded ahead, drawn, and encoded behind."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from nst_jax._version import __version__
+from nst_jax.films import film, reading, writing
+from nst_jax.films.ahead import ahead
+from nst_jax.films.film import Frame
+from nst_jax.pictures.color import with_lightness
+from nst_jax.pictures.resizing import fit
+from nst_jax.videos.coherent import carried, composed
+from nst_jax.videos.identity import beginning, identity
+from nst_jax.videos.passages import Method, Passage, method_of, passage
+
+_TOGETHER = 2**20  # pixels in the frames that are drawn at once
+
+
+def draw_video(
+    model: Any,
+    source: str | os.PathLike,
+    target: str | os.PathLike,
+    style: Any = None,
+    *,
+    coherent: bool = True,
+    method: Method = "auto",
+    size: int | None = None,
+    rate: float | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+    keep_colors: bool = False,
+    **options: Any,
+) -> Path:
+    """Draw every frame of a film in a style; sound, subtitles and time stamps are kept.
+
+    A call that was killed goes on at the next frame when it is made again (`writing.opened`), and
+    the film is the same.
+
+    Args:
+        model: a model from `load`.
+        source: a film, a GIF, or a folder of pictures.
+        target: `.mp4`, `.mov`, `.mkv`, `.webm`, `.gif`, or a name without suffix for a folder of
+            frames; it appears only when it is complete.
+        style: the style, as the model takes it.
+        coherent: carry strokes from frame to frame along the film's motion (`coherent`). Otherwise
+            each frame is drawn independently, and the noise of a camera is enough for flicker.
+        method: how the motion is found; see `passages.passage`.
+        size: long side of the frames in pixels; None keeps the film's size.
+        rate: frames per second of a folder of pictures; None for 25.
+        overwrite: replace an existing film, and what is left of one with other settings.
+        progress: show a bar.
+        keep_colors: keep the film's own chroma, and use only the lightness of the drawing.
+        **options: other options of the model's `painter`.
+
+    Returns:
+        `target` as a path.
+
+    Raises:
+        InputError: the film cannot be read, or the target cannot be written.
+    """
+    target = film.check(target, overwrite=overwrite)
+    found = reading.probe(source, rate=rate)
+    if not film.format_of(target).pixel:
+        found = film.square(found)
+    height, width = found.height, found.width
+    if size is not None:
+        height, width = fit(height, width, size)
+    paint = model.painter(style, height, width, **options)
+    motion = method_of(method) if coherent else None
+    settings = {
+        "version": __version__,
+        "model": model.digest,
+        "source": beginning(Path(source)),
+        "style": identity(style),
+        "options": identity(options | {"keep_colors": keep_colors}),
+        "motion": motion,
+    }
+    carries = coherent and model.carries
+    # A model that carries needs the last result before it can draw the next frame.
+    together = 1 if carries else max(1, _TOGETHER // (height * width))
+    wanted = replace(found, height=height, width=width)
+    with writing.opened(target, wanted, settings=settings, overwrite=overwrite) as out:
+        # The same frames are drawn together as in a run that was not killed.
+        start = out.done - out.done % together
+        last = out.states[-1]["result"].astype(np.float32) if out.states else None
+        frames = reading.frames(found, height, width, skip=max(start - 1, 0))
+        coming = ahead(moving(ahead(frames, 2 * together), motion), 2 * together)
+        if start:
+            next(coming)  # only there for the motion to the next one
+        bar = tqdm(
+            total=found.count, initial=start, disable=not progress, unit="frame", desc="apply"
+        )
+        with bar:
+            while several := list(islice(coming, together)):
+                pictures = np.stack([frame.rgb for frame, _ in several]) / np.float32(255)
+                drawn = pictures if carries else paint(pictures)
+                for number, (frame, way) in enumerate(several, start):
+                    if number < out.done:
+                        continue
+                    one = drawn[number - start]
+                    if last is not None and way is not None and not way.cut:
+                        one = (
+                            paint(one[None], carried(last, way)[None])[0]
+                            if carries
+                            else composed(one, last, way, number)
+                        )
+                    elif carries:
+                        one = paint(one[None])[0]
+                    if coherent:  # as it is kept, so that a run that goes on has the same
+                        one = last = one.astype(np.float16).astype(np.float32)
+                    rgb = with_lightness(pictures[number - start], one) if keep_colors else one
+                    rgb = np.rint(np.asarray(rgb) * 255).astype(np.uint8)
+                    state = {"result": one.astype(np.float16)} if coherent else None
+                    out.write(frame._replace(rgb=rgb), state)
+                start += len(several)
+                bar.update(len(several))
+    return target
+
+
+def moving(
+    frames: Iterator[Frame], method: Method | None
+) -> Iterator[tuple[Frame, Passage | None]]:
+    """Yield frames, each with its passage from the one before: None for the first, or no method."""
+    earlier = None
+    for frame in frames:
+        picture = frame.rgb.astype(np.float32) / 255
+        way = None
+        if method is not None and earlier is not None:
+            way = passage(earlier, picture, method=method)
+        yield frame, way
+        earlier = picture

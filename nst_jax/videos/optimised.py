@@ -1,0 +1,303 @@
+"""Frames by optimisation, each from the ones before (Ruder, Dosovitskiy & Brox 2016).
+
+The first frame of a shot is drawn as a picture is. A later frame begins with what was drawn of the
+last one, warped to it, and the term `temporal` holds it to several earlier ones. This start is
+nearly at the minimum, so that a few evaluations take the place of a thousand.
+
+The style loss is of the whole frame, and hardly notices small parts without style. So what comes
+into sight begins with a drawing of the frame by itself, small and quick.
+"""
+
+import math
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from numbers import Integral, Real
+from typing import Any, NamedTuple, cast
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from nst_jax.devices import memory_watched
+from nst_jax.errors import InputError
+from nst_jax.losses.term import Earlier
+from nst_jax.motion.filters import filtered
+from nst_jax.motion.warping import warp_sharp
+from nst_jax.options import in_range
+from nst_jax.pictures import resizing
+from nst_jax.pictures.reading import Picture
+from nst_jax.solvers import loop, solver
+from nst_jax.solvers.ahead import compiling
+from nst_jax.solvers.optimizer import Optimizer
+from nst_jax.solvers.outcome import Carried
+from nst_jax.solvers.stopping import Limits
+from nst_jax.stylizing.problem import Problem
+from nst_jax.stylizing.request import Request
+from nst_jax.stylizing.result import Scale
+from nst_jax.stylizing.run import draw
+from nst_jax.stylizing.settings import PICTURE
+from nst_jax.videos.passages import Method, passage
+
+Frame = Float[np.ndarray, "h w 3"]
+
+# Root mean square of the first step of a frame, in 0..units of 255. Steps from norm 1 would need
+# ten evaluations to grow.
+_STEP = 0.5
+# Where nothing moves, nothing is blurred by warping, so that the weight may be higher by this much;
+# motion of less than this deviation, in pixels, is none.
+_STILL, _STIR = 4.0, 0.1
+# What comes into sight: less than this share of a frame may be a fault of the flow. It is drawn at
+# half the size, in so many evaluations.
+_SEEN, _COARSE = 0.002, 60
+_SIGMA = 3.0  # pixels; holes much smaller than this are none
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the frames after the first one of a shot are drawn.
+
+    Attributes:
+        evaluations: function evaluations of a frame.
+        lags: to which earlier frames a frame is held: how many frames back, the nearest first.
+        seconds: time limit for a frame; None for none.
+        method: how the motion is found; see `passages.passage`.
+
+    Raises:
+        InputError: a value is out of its range.
+    """
+
+    evaluations: int = 20
+    lags: tuple[int, ...] = (1, 2, 4)
+    seconds: float | None = None
+    method: Method = "auto"
+
+    def __post_init__(self):
+        """Check every value."""
+        in_range(self.evaluations, "evaluations", Integral, 1, 10_000_000)
+        in_range(self.seconds, "seconds_per_frame", Real, 0, 10**9, optional=True)
+        lags = self.lags
+        if not lags or lags[0] != 1 or list(lags) != sorted(set(lags)) or lags[-1] > 100:
+            raise InputError(
+                f"lags is {lags!r}, but must be whole numbers that rise from 1, up to 100."
+            )
+
+
+class Past(NamedTuple):
+    """An earlier frame, and what was drawn of it."""
+
+    frame: Frame
+    drawn: Frame
+
+
+class Optimised:
+    """Draws the frames of a film one after another; frames and results are RGB in [0, 1].
+
+    Args:
+        request: how a frame is drawn as a picture. Its content is replaced by each frame; if its
+            colours are matched, then to this content for the whole film.
+        plan: how later frames are drawn.
+
+    Attributes:
+        since: frames of the shot so far.
+    """
+
+    def __init__(self, request: Request, plan: Plan):
+        self._first, self._plan = _matched(request), plan
+        self._past: list[Past] = []
+        self._ahead: list[Future] = []
+        self.since = 0
+        settings = replace(self._first.settings, min_size=None, draft=False)
+        later = replace(settings, iterations=plan.evaluations, init=PICTURE)
+        coarse = replace(settings, iterations=_COARSE, init="content", temporal_weight=0.0)
+        network = self._first.draft or self._first.network
+        self._later = replace(self._first, settings=later, draft=None)
+        self._coarse = replace(self._first, settings=coarse, network=network, draft=None)
+
+    @property
+    def reach(self) -> int:
+        """How many earlier frames may be needed."""
+        return self._plan.lags[-1]
+
+    def resume(self, past: Sequence[Past], since: int) -> None:
+        """Go on after these frames, the oldest first, of a shot that has had `since` frames."""
+        self._past, self.since = list(past)[-since:], since
+
+    def draw(self, frame: Frame) -> Frame:
+        """Draw the next frame.
+
+        Raises:
+            InputError: it does not fit into memory, or a region is empty.
+            KeyboardInterrupt: Ctrl-C was pressed before the frame was drawn.
+        """
+        began = time.perf_counter()
+        earlier = self._earlier(frame)
+        if earlier is None:
+            self._past, self.since = [], 0
+            drawn = self._anew(frame)
+        else:
+            drawn = self._refined(frame, earlier, began)
+        self._past = [*self._past, Past(frame, drawn)][-self.reach :]
+        self.since += 1
+        return drawn
+
+    def _earlier(self, frame: Frame) -> Earlier | None:
+        """What was drawn of earlier frames, brought to this one; None at the start of a shot."""
+        h, w, _ = frame.shape
+        pictures = np.zeros((len(self._plan.lags), h, w, 3), np.float32)
+        reliable, stillness = np.zeros((2, len(self._plan.lags), h, w), np.float32)
+        for n, lag in enumerate(lag for lag in self._plan.lags if lag <= len(self._past)):
+            past = self._past[-lag]
+            way = passage(past.frame, frame, method=self._plan.method)
+            if lag == 1 and way.cut:
+                return None
+            pictures[n] = warp_sharp(past.drawn, way.flow)
+            reliable[n], stillness[n] = way.reliable, stillness_of(way.flow)
+        if not self._past:
+            return None
+        return Earlier(pictures, closest_first(reliable) * (1 + _STILL * stillness))
+
+    def _anew(self, frame: Frame) -> Frame:
+        """Draw the first frame of a shot; the programs for later ones are compiled meanwhile."""
+        if not self._ahead:
+            h, w, _ = frame.shape
+            pictures = np.zeros((len(self._plan.lags), h, w, 3), np.float32)
+            problems = (
+                self._problem(frame, Earlier(pictures, pictures[..., 0]), frame),
+                self._small(frame),
+            )
+            self._ahead = [compiling(_lowered(problem)) for problem in problems]
+        result = draw(self._of(self._first, frame))
+        if result.status == "interrupted":
+            raise KeyboardInterrupt
+        return result.image
+
+    def _refined(self, frame: Frame, earlier: Earlier, began: float) -> Frame:
+        """Draw a frame from earlier ones."""
+        while self._ahead:
+            began += _waited(self._ahead.pop())  # compiling does not count as a frame's time
+        start, hole = start_of(earlier), hole_of(earlier)
+        if hole.mean() > _SEEN:
+            small = _minimum(self._small(frame), _COARSE)
+            h, w, _ = frame.shape
+            start += hole[..., None] * (resizing.resize(small, (h, w)) - start)
+        problem = self._problem(frame, earlier, start)
+        seconds = self._plan.seconds
+        if seconds is not None:
+            seconds -= time.perf_counter() - began
+        return _minimum(problem, self._plan.evaluations, seconds, begin=True)
+
+    def _problem(self, frame: Frame, earlier: Earlier, start: Frame) -> Problem:
+        h, w, _ = frame.shape
+        request = self._of(self._later, frame, start=start, earlier=earlier)
+        evaluations = self._plan.evaluations
+        return request.problem_at(Scale(h, w, evaluations), evaluations)
+
+    def _small(self, frame: Frame) -> Problem:
+        h, w, _ = frame.shape
+        request = self._of(self._coarse, frame)
+        return request.problem_at(Scale((h + 1) // 2, (w + 1) // 2, _COARSE), _COARSE)
+
+    def _of(self, request: Request, frame: Frame, **more: Any) -> Request:
+        """The request with this frame as its content."""
+        pictures = request.pictures._replace(content=Picture(frame), **more)
+        return replace(request, pictures=pictures)
+
+
+def closest_first(reliable: Float[np.ndarray, "k h w"]) -> Float[np.ndarray, "k h w"]:
+    """How much each earlier frame counts: as far as nearer ones are not trusted (equation 9).
+
+    Args:
+        reliable: how far each earlier frame can be trusted, from 0 to 1, the nearest first.
+    """
+    nearer = np.cumsum(reliable, 0) - reliable
+    return np.maximum(reliable - nearer, 0)
+
+
+def stillness_of(flow: Float[np.ndarray, "h w 2"]) -> Float[np.ndarray, "h w"]:
+    """Where nothing moves: 1 there, 0 from half a pixel on."""
+    return np.exp(-np.square(flow / _STIR).sum(-1) / 2)
+
+
+def start_of(earlier: Earlier) -> Frame:
+    """Where a frame begins: what is trusted of each earlier one, elsewhere the nearest one."""
+    weights = np.asarray(earlier.weights)[..., None]
+    total = weights.sum(0)
+    known = (weights * earlier.pictures).sum(0) / np.maximum(total, 1)
+    return known + np.maximum(1 - total, 0) * earlier.pictures[0]
+
+
+def begun(optimizer: Optimizer, x: Float[Array, "h w c"]) -> solver.State:
+    """The state before the first evaluation, where the first step is neither tiny nor a leap."""
+    state = solver.start_jit(optimizer, x)
+    if optimizer.method != "lbfgs":
+        return state
+    memory, *rest = cast(tuple, state.optimizer)
+    # The first step is as long as the limit on the growth of steps lets it be.
+    length = jnp.full_like(memory.length, _STEP * x.size**0.5 / optimizer.growth)
+    memory = memory._replace(scale=jnp.ones_like(memory.scale), length=length)
+    return state._replace(optimizer=(memory, *rest))
+
+
+def hole_of(earlier: Earlier) -> Float[np.ndarray, "h w"]:
+    """Where nothing is known from earlier frames, from 0 to 1; thin lines do not count."""
+    free = np.maximum(1 - np.asarray(earlier.weights).sum(0), 0)
+    radius = math.ceil(3 * _SIGMA)
+    taps = np.exp(-np.square(np.arange(-radius, radius + 1) / _SIGMA) / 2)
+    taps = tuple(float(tap) for tap in taps / taps.sum())
+    share = np.asarray(filtered(filtered(jnp.asarray(free), taps, 0), taps, 1))
+    return free * np.clip(4 * share - 1, 0, 1)
+
+
+def _minimum(
+    problem: Problem, evaluations: int, seconds: float | None = None, *, begin: bool = False
+) -> Frame:
+    """The picture that minimises a problem.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed.
+    """
+    state = begun if begin else solver.start_jit
+    with memory_watched():
+        outcome = loop.run(
+            problem.fn,
+            problem.optimizer,
+            Carried(state(problem.optimizer, problem.x)),
+            problem.args,
+            learning_rate=problem.learning_rate,
+            limits=Limits(evaluations, seconds),
+            renewal=problem.renewal,
+        )
+    if outcome.status == "interrupted":
+        raise KeyboardInterrupt
+    return np.asarray(problem.picture(outcome.x))
+
+
+def _waited(compiled: Future) -> float:
+    began = time.perf_counter()
+    compiled.result()
+    return time.perf_counter() - began
+
+
+def _lowered(problem: Problem) -> Any:
+    fn, optimizer, x, args, learning_rate, *_ = problem
+    return loop.lowered(fn, optimizer, x, args, learning_rate)
+
+
+def _matched(request: Request) -> Request:
+    """The request with styles in the colours of its content, if they are to be matched.
+
+    Colours that are matched to each frame would change from frame to frame.
+    """
+    settings = request.settings
+    if not settings.color.startswith("match-"):
+        return request
+    h, w, _ = request.pictures.content.rgb.shape
+    scene = request.problem_at(Scale(h, w, 1), 1).scene
+    styles = [np.asarray(style) for style in scene.styles]
+    return replace(
+        request,
+        settings=replace(settings, color="none"),
+        pictures=request.pictures._replace(styles=styles),
+    )

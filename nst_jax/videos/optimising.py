@@ -1,0 +1,158 @@
+"""optimise_video(): the frames of a film by optimisation, with all side effects."""
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from tqdm.auto import tqdm
+
+from nst_jax._version import __version__
+from nst_jax.errors import InputError
+from nst_jax.films import film, reading, writing
+from nst_jax.films.ahead import ahead
+from nst_jax.films.film import Film
+from nst_jax.networks.base import Network
+from nst_jax.pictures import writing as pictures
+from nst_jax.pictures.resizing import fit
+from nst_jax.pictures.sources import PictureSource
+from nst_jax.stylizing import checkpoint
+from nst_jax.stylizing.inputs import Sources
+from nst_jax.stylizing.run import requested
+from nst_jax.videos.identity import beginning
+from nst_jax.videos.optimised import Optimised, Past, Plan
+from nst_jax.videos.passages import Method
+
+_WEIGHT = 1e6  # of the temporal term
+_AHEAD = 2  # frames that are decoded while one is drawn
+
+
+def optimise_video(
+    source: str | os.PathLike,
+    target: str | os.PathLike,
+    style: PictureSource | list[PictureSource],
+    *,
+    evaluations: int = Plan.evaluations,
+    seconds_per_frame: float | None = None,
+    lags: tuple[int, ...] = Plan.lags,
+    flow: Method = "auto",
+    size: int | None = None,
+    rate: float | None = None,
+    preset: str = "default",
+    network: str | os.PathLike | Network = "auto",
+    offline: bool | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+    **options: Any,
+) -> Path:
+    """Draw a film in the style of a picture by optimisation (Ruder et al. 2016).
+
+    The first frame of each shot is drawn as `stylize` does. Until the film is complete, that of the
+    first shot is in `OUT.preview.png`. Memory does not grow with the film's length.
+
+    Args:
+        source: as for `video`, and so are target, size, rate, overwrite and progress.
+        target: see there.
+        style: the style picture, or several, as for `stylize`.
+        evaluations: function evaluations of each frame after the first of a shot.
+        seconds_per_frame: time limit for each of these frames; None for none. Frames then depend on
+            the machine, and do not repeat to the bit. The option `seconds` limits the first ones.
+        lags: the earlier frames to which a frame is held: how many frames back, the nearest first.
+        flow: "dis", "variational", or "auto"; see `motion.flow`.
+        size: see `video`.
+        rate: see `video`.
+        preset: as for `stylize`.
+        network: as for `stylize`.
+        offline: as for `stylize`.
+        overwrite: see `video`.
+        progress: see `video`.
+        **options: the settings of `stylize`. `temporal_weight` is the weight of earlier frames.
+
+    Returns:
+        `target` as a path.
+
+    Raises:
+        InputError: the film or the style cannot be read, an option cannot be used, or the target
+            cannot be written.
+        KeyboardInterrupt: Ctrl-C was pressed; the same call goes on.
+    """
+    plan = Plan(evaluations, tuple(lags), seconds_per_frame, flow)
+    target = film.check(target, overwrite=overwrite)
+    found = reading.probe(source, rate=rate)
+    if not film.format_of(target).pixel:
+        found = film.square(found)
+    height, width = found.height, found.width
+    if size is not None:
+        height, width = fit(height, width, size)
+    wanted = replace(found, height=height, width=width)
+    first = next(_frames(found, wanted, 0)).rgb
+    request = requested(
+        Sources(_unit(first), style),
+        preset=preset,
+        network=network,
+        offline=offline,
+        progress=progress,
+        **{"temporal_weight": _WEIGHT, **options, "size": max(height, width)},
+    )
+    settings = {
+        **checkpoint.identity(request),
+        "version": __version__,
+        "iterations": request.settings.iterations,
+        "source": beginning(Path(source)),
+        "plan": asdict(plan),
+    }
+    frames = Optimised(request, plan)
+    with writing.opened(
+        target, wanted, settings=settings, overwrite=overwrite, states=frames.reach
+    ) as out:
+        preview = target.with_name(f"{target.name}.preview.png")
+        coming = _resumed(frames, out, found, wanted, target)
+        bar = tqdm(
+            total=found.count, initial=out.done, disable=not progress, unit="frame", desc="video"
+        )
+        with bar:
+            for number, frame in enumerate(coming, out.done):
+                drawn = frames.draw(_unit(frame.rgb))
+                rgb = np.rint(drawn * 255).astype(np.uint8)
+                if not number:
+                    pictures.save(preview, drawn)
+                    if progress:
+                        tqdm.write(f"The first frame: {preview}", file=sys.stderr)
+                state = {"drawn": drawn, "since": np.asarray([frames.since])}
+                out.write(frame._replace(rgb=rgb), state)
+                bar.update()
+    preview.unlink(missing_ok=True)
+    return target
+
+
+def _frames(found: Film, wanted: Film, skip: int) -> Iterator[Any]:
+    return reading.frames(found, wanted.height, wanted.width, skip=skip)
+
+
+def _resumed(
+    frames: Optimised, out: writing.Writer, found: Film, wanted: Film, target: Path
+) -> Iterator[Any]:
+    """The frames that are not drawn yet; `frames` gets what was drawn before a kill."""
+    states = out.states
+    since = int(states[-1]["since"][0]) if states else 0
+    if out.done and len(states) < min(since or 1, frames.reach):
+        raise InputError(
+            f"The film {str(target)!r} cannot go on, as what later frames are drawn from is gone: "
+            f"delete the folder {target.name + '.unfinished'!r} beside it to begin anew."
+        )
+    coming = ahead(_frames(found, wanted, out.done - len(states)), _AHEAD + len(states))
+    past = [
+        Past(_unit(frame.rgb), state["drawn"])
+        for state, frame in zip(states, islice(coming, len(states)), strict=True)
+    ]
+    frames.resume(past, since)
+    return coming
+
+
+def _unit(rgb: Any) -> Float[np.ndarray, "h w 3"]:
+    return rgb / np.float32(255)

@@ -1,0 +1,63 @@
+"""Passages: how one frame of a film comes from an earlier one."""
+
+import importlib.util
+from dataclasses import dataclass
+from typing import Literal
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from nst_jax.motion import flow as flows
+from nst_jax.motion.cuts import is_cut
+from nst_jax.motion.reliability import reliability
+
+Method = Literal["auto", "dis", "variational"]
+
+
+@dataclass(frozen=True, eq=False)
+class Passage:
+    """How a frame comes from an earlier one.
+
+    Attributes:
+        flow: from the frame to the earlier one, in pixels to the right and down: warping what was
+            drawn of the earlier frame by it brings that to this frame.
+        reliable: how far the flow can be trusted, from 0 to 1; 0 everywhere at a cut.
+        cut: whether the two frames show different pictures.
+    """
+
+    flow: Float[np.ndarray, "h w 2"]
+    reliable: Float[np.ndarray, "h w"]
+    cut: bool
+
+
+def passage(
+    earlier: Float[np.ndarray, "h w 3"],
+    frame: Float[np.ndarray, "h w 3"],
+    *,
+    method: Method = "auto",
+) -> Passage:
+    """Find the motion from an earlier frame to this one, and where it can be trusted.
+
+    Args:
+        earlier: RGB in [0, 1].
+        frame: another frame of the same size.
+        method: of `motion.flow`; "auto" takes DIS on a CPU if OpenCV is at hand, which is several
+            times faster there.
+
+    Raises:
+        InputError: the method is unknown, the frames have unlike sizes, or OpenCV is missing.
+    """
+    chosen = method_of(method)
+    back = flows.flow(frame, earlier, chosen)
+    reliable = np.asarray(reliability(back, flows.flow(earlier, frame, chosen)))
+    cut = bool(is_cut(frame, earlier, back))
+    return Passage(back, np.zeros_like(reliable) if cut else reliable, cut)
+
+
+def method_of(method: Method) -> flows.Method:
+    """The method of `motion.flow` that is meant on this machine."""
+    if method != "auto":
+        return method
+    fast = jax.default_backend() == "cpu" and importlib.util.find_spec("cv2") is not None
+    return "dis" if fast else "variational"

@@ -1,0 +1,186 @@
+"""How far films flicker: one pass coherent beside each frame on its own, and deflicker.
+
+    python scripts/benchmark/compare_films.py MODEL STYLE... --films FILM... [--size 480]
+    python scripts/benchmark/compare_films.py MODEL STYLE... --speed
+    python scripts/benchmark/compare_films.py --films FILM --drawn FOLDER
+
+Three films are made here of scikit-image's pictures, in motion with the noise of a camera: a pan, a
+turn with a zoom, and a disc that moves before a slow background. For each film and style: the
+warping error and the style loss of what is coherent over those of each frame on its own, with the
+content's own warping error as floor. `--drawn` is a folder of frames that any tool drew of the
+film, which `deflicker` takes. `--speed` tells where the time goes at 640x360 pixels.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+from skimage import data
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import nst_jax as nst
+from nst_jax.films import reading
+from nst_jax.videos.coherent import composed
+from nst_jax.videos.drawing import draw_video
+from nst_jax.videos.passages import passage
+
+HEIGHT, WIDTH, NOISE = 270, 480, 0.02
+KINDS = ("pan", "turn", "disc")
+
+
+def main() -> None:
+    """Print what was asked for."""
+    parser = argparse.ArgumentParser(description="How far films flicker.")
+    parser.add_argument("model", nargs="?")
+    parser.add_argument("styles", nargs="*", default=[])
+    parser.add_argument("--films", nargs="+", default=[])
+    parser.add_argument("--size", type=int, default=480)
+    parser.add_argument("--frames", type=int, default=24, help="of the films that are made here")
+    parser.add_argument("--drawn", help="frames of the first film, for deflicker")
+    parser.add_argument("--speed", action="store_true")
+    options = parser.parse_args()
+    if options.drawn:
+        deflickered(options.films[0], options.drawn)
+        return
+    model: Any = nst.load(options.model)
+    if options.speed:
+        speed(model, options.styles[0])
+        return
+    print("| film | style | floor | each frame | coherent | error | style loss |")
+    print("|---|---|--:|--:|--:|--:|--:|", flush=True)
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        for kind in KINDS:
+            (folder / kind).mkdir()
+            for number, frame in enumerate(made(kind, options.frames)):
+                Image.fromarray(frame).save(folder / kind / f"{number:03}.png")
+        for film in [*options.films, *(folder / kind for kind in KINDS)]:
+            for style in options.styles:
+                compared(model, film, style, options.size, folder)
+
+
+def compared(model: Any, film: Any, style: str, size: int, folder: Path) -> None:
+    """Print a row."""
+    drawn = [folder / f"{Path(film).stem}-{style}-{i}" for i in range(2)]
+    for coherent, place in enumerate(drawn):
+        draw_video(model, film, place, style, coherent=bool(coherent), size=size, progress=False)
+    alone, result = drawn
+    picture = nst.samples.path(style) if style in nst.samples.style_names() else None
+    report = nst.measure(film, result, per_frame=alone, style=picture)
+    floor, mine, each = (report.films[name] for name in ("original", "styled", "each frame"))
+    losses = f"{(mine.style or 0) / (each.style or 1):.2f}"
+    print(
+        f"| {Path(film).stem} | {style} | {floor.warping:.5f} | {each.warping:.5f} "
+        f"| {mine.warping:.5f} | {mine.warping / each.warping:.2f} | {losses} |",
+        flush=True,
+    )
+
+
+def deflickered(film: str, drawn: str) -> None:
+    """Print the report of deflickered frames."""
+    with tempfile.TemporaryDirectory() as place:
+        result = nst.deflicker(film, drawn, Path(place) / "out", progress=False)
+        report = nst.measure(film, result, per_frame=drawn)
+    print(report.text())
+    ratio = report.films["styled"].warping / report.films["each frame"].warping
+    print(f"warping error: {ratio:.2f} of that of each frame")
+
+
+def speed(model: Any, style: str) -> None:
+    """Print the seconds that each part of a frame takes, and frames per second of all."""
+    frames = [frame.astype(np.float32) / 255 for frame in made("disc", 9, 360, 640)]
+    paint = model.painter(style, 360, 640)
+    ways = [passage(a, b) for a, b in pairwise(frames)]
+    drawn = [paint(frame[None])[0] for frame in frames]
+    parts: dict[str, Callable[[int], Any]] = {
+        "flow, both ways": lambda i: passage(frames[i], frames[i + 1]),
+        "network": lambda i: paint(np.stack(frames[i : i + 4]))[0],
+        "composition": lambda i: composed(drawn[i + 1], drawn[i], ways[i], i),
+    }
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        (folder / "in").mkdir()
+        for number, frame in enumerate(made("disc", 48, 360, 640)):
+            Image.fromarray(frame).save(folder / "in" / f"{number:03}.png")
+        film = folder / "in.mp4"
+        copied(folder / "in", film)
+        for name, part in parts.items():
+            part(0)
+            each = 4 if name == "network" else 1
+            print(f"{name}: {timed(lambda part=part: [part(i) for i in range(5)]) / 5 / each:.3f}")
+        found = reading.probe(film)
+        print(f"decoding: {timed(lambda: list(reading.frames(found, 360, 640))) / 48:.3f}")
+        print(f"decoding and encoding: {timed(lambda: copied(film, folder / 'b.mp4')) / 48:.3f}")
+        draw_video(model, film, folder / "warm.mp4", style, progress=False)
+        for coherent in (True, False):
+            out = folder / f"{coherent}.mp4"
+            took = timed(
+                lambda out=out, coherent=coherent: draw_video(
+                    model, film, out, style, coherent=coherent, progress=False
+                )
+            )
+            print(
+                f"all, {'coherent' if coherent else 'each frame'}: {48 / took:.2f} frames a second"
+            )
+
+
+def copied(source: Path, target: Path) -> None:
+    """Write a film's frames as they are."""
+    from nst_jax.films import writing
+
+    found = reading.probe(source)
+    with writing.opened(target, found) as out:
+        for frame in reading.frames(found, found.height, found.width):
+            out.write(frame)
+
+
+def timed(function: Callable[[], Any]) -> float:
+    """Seconds that a call takes."""
+    began = time.perf_counter()
+    function()
+    return time.perf_counter() - began
+
+
+def made(kind: str, count: int, height: int = HEIGHT, width: int = WIDTH) -> Iterator[np.ndarray]:
+    """Yield the frames of a film, uint8."""
+    rng = np.random.default_rng(0)
+    rows, columns = np.mgrid[:height, :width].astype(np.float64)
+    ground = (data.coffee() if kind == "disc" else data.astronaut()).astype(np.float32) / 255
+    front = data.chelsea().astype(np.float32) / 255
+    x, y = columns - width / 2, rows - height / 2
+    for t in range(count):
+        if kind == "pan":
+            frame = looked_up(ground, 240 + x + 2.3 * (t - count / 2), 250 + y + 1.1 * t)
+        elif kind == "turn":
+            angle, zoom = np.deg2rad(1.2 * t), 0.985**t
+            turned = np.cos(angle) * x - np.sin(angle) * y, np.sin(angle) * x + np.cos(angle) * y
+            frame = looked_up(ground, 256 + zoom * turned[0], 230 + zoom * turned[1])
+        else:
+            frame = looked_up(ground, 300 + x + 0.4 * t, 200 + y)
+            across, down = x + width / 4 - 5 * t, y - 10 * np.sin(t / 4)
+            share = np.clip(height / 4 - np.hypot(across, down), 0, 1)[..., None]
+            frame = frame * (1 - share) + looked_up(front, 200 + across, 130 + down) * share
+        noisy = frame + NOISE * rng.normal(size=frame.shape)
+        yield np.uint8(np.rint(np.clip(noisy, 0, 1) * 255))
+
+
+def looked_up(picture: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """A picture at other places, by cubic splines; its edges mirror."""
+    planes = [
+        ndimage.map_coordinates(p, [y, x], order=3, mode="reflect")
+        for p in picture.transpose(2, 0, 1)
+    ]
+    return np.stack(planes, -1)
+
+
+if __name__ == "__main__":
+    main()

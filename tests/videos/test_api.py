@@ -1,0 +1,113 @@
+"""video() and `nst-jax video`: which engine draws, what is written, and what is refused."""
+
+import errno
+import json
+from pathlib import Path
+
+import av
+import clips
+import pytest
+import tiny
+from commands import refusal, run
+from PIL import Image
+
+import nst_jax as nst
+from nst_jax.cli import cache
+from nst_jax.films import pieces
+from nst_jax.videos import optimised
+
+FAST = [
+    "--content-layers=relu1_1",
+    "--style-layers=relu1_1",
+    "--preset=gatys",
+    "--iterations=5",
+    "--evaluations=3",
+    "--flow=dis",
+    "--quiet",
+]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("nst_jax.stylizing.run.load_network", lambda *_, **__: tiny.Pixels())
+    monkeypatch.setattr(cache, "enable", lambda: None)
+    clips.write("in.mkv", clips.frames(3), sound="aac")
+    Image.fromarray(tiny.picture(32, 32, 2)).save("style.png")
+    return tmp_path
+
+
+def video(*options, source="in.mkv", target="out.mp4"):
+    return ["video", source, target, "--style", "style.png", *FAST, *options]
+
+
+def test_a_film_is_drawn_with_its_sound(folder, capfd):
+    assert run(*video("--json")) == 0
+    out, err = capfd.readouterr()
+    assert err == ""
+    assert json.loads(out)["results"] == [{"input": "in.mkv", "output": "out.mp4"}]
+    with av.open("out.mp4") as film:
+        assert [stream.type for stream in film.streams] == ["video", "audio"]
+        assert len(list(film.decode(video=0))) == 3
+    assert sorted(p.name for p in folder.iterdir()) == ["in.mkv", "out.mp4", "style.png"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["none.mkv", "out.mp4"], "none.mkv' does not exist"),
+        (["empty", "out.mp4"], "holds no pictures to make a film of"),
+        (["in.mkv", "out.avi"], "must end in one of"),
+        (["in.mkv", "out.mp4", "--engine", "modle"], "Did you mean 'model'"),
+        (["in.mkv", "out.mp4", "--engine", "model"], "needs a model"),
+        (["in.mkv", "out.mp4", "--strength", "0.5"], "--strength is of no use"),
+        (["in.mkv", "out.mp4", "--model", "styles", "--tv-weight", "1"], "--tv-weight is of no"),
+        (["in.mkv", "out.mp4", "--evaluations", "0"], "evaluations is 0"),
+    ],
+)
+def test_what_cannot_be_is_refused(folder, capfd, options, said):
+    (folder / "empty").mkdir()
+    assert said in refusal(capfd, "video", *options, "--style", "style.png", "--quiet")
+    assert sorted(p.name for p in folder.iterdir()) == ["empty", "in.mkv", "style.png"]
+
+
+def test_nothing_is_lost_when_the_disk_is_full(folder, capfd, monkeypatch):
+    usual = pieces.save_file
+
+    def full(tensors, path, metadata):
+        if path.name.startswith("00000002"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        usual(tensors, path, metadata)
+
+    monkeypatch.setattr(pieces, "save_file", full)
+    said = refusal(capfd, *video())
+    assert "(No space left on device): make room, and the same command goes on" in said
+    monkeypatch.undo()
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("nst_jax.stylizing.run.load_network", lambda *_, **__: tiny.Pixels())
+    monkeypatch.setattr(cache, "enable", lambda: None)
+    drawn = []
+    usual_draw = optimised.Optimised.draw
+
+    def draw(self, frame):
+        drawn.append(1)
+        return usual_draw(self, frame)
+
+    monkeypatch.setattr(optimised.Optimised, "draw", draw)
+    assert run(*video()) == 0
+    assert len(drawn) == 1, "two frames were there"
+
+
+def test_a_model_draws_where_there_is_one(folder, monkeypatch):
+    seen = {}
+
+    def draw_video(model, source, target, style, **options):
+        seen.update(options, model=model, style=style)
+        return Path(target)
+
+    monkeypatch.setattr("nst_jax.videos.api.draw_video", draw_video)
+    monkeypatch.setattr("nst_jax.videos.api.load", lambda name: name)
+    assert run("video", "in.mkv", "out.mp4", "--model=styles", "--style=ink", "--size=32") == 0
+    wanted = {"model": "styles", "style": "ink", "size": 32, "progress": True}
+    assert {k: seen[k] for k in wanted} == wanted
+    assert callable(nst.video), "the room has another name than the function"

@@ -1,0 +1,156 @@
+"""Films by optimisation: what stands still and what moves, cuts, kills, and limits."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import tiny
+from PIL import Image
+
+import nst_jax as nst
+from nst_jax.losses import Earlier
+from nst_jax.stylizing.inputs import Sources
+from nst_jax.stylizing.run import draw, requested
+from nst_jax.videos import optimised
+from nst_jax.videos.optimised import Optimised, Plan
+
+HEIGHT, WIDTH = 48, 64
+STYLE = tiny.picture(48, 48, 2)
+OPTIONS = {
+    "network": tiny.Pixels(),
+    "content_layers": "relu1_1",
+    "style_layers": "relu1_1",
+    "preset": "gatys",
+    "iterations": 30,
+    "precondition": 1.0,
+}
+PLAN = Plan(evaluations=6, lags=(1, 2), method="dis")
+
+
+def wide(width=120, seed=4):
+    """A picture with structure of all sizes, to look at through a moving window."""
+    rng = np.random.default_rng(seed)
+    found = np.zeros((HEIGHT, width, 3), np.float32)
+    for size in (3, 6, 12):
+        small = rng.uniform(0, 255, (HEIGHT // size, width // size, 3)).astype(np.uint8)
+        found += np.asarray(
+            Image.fromarray(small).resize((width, HEIGHT), Image.Resampling.BICUBIC)
+        )
+    return found / 3 / 255
+
+
+def frames(shift, count=4):
+    picture = wide()
+    return [np.ascontiguousarray(picture[:, shift * n : shift * n + WIDTH]) for n in range(count)]
+
+
+def request(frame, **options):
+    options = OPTIONS | {"temporal_weight": 1e3, "size": WIDTH} | options
+    return requested(Sources(frame, STYLE), **options)
+
+
+def drawn(film, **options):
+    artist = Optimised(request(film[0], **options), PLAN)
+    return [artist.draw(frame) for frame in film]
+
+
+def test_nearer_frames_count_first(rng):
+    reliable = rng.uniform(size=(3, 5, 6)).astype(np.float32)
+    found = optimised.closest_first(reliable)
+    one, two, three = reliable
+    np.testing.assert_array_equal(found[0], one)
+    np.testing.assert_allclose(found[1], np.maximum(two - one, 0), atol=1e-6)
+    np.testing.assert_allclose(found[2], np.maximum(three - one - two, 0), atol=1e-6)
+
+
+def test_what_comes_into_sight_is_seen_but_thin_lines_are_not():
+    weights = np.ones((1, 40, 60), np.float32)
+    weights[:, :, 20], weights[:, 10:30, 40:] = 0, 0
+    hole = optimised.hole_of(Earlier(np.zeros((1, 40, 60, 3), np.float32), weights))
+    assert hole[:, :30].max() < 0.01
+    assert hole[15:25, 45:].min() > 0.99
+
+
+def test_a_still_film_stands_still():
+    film = drawn(frames(0))
+    changes = [np.abs(b - a).max() for a, b in pairwise(film)]
+    assert max(changes) < 1 / 255
+    assert np.abs(film[0] - frames(0)[0]).mean() > 0.02, "it is drawn"
+
+
+def test_a_moving_film_moves_with_its_content():
+    film = drawn(frames(4))
+    for before, after in pairwise(film):
+        assert np.abs(after[:, :-8] - before[:, 4:-4]).mean() < 0.02
+        assert np.abs(after - before).mean() > 0.05, "strokes do not stick to the screen"
+
+
+def test_a_cut_begins_a_new_shot():
+    other = wide(seed=9)[:, :WIDTH]
+    film = drawn([*frames(2, 2), other])
+    np.testing.assert_array_equal(film[2], draw(request(other)).image)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    for n, frame in enumerate(frames(3)):
+        Image.fromarray(np.rint(frame * 255).astype(np.uint8)).save(f"in/{n}.png")
+    return tmp_path
+
+
+def make(target, **options):
+    options = OPTIONS | {"evaluations": 6, "lags": (1, 2), "flow": "dis"} | options
+    return nst.video("in", target, STYLE, progress=False, **options)
+
+
+def test_a_killed_film_goes_on_to_the_same_bits(folder, monkeypatch):
+    make("whole")
+    usual, count = Optimised.draw, []
+
+    def killed(self, frame):
+        count.append(1)
+        if len(count) == 4:
+            raise RuntimeError("killed")
+        return usual(self, frame)
+
+    monkeypatch.setattr(Optimised, "draw", killed)
+    with pytest.raises(RuntimeError, match="killed"):
+        make("out")
+    assert (folder / "out.preview.png").is_file()
+    make("out")
+    assert len(count) == 5, "frames that were there are not drawn again"
+    for n in range(1, 5):
+        name = f"{n:06}.png"
+        assert (folder / "out" / name).read_bytes() == (folder / "whole" / name).read_bytes()
+    assert {p.name for p in folder.iterdir()} == {"in", "out", "whole"}
+
+
+def test_a_frame_takes_no_longer_than_it_may(folder, monkeypatch):
+    seen = []
+    usual = optimised.loop.run
+
+    def watched(*args, limits, **options):
+        seen.append(limits.seconds)
+        return usual(*args, limits=limits, **options)
+
+    monkeypatch.setattr(optimised.loop, "run", watched)
+    make("out", seconds_per_frame=60.0, overwrite=True)
+    assert [s for s in seen if s is not None] == pytest.approx([60, 60, 60], abs=30)
+
+
+def test_bad_plans_are_refused(folder):
+    assert "evaluations is 0" in str(refused(evaluations=0))
+    assert "seconds_per_frame is -1.0" in str(refused(seconds_per_frame=-1.0))
+    assert "lags is (2, 1)" in str(refused(lags=(2, 1)))
+    assert "There is no style" in str(refused(style=None))
+    assert "needs a model" in str(refused(engine="model"))
+    assert not list(folder.glob("out*"))
+
+
+def refused(**options):
+    options = {"style": STYLE, "progress": False, **options}
+    with pytest.raises(nst.InputError) as caught:
+        nst.video("in", "out", **options)
+    return caught.value
