@@ -123,8 +123,8 @@ def test_a_kernel_that_is_moved_would_be_noticed(monkeypatch):
 
 def test_a_start_compiles_no_more_than_it_needs(caplog):
     """Small programs, each quick by itself, are compiled while the targets keep all cores busy."""
-    jax.clear_caches()
-    pictures = [tiny.picture(SIDE, SIDE, seed=seed) for seed in (1, 2)]
+    side = SIDE + 5  # of no other test: nothing of it is compiled yet
+    pictures = [tiny.picture(side, side, seed=seed) for seed in (1, 2)]
     options = {"preset": "gatys", "size": None, "iterations": 1, "progress": False}
     with caplog.at_level("DEBUG", logger="jax._src.dispatch"):
         nst.stylize(*pictures, network=tiny.network(), **options)
