@@ -10,6 +10,7 @@ Before that, the noise of the film itself is averaged away along its motion, bec
 answers it with other strokes.
 """
 
+import functools
 from collections.abc import Sequence
 
 import jax
@@ -134,6 +135,7 @@ def _contrasted(detail: Float[Array, "h w 3"], aim: Float[Array, "h w 3"]) -> Fl
     return detail * jnp.clip(jnp.sqrt(there / here), 1 / _MOST, _MOST)
 
 
+@functools.lru_cache(maxsize=2)
 def _turns(height: int, width: int) -> Float[np.ndarray, "h w"]:
     """For each pixel the frame, modulo `_HELD`, in which it is drawn anew."""
     rows, columns = (max(2, -(-side // _CELL)) for side in (height, width))
