@@ -5,8 +5,12 @@ Liao, Yuan, Yu & Hua 2017, "Coherent online video style transfer". A mean of two
 no strokes. So each pixel keeps its strokes for some frames and then takes those of a new drawing,
 in another frame than its neighbours; only colours that are larger than strokes are averaged.
 Strokes keep the contrast of the new drawing, which repeated warping would take from them.
+
+Before that, the noise of the film itself is averaged away along its motion, because a network
+answers it with other strokes.
 """
 
+import functools
 from collections.abc import Sequence
 
 import jax
@@ -22,16 +26,31 @@ from nst_jax.programs import jit
 from nst_jax.typing import AnyArray
 from nst_jax.videos.passages import Passage
 
-_HELD = 6  # frames for which strokes are kept
+_HELD = 4  # frames for which strokes are kept
 _CELL = 40  # pixels between places that are drawn anew in different frames
 _COARSE = 8  # pixels beyond which colours are averaged
 _AVERAGED = 0.8  # share of the last result in averages
+_DENOISED = 0.8  # share of the frames before in what the model sees of a film
+_DIFFERENCE = 70.0  # that share falls to 1/e where colours differ by an eighth of white
 _SIDE = 3  # pixels of the square whose least trusted one counts
 _AROUND = 6  # pixels over which contrast is measured
 _MOST = 1.5  # factor of contrast
 _FLAT = 1e-5  # squared contrast that is none
 _SOFT = (0.25, 0.5, 0.25)
 _FINE = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
+
+
+def denoised(
+    frame: Float[AnyArray, "h w 3"], last: Float[AnyArray, "h w 3"], passage: Passage
+) -> Float[np.ndarray, "h w 3"]:
+    """A frame with less noise.
+
+    Args:
+        frame: RGB in [0, 1].
+        last: what this gave for the frame before, or that frame.
+        passage: from that frame to this one.
+    """
+    return np.asarray(_denoised(frame, last, passage.flow, passage.reliable))
 
 
 def composed(
@@ -57,6 +76,14 @@ def composed(
 def carried(last: Float[AnyArray, "h w 3"], passage: Passage) -> Float[np.ndarray, "h w 4"]:
     """What a model that `carries` takes beside a frame: the last result, and where to trust it."""
     return np.asarray(_carried(last, passage.flow, passage.reliable))
+
+
+@jit()
+def _denoised(frame, last, flow, reliable):
+    warped = warp_sharp(last, flow)
+    apart = _blurred(jnp.square(warped - frame).sum(-1, keepdims=True), _FINE)
+    share = _DENOISED * _trusted(reliable) * jnp.exp(-_DIFFERENCE * apart)
+    return jnp.clip(frame + share * (warped - frame), 0, 1)
 
 
 @jit()
@@ -100,14 +127,15 @@ def _blurred(planes: Float[Array, "h w c"], taps: Sequence[float]) -> Float[Arra
 
 
 def _contrasted(detail: Float[Array, "h w 3"], aim: Float[Array, "h w 3"]) -> Float[Array, "h w 3"]:
-    """Give details at least the contrast of `aim`, place by place."""
+    """Give details the contrast of `aim`, place by place."""
     here, there = (
         jnp.maximum(_low(jnp.square(x).mean(-1, keepdims=True), _AROUND), 0) + _FLAT
         for x in (detail, aim)
     )
-    return detail * jnp.clip(jnp.sqrt(there / here), 1, _MOST)
+    return detail * jnp.clip(jnp.sqrt(there / here), 1 / _MOST, _MOST)
 
 
+@functools.lru_cache(maxsize=2)
 def _turns(height: int, width: int) -> Float[np.ndarray, "h w"]:
     """For each pixel the frame, modulo `_HELD`, in which it is drawn anew."""
     rows, columns = (max(2, -(-side // _CELL)) for side in (height, width))

@@ -16,9 +16,9 @@ from nst_jax.films.ahead import ahead
 from nst_jax.films.film import Frame
 from nst_jax.pictures.color import with_lightness
 from nst_jax.pictures.resizing import fit
-from nst_jax.videos.coherent import carried, composed
 from nst_jax.videos.identity import beginning, identity
 from nst_jax.videos.passages import Method, Passage, method_of, passage
+from nst_jax.videos.shots import Shots
 
 _TOGETHER = 2**20  # pixels in the frames that are drawn at once
 
@@ -82,43 +82,36 @@ def draw_video(
         "options": identity(options | {"keep_colors": keep_colors}),
         "motion": motion,
     }
-    carries = coherent and model.carries
     # A model that carries needs the last result before it can draw the next frame.
-    together = 1 if carries else max(1, _TOGETHER // (height * width))
+    alone = coherent and model.carries
+    together = 1 if alone else max(1, _TOGETHER // (height * width))
     wanted = replace(found, height=height, width=width)
-    with writing.opened(target, wanted, settings=settings, overwrite=overwrite) as out:
+    with writing.opened(
+        target, wanted, settings=settings, overwrite=overwrite, states=together
+    ) as out:
         # The same frames are drawn together as in a run that was not killed.
         start = out.done - out.done % together
-        last = out.states[-1]["result"].astype(np.float32) if out.states else None
         frames = reading.frames(found, height, width, skip=max(start - 1, 0))
         coming = ahead(moving(ahead(frames, 2 * together), motion), 2 * together)
         if start:
             next(coming)  # only there for the motion to the next one
+        shots = Shots(paint, out.states, carries=alone)
         bar = tqdm(
             total=found.count, initial=start, disable=not progress, unit="frame", desc="apply"
         )
         with bar:
             while several := list(islice(coming, together)):
                 pictures = np.stack([frame.rgb for frame, _ in several]) / np.float32(255)
-                drawn = pictures if carries else paint(pictures)
-                for number, (frame, way) in enumerate(several, start):
-                    if number < out.done:
-                        continue
-                    one = drawn[number - start]
-                    if last is not None and way is not None and not way.cut:
-                        one = (
-                            paint(one[None], carried(last, way)[None])[0]
-                            if carries
-                            else composed(one, last, way, number)
-                        )
-                    elif carries:
-                        one = paint(one[None])[0]
-                    if coherent:  # as it is kept, so that a run that goes on has the same
-                        one = last = one.astype(np.float16).astype(np.float32)
-                    rgb = with_lightness(pictures[number - start], one) if keep_colors else one
-                    rgb = np.rint(np.asarray(rgb) * 255).astype(np.uint8)
-                    state = {"result": one.astype(np.float16)} if coherent else None
-                    out.write(frame._replace(rgb=rgb), state)
+                there = max(0, out.done - start)
+                if coherent:
+                    ways = [way for _, way in several]
+                    drawn = shots.drawn(pictures, ways, start, there)
+                else:
+                    drawn = [(rgb, None) for rgb in paint(pictures)[there:]]
+                for i, (rgb, state) in enumerate(drawn, there):
+                    shown = with_lightness(pictures[i], rgb) if keep_colors else rgb
+                    shown = np.rint(np.asarray(shown) * 255).astype(np.uint8)
+                    out.write(several[i][0]._replace(rgb=shown), state)
                 start += len(several)
                 bar.update(len(several))
     return target
