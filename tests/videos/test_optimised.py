@@ -18,14 +18,14 @@ from nst_jax.videos.passes import in_passes
 HEIGHT, WIDTH = 48, 64
 STYLE = tiny.picture(48, 48, 2)
 OPTIONS = {
-    "network": tiny.Pixels(),
+    "network": tiny.PIXELS,
     "content_layers": "relu1_1",
     "style_layers": "relu1_1",
     "preset": "gatys",
     "iterations": 30,
     "precondition": 1.0,
 }
-PLAN = Plan(evaluations=6, lags=(1, 2), method="dis")
+PLAN = Plan(evaluations=6, method="dis")
 
 
 def wide(width=120, seed=4):
@@ -46,7 +46,7 @@ def frames(shift, count=4):
 
 
 def request(frame, **options):
-    options = OPTIONS | {"temporal_weight": 1e3, "size": WIDTH} | options
+    options = OPTIONS | {"temporal_weight": 1e6, "size": WIDTH} | options
     return requested(Sources(frame, STYLE), **options)
 
 
@@ -102,7 +102,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def make(target, **options):
-    options = OPTIONS | {"evaluations": 6, "lags": (1, 2), "flow": "dis"} | options
+    options = OPTIONS | {"evaluations": 6, "flow": "dis"} | options
     return nst.video("in", target, STYLE, progress=False, **options)
 
 
