@@ -56,7 +56,7 @@ def test_a_frame_is_drawn_to_earlier_ones(earlier):
         "size": 32,
     }
     sources = Sources(content, style)
-    request = requested(sources, network=tiny.PIXELS, iterations=20, temporal_weight=1e6, **options)
+    request = requested(sources, network=tiny.PIXELS, temporal_weight=1e6, **options)
     alone = draw(request)
     assert alone.losses["temporal"].max() == 0
     one = Earlier(earlier.pictures[:1], np.ones_like(earlier.weights[:1]))
