@@ -65,6 +65,10 @@ class Pixels:
         return {"relu1_1": tap("relu1_1", jnp.asarray(image))[1]}
 
 
+# One object, for which programs are compiled once.
+PIXELS = Pixels()
+
+
 STYLES = ("night", "ink", "glass")
 
 

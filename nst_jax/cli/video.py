@@ -10,7 +10,7 @@ from nst_jax.stylizing.presets import PRESETS
 
 # Flags by engine, as they are called in Python.
 _OF_MODEL = ("keep_colors", "strength")
-_OF_OPTIMISE = ("evaluations", "seconds_per_frame", "flow")
+_OF_OPTIMISE = ("evaluations", "seconds_per_frame", "passes", "loop", "flow")
 
 
 def add(commands: Any) -> None:
@@ -58,6 +58,12 @@ def add(commands: Any) -> None:
     )
     later.add_argument(
         "--seconds-per-frame", type=float, metavar="SECONDS", help="time limit for a frame"
+    )
+    later.add_argument(
+        "--passes", type=int, help="how often the film is drawn, there and back (default: 1)"
+    )
+    later.add_argument(
+        "--loop", action="store_const", const=True, help="the film begins anew after its last frame"
     )
     later.add_argument(
         "--flow", metavar="dis|variational", help="how motion is found (default: by the machine)"

@@ -30,6 +30,7 @@ from nst_jax.films.states import States
 
 _WAITING = 4  # frames that wait for the encoder
 _END = ".unfinished"
+PASSES = "passes"
 
 
 class Writer:
@@ -38,9 +39,21 @@ class Writer:
     Attributes:
         done: number of frames that are there already, from a run that was killed.
         states: the states that were written with the last of them, the oldest first.
+        folder: the folder of the unfinished film; in a folder `passes` there, drawings of it can
+            be kept until it is complete.
     """
 
-    def __init__(self, path: Path, made: Any, states: States, *, alpha: bool, resumable: bool):
+    def __init__(
+        self,
+        path: Path,
+        folder: Path,
+        made: Any,
+        states: States,
+        *,
+        alpha: bool,
+        resumable: bool,
+    ):
+        self.folder = folder
         self.done, self.states = made.done, states.before(made.done)
         self._made, self._kept = made, states
         self._path, self._alpha, self._resumable = path, alpha, resumable
@@ -178,7 +191,7 @@ def _kept(
                 else pieces.Pieces(folder, film, codec_of(form, film.alpha))
             )
         kept = States(folder, states)
-        writer = Writer(path, made, kept, alpha=form.alpha, resumable=resumable)
+        writer = Writer(path, folder, made, kept, alpha=form.alpha, resumable=resumable)
         try:
             yield writer
             writer.finish()
@@ -191,6 +204,7 @@ def _kept(
                     f"The film {str(path)!r} would have no frames: the source has none."
                 )
             kept.clear()
+            shutil.rmtree(folder / PASSES, ignore_errors=True)
             if form is FOLDER:
                 made.move(path)
                 (path / pieces.SETTINGS).unlink(missing_ok=True)

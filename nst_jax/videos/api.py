@@ -69,7 +69,7 @@ def video(
     return draw_video(model, source, target, style, **shared, **options)
 
 
-def chosen_engine(engine: str, model: Any) -> str:
+def chosen_engine(engine: str, model: Any) -> Literal["model", "optimise"]:
     """The engine that is meant: "model" or "optimise".
 
     Raises:

@@ -5,10 +5,9 @@ last one, warped to it, and the term `temporal` holds it to several earlier ones
 nearly at the minimum, so that a few evaluations take the place of a thousand.
 
 The style loss is of the whole frame, and hardly notices small parts without style. So what comes
-into sight begins with a drawing of the frame by itself, small and quick.
+into sight begins with a quick drawing of the frame by itself.
 """
 
-import math
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -23,7 +22,6 @@ from jaxtyping import Array, Float
 from nst_jax.devices import memory_watched
 from nst_jax.errors import InputError
 from nst_jax.losses.term import Earlier
-from nst_jax.motion.filters import filtered
 from nst_jax.motion.warping import warp_sharp
 from nst_jax.options import in_range
 from nst_jax.pictures import resizing
@@ -38,6 +36,7 @@ from nst_jax.stylizing.request import Request
 from nst_jax.stylizing.result import Scale
 from nst_jax.stylizing.run import draw
 from nst_jax.stylizing.settings import PICTURE
+from nst_jax.videos.earlier import closest_first, hole_of, start_of, stillness_of
 from nst_jax.videos.passages import Method, passage
 
 Frame = Float[np.ndarray, "h w 3"]
@@ -45,13 +44,11 @@ Frame = Float[np.ndarray, "h w 3"]
 # Root mean square of the first step of a frame, in 0..units of 255. Steps from norm 1 would need
 # ten evaluations to grow.
 _STEP = 0.5
-# Where nothing moves, nothing is blurred by warping, so that the weight may be higher by this much;
-# motion of less than this deviation, in pixels, is none.
-_STILL, _STIR = 4.0, 0.1
+# Where nothing moves, nothing is blurred by warping, so that the weight may be higher by this much.
+_STILL = 4.0
 # What comes into sight: less than this share of a frame may be a fault of the flow. It is drawn at
-# half the size, in so many evaluations.
-_SEEN, _COARSE = 0.002, 60
-_SIGMA = 3.0  # pixels; holes much smaller than this are none
+# half the size first, in so many evaluations.
+_SEEN, _COARSE = 0.005, 60
 
 
 @dataclass(frozen=True)
@@ -106,7 +103,7 @@ class Optimised:
     def __init__(self, request: Request, plan: Plan):
         self._first, self._plan = _matched(request), plan
         self._past: list[Past] = []
-        self._ahead: list[Future] = []
+        self._ahead: list[Future] | None = None
         self.since = 0
         settings = replace(self._first.settings, min_size=None, draft=False)
         later = replace(settings, iterations=plan.evaluations, init=PICTURE)
@@ -132,7 +129,7 @@ class Optimised:
             KeyboardInterrupt: Ctrl-C was pressed before the frame was drawn.
         """
         began = time.perf_counter()
-        earlier = self._earlier(frame)
+        earlier = self._earlier(frame, self._past)
         if earlier is None:
             self._past, self.since = [], 0
             drawn = self._anew(frame)
@@ -142,31 +139,49 @@ class Optimised:
         self.since += 1
         return drawn
 
-    def _earlier(self, frame: Frame) -> Earlier | None:
-        """What was drawn of earlier frames, brought to this one; None at the start of a shot."""
+    def again(self, frame: Frame, drawn: Frame, past: Sequence[Past]) -> Frame:
+        """Draw a frame once more.
+
+        Args:
+            frame: the frame.
+            drawn: what was drawn of it.
+            past: frames that follow or precede it and were drawn again, the nearest last.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C was pressed before the frame was drawn.
+        """
+        began = time.perf_counter()
+        earlier = self._earlier(frame, past) or self._unknown(frame)
+        # The blending of the paper, of what was drawn and its neighbour.
+        share = np.minimum(earlier.weights[0], 1)[..., None]
+        start = (drawn + share * earlier.pictures[0]) / (1 + share)
+        return self._minimum(frame, earlier, start, began)
+
+    def _unknown(self, frame: Frame) -> Earlier:
+        """As `_earlier`, where nothing is known."""
         h, w, _ = frame.shape
         pictures = np.zeros((len(self._plan.lags), h, w, 3), np.float32)
-        reliable, stillness = np.zeros((2, len(self._plan.lags), h, w), np.float32)
-        for n, lag in enumerate(lag for lag in self._plan.lags if lag <= len(self._past)):
-            past = self._past[-lag]
+        return Earlier(pictures, np.zeros(pictures.shape[:3], np.float32))
+
+    def _earlier(self, frame: Frame, before: Sequence[Past]) -> Earlier | None:
+        """What was drawn of earlier frames, brought to this one; None at the start of a shot."""
+        pictures, _ = self._unknown(frame)
+        reliable, stillness = np.zeros((2, *pictures.shape[:3]), np.float32)
+        for n, lag in enumerate(lag for lag in self._plan.lags if lag <= len(before)):
+            past = before[-lag]
             way = passage(past.frame, frame, method=self._plan.method)
             if lag == 1 and way.cut:
                 return None
             pictures[n] = warp_sharp(past.drawn, way.flow)
             reliable[n], stillness[n] = way.reliable, stillness_of(way.flow)
-        if not self._past:
+        if not before:
             return None
         return Earlier(pictures, closest_first(reliable) * (1 + _STILL * stillness))
 
     def _anew(self, frame: Frame) -> Frame:
         """Draw the first frame of a shot; the programs for later ones are compiled meanwhile."""
-        if not self._ahead:
-            h, w, _ = frame.shape
-            pictures = np.zeros((len(self._plan.lags), h, w, 3), np.float32)
-            problems = (
-                self._problem(frame, Earlier(pictures, pictures[..., 0]), frame),
-                self._small(frame),
-            )
+        if self._ahead is None:
+            problems = self._problem(frame, self._unknown(frame), frame), self._small(frame)
             self._ahead = [compiling(_lowered(problem)) for problem in problems]
         result = draw(self._of(self._first, frame))
         if result.status == "interrupted":
@@ -175,18 +190,34 @@ class Optimised:
 
     def _refined(self, frame: Frame, earlier: Earlier, began: float) -> Frame:
         """Draw a frame from earlier ones."""
-        while self._ahead:
-            began += _waited(self._ahead.pop())  # compiling does not count as a frame's time
         start, hole = start_of(earlier), hole_of(earlier)
         if hole.mean() > _SEEN:
-            small = _minimum(self._small(frame), _COARSE)
-            h, w, _ = frame.shape
-            start += hole[..., None] * (resizing.resize(small, (h, w)) - start)
+            began += self._waited()
+            start += hole[..., None] * (self._alone(frame) - start)
+        return self._minimum(frame, earlier, start, began)
+
+    def _alone(self, frame: Frame) -> Frame:
+        """Draw a frame by itself, in less time than the first one of a shot."""
+        h, w, _ = frame.shape
+        small = resizing.resize(_minimum(self._small(frame), _COARSE), (h, w))
+        problem = self._problem(frame, self._unknown(frame), small)
+        return _minimum(problem, self._plan.evaluations, begin=True)
+
+    def _minimum(self, frame: Frame, earlier: Earlier, start: Frame, began: float) -> Frame:
+        """Draw a frame from a start, within the time that is left since it began."""
         problem = self._problem(frame, earlier, start)
+        began += self._waited()
         seconds = self._plan.seconds
         if seconds is not None:
             seconds -= time.perf_counter() - began
         return _minimum(problem, self._plan.evaluations, seconds, begin=True)
+
+    def _waited(self) -> float:
+        """Wait for programs, and return for how long: it does not count as a frame's time."""
+        began = time.perf_counter()
+        while self._ahead:
+            self._ahead.pop().result()
+        return time.perf_counter() - began
 
     def _problem(self, frame: Frame, earlier: Earlier, start: Frame) -> Problem:
         h, w, _ = frame.shape
@@ -205,29 +236,6 @@ class Optimised:
         return replace(request, pictures=pictures)
 
 
-def closest_first(reliable: Float[np.ndarray, "k h w"]) -> Float[np.ndarray, "k h w"]:
-    """How much each earlier frame counts: as far as nearer ones are not trusted (equation 9).
-
-    Args:
-        reliable: how far each earlier frame can be trusted, from 0 to 1, the nearest first.
-    """
-    nearer = np.cumsum(reliable, 0) - reliable
-    return np.maximum(reliable - nearer, 0)
-
-
-def stillness_of(flow: Float[np.ndarray, "h w 2"]) -> Float[np.ndarray, "h w"]:
-    """Where nothing moves: 1 there, 0 from half a pixel on."""
-    return np.exp(-np.square(flow / _STIR).sum(-1) / 2)
-
-
-def start_of(earlier: Earlier) -> Frame:
-    """Where a frame begins: what is trusted of each earlier one, elsewhere the nearest one."""
-    weights = np.asarray(earlier.weights)[..., None]
-    total = weights.sum(0)
-    known = (weights * earlier.pictures).sum(0) / np.maximum(total, 1)
-    return known + np.maximum(1 - total, 0) * earlier.pictures[0]
-
-
 def begun(optimizer: Optimizer, x: Float[Array, "h w c"]) -> solver.State:
     """The state before the first evaluation, where the first step is neither tiny nor a leap."""
     state = solver.start_jit(optimizer, x)
@@ -238,16 +246,6 @@ def begun(optimizer: Optimizer, x: Float[Array, "h w c"]) -> solver.State:
     length = jnp.full_like(memory.length, _STEP * x.size**0.5 / optimizer.growth)
     memory = memory._replace(scale=jnp.ones_like(memory.scale), length=length)
     return state._replace(optimizer=(memory, *rest))
-
-
-def hole_of(earlier: Earlier) -> Float[np.ndarray, "h w"]:
-    """Where nothing is known from earlier frames, from 0 to 1; thin lines do not count."""
-    free = np.maximum(1 - np.asarray(earlier.weights).sum(0), 0)
-    radius = math.ceil(3 * _SIGMA)
-    taps = np.exp(-np.square(np.arange(-radius, radius + 1) / _SIGMA) / 2)
-    taps = tuple(float(tap) for tap in taps / taps.sum())
-    share = np.asarray(filtered(filtered(jnp.asarray(free), taps, 0), taps, 1))
-    return free * np.clip(4 * share - 1, 0, 1)
 
 
 def _minimum(
@@ -272,12 +270,6 @@ def _minimum(
     if outcome.status == "interrupted":
         raise KeyboardInterrupt
     return np.asarray(problem.picture(outcome.x))
-
-
-def _waited(compiled: Future) -> float:
-    began = time.perf_counter()
-    compiled.result()
-    return time.perf_counter() - began
 
 
 def _lowered(problem: Problem) -> Any:

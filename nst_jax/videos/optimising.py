@@ -2,14 +2,14 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from itertools import islice
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 from tqdm.auto import tqdm
 
 from nst_jax._version import __version__
@@ -18,6 +18,7 @@ from nst_jax.films import film, reading, writing
 from nst_jax.films.ahead import ahead
 from nst_jax.films.film import Film
 from nst_jax.networks.base import Network
+from nst_jax.options import in_range
 from nst_jax.pictures import writing as pictures
 from nst_jax.pictures.resizing import fit
 from nst_jax.pictures.sources import PictureSource
@@ -25,8 +26,9 @@ from nst_jax.stylizing import checkpoint
 from nst_jax.stylizing.inputs import Sources
 from nst_jax.stylizing.run import requested
 from nst_jax.videos.identity import beginning
-from nst_jax.videos.optimised import Optimised, Past, Plan
+from nst_jax.videos.optimised import Frame, Optimised, Past, Plan
 from nst_jax.videos.passages import Method
+from nst_jax.videos.passes import in_passes, unit
 
 _WEIGHT = 1e6  # of the temporal term
 _AHEAD = 2  # frames that are decoded while one is drawn
@@ -40,6 +42,8 @@ def optimise_video(
     evaluations: int = Plan.evaluations,
     seconds_per_frame: float | None = None,
     lags: tuple[int, ...] = Plan.lags,
+    passes: int = 1,
+    loop: bool = False,
     flow: Method = "auto",
     size: int | None = None,
     rate: float | None = None,
@@ -63,6 +67,9 @@ def optimise_video(
         seconds_per_frame: time limit for each of these frames; None for none. Frames then depend on
             the machine, and do not repeat to the bit. The option `seconds` limits the first ones.
         lags: the earlier frames to which a frame is held: how many frames back, the nearest first.
+        passes: how often the film is drawn, backwards and forwards in turn; see `passes.in_passes`.
+            More than one keeps all frames on the disk.
+        loop: whether the film goes on with its first frame after the last one; takes two passes.
         flow: "dis", "variational", or "auto"; see `motion.flow`.
         size: see `video`.
         rate: see `video`.
@@ -82,6 +89,8 @@ def optimise_video(
         KeyboardInterrupt: Ctrl-C was pressed; the same call goes on.
     """
     plan = Plan(evaluations, tuple(lags), seconds_per_frame, flow)
+    in_range(passes, "passes", Integral, 1, 1000)
+    passes = max(passes, 2) if loop else passes
     target = film.check(target, overwrite=overwrite)
     found = reading.probe(source, rate=rate)
     if not film.format_of(target).pixel:
@@ -92,7 +101,7 @@ def optimise_video(
     wanted = replace(found, height=height, width=width)
     first = next(_frames(found, wanted, 0)).rgb
     request = requested(
-        Sources(_unit(first), style),
+        Sources(unit(first), style),
         preset=preset,
         network=network,
         offline=offline,
@@ -105,54 +114,91 @@ def optimise_video(
         "iterations": request.settings.iterations,
         "source": beginning(Path(source)),
         "plan": asdict(plan),
+        "passes": [passes, loop],
     }
     frames = Optimised(request, plan)
     with writing.opened(
         target, wanted, settings=settings, overwrite=overwrite, states=frames.reach
     ) as out:
         preview = target.with_name(f"{target.name}.preview.png")
-        coming = _resumed(frames, out, found, wanted, target)
-        bar = tqdm(
-            total=found.count, initial=out.done, disable=not progress, unit="frame", desc="video"
-        )
+        total = found.count and found.count * passes
+        bar = tqdm(total=total, initial=out.done, disable=not progress, unit="frame", desc="video")
+
+        def show(drawn: Frame) -> None:
+            pictures.save(preview, drawn)
+            if progress:
+                tqdm.write(f"The first frame: {preview}", file=sys.stderr)
+
         with bar:
-            for number, frame in enumerate(coming, out.done):
-                drawn = frames.draw(_unit(frame.rgb))
-                rgb = np.rint(drawn * 255).astype(np.uint8)
-                if not number:
-                    pictures.save(preview, drawn)
-                    if progress:
-                        tqdm.write(f"The first frame: {preview}", file=sys.stderr)
-                state = {"drawn": drawn, "since": np.asarray([frames.since])}
-                out.write(frame._replace(rgb=rgb), state)
-                bar.update()
+            drawing = _in_passes if passes > 1 else _at_once
+            drawing(frames, out, found, wanted, bar, show, passes=passes, loop=loop)
     preview.unlink(missing_ok=True)
     return target
+
+
+def _at_once(
+    frames: Optimised,
+    out: writing.Writer,
+    found: Film,
+    wanted: Film,
+    bar: Any,
+    show: Callable[[Frame], None],
+    **_: Any,
+) -> None:
+    """Draw one frame after the other; the last ones are kept as states."""
+    for number, frame in enumerate(_resumed(frames, out, found, wanted), out.done):
+        drawn = frames.draw(unit(frame.rgb))
+        if not number:
+            show(drawn)
+        state = {"drawn": drawn, "since": np.asarray([frames.since])}
+        out.write(frame._replace(rgb=np.rint(drawn * 255).astype(np.uint8)), state)
+        bar.update()
+
+
+def _in_passes(
+    frames: Optimised,
+    out: writing.Writer,
+    found: Film,
+    wanted: Film,
+    bar: Any,
+    show: Callable[[Frame], None],
+    *,
+    passes: int,
+    loop: bool,
+) -> None:
+    """Draw the film several times, then write it."""
+    folder, shown = out.folder / writing.PASSES, list[bool]()
+    folder.mkdir(exist_ok=True)
+
+    def told(rgb: Any) -> None:
+        if not shown:
+            shown.append(True)
+            show(unit(rgb))
+        bar.update()
+
+    film = (frame.rgb for frame in _frames(found, wanted, 0))
+    drawn = in_passes(frames, film, folder, passes, loop=loop, told=told)
+    for number, frame in enumerate(_frames(found, wanted, out.done), out.done):
+        out.write(frame._replace(rgb=drawn.get(number)))
 
 
 def _frames(found: Film, wanted: Film, skip: int) -> Iterator[Any]:
     return reading.frames(found, wanted.height, wanted.width, skip=skip)
 
 
-def _resumed(
-    frames: Optimised, out: writing.Writer, found: Film, wanted: Film, target: Path
-) -> Iterator[Any]:
+def _resumed(frames: Optimised, out: writing.Writer, found: Film, wanted: Film) -> Iterator[Any]:
     """The frames that are not drawn yet; `frames` gets what was drawn before a kill."""
     states = out.states
     since = int(states[-1]["since"][0]) if states else 0
     if out.done and len(states) < min(since or 1, frames.reach):
         raise InputError(
-            f"The film {str(target)!r} cannot go on, as what later frames are drawn from is gone: "
-            f"delete the folder {target.name + '.unfinished'!r} beside it to begin anew."
+            f"The film cannot go on in {str(out.folder)!r}, as what its later frames are drawn "
+            "from is gone: delete that folder to begin anew."
         )
     coming = ahead(_frames(found, wanted, out.done - len(states)), _AHEAD + len(states))
     past = [
-        Past(_unit(frame.rgb), state["drawn"])
+        Past(unit(frame.rgb), state["drawn"])
         for state, frame in zip(states, islice(coming, len(states)), strict=True)
     ]
     frames.resume(past, since)
     return coming
-
-
-def _unit(rgb: Any) -> Float[np.ndarray, "h w 3"]:
-    return rgb / np.float32(255)

@@ -49,9 +49,14 @@ def test_what_is_not_trusted_is_free(rng, earlier):
 def test_a_frame_is_drawn_to_earlier_ones(earlier):
     """Where the weight is high, the frame becomes the earlier one; a picture alone has none."""
     content, style = tiny.picture(24, 32), tiny.picture(32, 24, 2)
-    options = {**tiny.SHALLOW, "preset": "gatys", "iterations": 30, "style_weight": 1.0}
+    options = {
+        "content_layers": "relu1_1",
+        "style_layers": "relu1_1",
+        "preset": "gatys",
+        "size": 32,
+    }
     sources = Sources(content, style)
-    request = requested(sources, network=tiny.network(), size=32, temporal_weight=1e6, **options)
+    request = requested(sources, network=tiny.PIXELS, temporal_weight=1e6, **options)
     alone = draw(request)
     assert alone.losses["temporal"].max() == 0
     one = Earlier(earlier.pictures[:1], np.ones_like(earlier.weights[:1]))

@@ -20,8 +20,9 @@ FAST = [
     "--content-layers=relu1_1",
     "--style-layers=relu1_1",
     "--preset=gatys",
-    "--iterations=5",
-    "--evaluations=3",
+    "--iterations=30",
+    "--evaluations=6",
+    "--precondition=1",
     "--flow=dis",
     "--quiet",
 ]
@@ -30,7 +31,7 @@ FAST = [
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("nst_jax.stylizing.run.load_network", lambda *_, **__: tiny.Pixels())
+    monkeypatch.setattr("nst_jax.stylizing.run.load_network", lambda *_, **__: tiny.PIXELS)
     monkeypatch.setattr(cache, "enable", lambda: None)
     clips.write("in.mkv", clips.frames(3), sound="aac")
     Image.fromarray(tiny.picture(32, 32, 2)).save("style.png")
@@ -84,7 +85,7 @@ def test_nothing_is_lost_when_the_disk_is_full(folder, capfd, monkeypatch):
     assert "(No space left on device): make room, and the same command goes on" in said
     monkeypatch.undo()
     monkeypatch.chdir(folder)
-    monkeypatch.setattr("nst_jax.stylizing.run.load_network", lambda *_, **__: tiny.Pixels())
+    monkeypatch.setattr("nst_jax.stylizing.run.load_network", lambda *_, **__: tiny.PIXELS)
     monkeypatch.setattr(cache, "enable", lambda: None)
     drawn = []
     usual_draw = optimised.Optimised.draw

@@ -11,20 +11,21 @@ import nst_jax as nst
 from nst_jax.losses import Earlier
 from nst_jax.stylizing.inputs import Sources
 from nst_jax.stylizing.run import draw, requested
-from nst_jax.videos import optimised
-from nst_jax.videos.optimised import Optimised, Plan
+from nst_jax.videos import earlier, optimised
+from nst_jax.videos.optimised import Optimised, Past, Plan
+from nst_jax.videos.passes import in_passes
 
 HEIGHT, WIDTH = 48, 64
 STYLE = tiny.picture(48, 48, 2)
 OPTIONS = {
-    "network": tiny.Pixels(),
+    "network": tiny.PIXELS,
     "content_layers": "relu1_1",
     "style_layers": "relu1_1",
     "preset": "gatys",
     "iterations": 30,
     "precondition": 1.0,
 }
-PLAN = Plan(evaluations=6, lags=(1, 2), method="dis")
+PLAN = Plan(evaluations=6, method="dis")
 
 
 def wide(width=120, seed=4):
@@ -45,7 +46,7 @@ def frames(shift, count=4):
 
 
 def request(frame, **options):
-    options = OPTIONS | {"temporal_weight": 1e3, "size": WIDTH} | options
+    options = OPTIONS | {"temporal_weight": 1e6, "size": WIDTH} | options
     return requested(Sources(frame, STYLE), **options)
 
 
@@ -56,7 +57,7 @@ def drawn(film, **options):
 
 def test_nearer_frames_count_first(rng):
     reliable = rng.uniform(size=(3, 5, 6)).astype(np.float32)
-    found = optimised.closest_first(reliable)
+    found = earlier.closest_first(reliable)
     one, two, three = reliable
     np.testing.assert_array_equal(found[0], one)
     np.testing.assert_allclose(found[1], np.maximum(two - one, 0), atol=1e-6)
@@ -66,7 +67,7 @@ def test_nearer_frames_count_first(rng):
 def test_what_comes_into_sight_is_seen_but_thin_lines_are_not():
     weights = np.ones((1, 40, 60), np.float32)
     weights[:, :, 20], weights[:, 10:30, 40:] = 0, 0
-    hole = optimised.hole_of(Earlier(np.zeros((1, 40, 60, 3), np.float32), weights))
+    hole = earlier.hole_of(Earlier(np.zeros((1, 40, 60, 3), np.float32), weights))
     assert hole[:, :30].max() < 0.01
     assert hole[15:25, 45:].min() > 0.99
 
@@ -101,7 +102,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def make(target, **options):
-    options = OPTIONS | {"evaluations": 6, "lags": (1, 2), "flow": "dis"} | options
+    options = OPTIONS | {"evaluations": 6, "flow": "dis"} | options
     return nst.video("in", target, STYLE, progress=False, **options)
 
 
@@ -154,3 +155,72 @@ def refused(**options):
     with pytest.raises(nst.InputError) as caught:
         nst.video("in", "out", **options)
     return caught.value
+
+
+def test_a_frame_is_drawn_again_towards_its_neighbour(rng):
+    frame = frames(0)[0]
+    own, other = (rng.uniform(0.2, 0.8, frame.shape).astype(np.float32) for _ in range(2))
+    found = Optimised(request(frame), PLAN).again(frame, own, [Past(frame, other)])
+    assert np.abs(found - other).mean() < np.abs(own - other).mean() / 2
+    alone = Optimised(request(frame), PLAN).again(frame, own, [])
+    assert np.abs(alone - other).mean() > np.abs(own - other).mean() / 2
+
+
+class Recorder:
+    """Draws nothing, and tells which frames it is asked for, each with those before it."""
+
+    reach = 2
+
+    def __init__(self):
+        self.seen = []
+
+    def resume(self, past, since):
+        self.past = past
+        assert len(past) == since
+
+    def draw(self, frame):
+        self.seen.append([numbered(frame), *(numbered(one.drawn) for one in self.past)])
+        return frame
+
+    def again(self, frame, drawn, past):
+        assert numbered(drawn) % 10 == numbered(frame)
+        self.seen.append([numbered(frame), *(numbered(one.drawn) for one in past)])
+        return drawn + np.float32(10 / 255)
+
+
+def numbered(picture):
+    return round(float(picture[0, 0, 0]) * 255)
+
+
+def test_passes_go_there_and_back_and_a_loop_around(tmp_path):
+    film = [np.full((4, 4, 3), n, np.uint8) for n in range(4)]
+    artist = Recorder()
+    last = in_passes(artist, film, tmp_path, 3, loop=True, told=lambda _: None)
+    assert artist.seen[:4] == [[0], [1, 0], [2, 0, 1], [3, 1, 2]]
+    # Tens tell how often a frame was drawn again.
+    assert artist.seen[4:8] == [[3, 1, 0], [2, 0, 13], [1, 13, 12], [0, 12, 11]]
+    assert artist.seen[8:] == [[0, 12, 13], [1, 13, 20], [2, 20, 21], [3, 21, 22]]
+    assert [int(last.get(n)[0, 0, 0]) for n in range(4)] == [20, 21, 22, 23]
+
+
+def test_passes_go_on_after_a_kill(folder, monkeypatch):
+    make("once")
+    usual, count = Optimised.again, []
+
+    def killed(self, *args):
+        count.append(1)
+        if len(count) == 3:
+            raise RuntimeError("killed")
+        return usual(self, *args)
+
+    make("whole", loop=True)
+    monkeypatch.setattr(Optimised, "again", killed)
+    with pytest.raises(RuntimeError, match="killed"):
+        make("out", loop=True)
+    make("out", loop=True)
+    assert len(count) == 5, "frames that were there are not drawn again"
+    for n in range(1, 5):
+        name = f"{n:06}.png"
+        assert (folder / "out" / name).read_bytes() == (folder / "whole" / name).read_bytes()
+        assert (folder / "out" / name).read_bytes() != (folder / "once" / name).read_bytes()
+    assert {p.name for p in (folder / "out").iterdir()} == {f"{n:06}.png" for n in range(1, 5)}

@@ -1,0 +1,47 @@
+"""What is known of a frame from earlier ones, and how much it counts."""
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from nst_jax.losses.term import Earlier
+from nst_jax.motion.filters import filtered
+
+# Motion of less than this deviation, in pixels, is none.
+_STIR = 0.1
+_SIGMA = 3.0  # pixels; holes much smaller than this are none
+
+
+def closest_first(reliable: Float[np.ndarray, "k h w"]) -> Float[np.ndarray, "k h w"]:
+    """How much each earlier frame counts: as far as nearer ones are not trusted (equation 9).
+
+    Args:
+        reliable: how far each earlier frame can be trusted, from 0 to 1, the nearest first.
+    """
+    nearer = np.cumsum(reliable, 0) - reliable
+    return np.maximum(reliable - nearer, 0)
+
+
+def stillness_of(flow: Float[np.ndarray, "h w 2"]) -> Float[np.ndarray, "h w"]:
+    """Where nothing moves: 1 there, 0 from half a pixel on."""
+    return np.exp(-np.square(flow / _STIR).sum(-1) / 2)
+
+
+def start_of(earlier: Earlier) -> Float[np.ndarray, "h w 3"]:
+    """Where a frame begins: what is trusted of each earlier one, elsewhere the nearest one."""
+    weights = np.asarray(earlier.weights)[..., None]
+    total = weights.sum(0)
+    known = (weights * earlier.pictures).sum(0) / np.maximum(total, 1)
+    return known + np.maximum(1 - total, 0) * earlier.pictures[0]
+
+
+def hole_of(earlier: Earlier) -> Float[np.ndarray, "h w"]:
+    """Where nothing is known from earlier frames, from 0 to 1; thin lines do not count."""
+    free = np.maximum(1 - np.asarray(earlier.weights).sum(0), 0)
+    radius = math.ceil(3 * _SIGMA)
+    taps = np.exp(-np.square(np.arange(-radius, radius + 1) / _SIGMA) / 2)
+    taps = tuple(float(tap) for tap in taps / taps.sum())
+    share = np.asarray(filtered(filtered(jnp.asarray(free), taps, 0), taps, 1))
+    return free * np.clip(4 * share - 1, 0, 1)
