@@ -6,7 +6,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,13 @@ IN_FLIGHT = (4, 8, 16)  # with fewer, compiling sets the peak
 
 def sweep_section(
     args: argparse.Namespace, weights: Path, limit: Callable[[Any], Any]
-) -> list[Row]:
+) -> Iterator[Row]:
     """Time and memory of lanes: beside single runs, separate commands, more devices, more lanes."""
-    rows = []
     for size in args.sweep_sizes:
-        rows += _beside_single_runs(args, weights, size, LANES, limit(1.05))
-    rows.append(_beside_commands(args, weights, limit(0.6)))
-    rows += _memory(args, weights)
-    return rows + _devices(args, weights)
+        yield from _beside_single_runs(args, weights, size, LANES, limit(1.05))
+    yield _beside_commands(args, weights, limit(0.6))
+    yield from _memory(args, weights)
+    yield from _devices(args, weights)
 
 
 def _sweep(args: argparse.Namespace, network: Any, size: int, lanes: int, **options: Any) -> Any:

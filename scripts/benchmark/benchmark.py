@@ -286,7 +286,7 @@ def traces_section(args: argparse.Namespace) -> list[Row]:
     return [Row("traces", "two pictures of one size, other weights", traces, limit=1)]
 
 
-def sweep_section(args: argparse.Namespace) -> list[Row]:
+def sweep_section(args: argparse.Namespace) -> Iterable[Row]:
     """Lanes side by side against single runs, with the embedded network."""
     if not (weights := find_weights(args.sweep_weights)):
         return [Row("sweep", "all", note=_absent(args.sweep_weights))]
