@@ -85,16 +85,41 @@ def test_padding_and_upsampling(draw):
     np.testing.assert_array_equal(layers.doubled(x), nhwc(theirs))
 
 
-@pytest.mark.parametrize("side", [5, 9])
+@pytest.mark.parametrize("side", [3, 5, 9])
 def test_convolution_of_what_is_upsampled(draw, side):
     x, kernel = draw(2, 9, 10, 3), draw(side, side, 3, 2)
-    # Each pixel as in the convolution of the whole upsampled picture, which is larger by a rim.
-    rim = side // 4 * 2 - side // 2
-    whole = functional.conv2d(
-        nchw(np.asarray(layers.doubled(x))), oihw(kernel), padding=max(-rim, 0)
+    ours = layers.depth_to_space(layers.convolve_doubled(x, kernel))
+    whole = nhwc(functional.conv2d(nchw(np.asarray(layers.doubled(x))), oihw(kernel)))
+    # With kernels of side 3, the convolution of the whole upsampled picture is larger by a rim.
+    rim = (whole.shape[1] - ours.shape[1]) // 2
+    assert rim == (side == 3)
+    np.testing.assert_allclose(
+        ours, whole[:, rim : rim + ours.shape[1], rim : rim + ours.shape[2]], atol=1e-4
     )
-    ours = layers.convolve_doubled(x, kernel)
-    np.testing.assert_allclose(ours, nhwc(whole), atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(2, 12, 14, 3, 20), (1, 10, 10, 8, 3)])
+def test_convolution_in_cells(draw, shape):
+    b, h, w, inputs, outputs = shape
+    x, kernel = draw(b, h, w, inputs), draw(9, 9, inputs, outputs)
+    ours = layers.depth_to_space(layers.convolve_cells(x, kernel))
+    np.testing.assert_allclose(ours, nhwc(functional.conv2d(nchw(x), oihw(kernel))), atol=2e-4)
+
+
+@pytest.mark.parametrize(("lead", "mode"), [(1, "reflect"), (1, "constant"), (0, "constant")])
+def test_halving_convolution_of_cells(draw, lead, mode):
+    x, kernel = draw(2, 12, 8, 3), draw(3, 3, 3, 5)
+    edges = (lead, 1 - lead) * 2 if mode == "constant" else (1,) * 4
+    theirs = functional.conv2d(functional.pad(nchw(x), edges, mode=mode), oihw(kernel), stride=2)
+    ours = layers.convolve_halving(layers.space_to_depth(x), kernel, lead, mode == "reflect")
+    np.testing.assert_allclose(ours, nhwc(theirs), atol=1e-4)
+
+
+def test_moments_of_pixels_in_cells(draw):
+    x = draw(2, 6, 8, 3) + 2
+    found = layers.instance_moments(layers.space_to_depth(x), 4)
+    for ours, theirs in zip(found, layers.instance_moments(x), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
 
 
 def test_depth_to_space_is_the_inverse(draw):
