@@ -98,21 +98,40 @@ def test_convolution_of_what_is_upsampled(draw, side):
     )
 
 
-@pytest.mark.parametrize("shape", [(2, 12, 14, 3, 20), (1, 10, 10, 8, 3)])
-def test_convolution_in_cells(draw, shape):
-    b, h, w, inputs, outputs = shape
-    x, kernel = draw(b, h, w, inputs), draw(9, 9, inputs, outputs)
-    ours = layers.depth_to_space(layers.convolve_cells(x, kernel))
-    np.testing.assert_allclose(ours, nhwc(functional.conv2d(nchw(x), oihw(kernel))), atol=2e-4)
+def compare_with_gradients(ours, theirs, x, kernel):
+    """A convolution and its gradients, in JAX and in PyTorch."""
+    found, pull = jax.vjp(ours, x, kernel)
+    a, b = nchw(x).requires_grad_(), oihw(kernel).requires_grad_()
+    expected = theirs(a, b)
+    np.testing.assert_allclose(found, nhwc(expected.detach()), atol=2e-4)
+    g = np.random.default_rng(1).normal(size=found.shape).astype(np.float32)
+    expected.backward(nchw(g))
+    assert a.grad is not None
+    assert b.grad is not None
+    for mine, other in zip(pull(g), (nhwc(a.grad), b.grad.permute(2, 3, 1, 0)), strict=True):
+        np.testing.assert_allclose(mine, other, atol=1e-3, rtol=1e-4)
 
 
-@pytest.mark.parametrize(("lead", "mode"), [(1, "reflect"), (1, "constant"), (0, "constant")])
+def test_convolution_in_cells(draw):
+    x, kernel = draw(1, 12, 10, 3), draw(9, 9, 3, 20)
+    compare_with_gradients(
+        lambda x, k: layers.depth_to_space(layers.convolve_cells(x, k)),
+        functional.conv2d,
+        x,
+        kernel,
+    )
+
+
+@pytest.mark.parametrize(("lead", "mode"), [(1, "reflect"), (0, "constant")])
 def test_halving_convolution_of_cells(draw, lead, mode):
     x, kernel = draw(2, 12, 8, 3), draw(3, 3, 3, 5)
     edges = (lead, 1 - lead) * 2 if mode == "constant" else (1,) * 4
-    theirs = functional.conv2d(functional.pad(nchw(x), edges, mode=mode), oihw(kernel), stride=2)
-    ours = layers.convolve_halving(layers.space_to_depth(x), kernel, lead, mode == "reflect")
-    np.testing.assert_allclose(ours, nhwc(theirs), atol=1e-4)
+    compare_with_gradients(
+        lambda x, k: layers.convolve_halving(layers.space_to_depth(x), k, lead, mode == "reflect"),
+        lambda x, k: functional.conv2d(functional.pad(x, edges, mode=mode), k, stride=2),
+        x,
+        kernel,
+    )
 
 
 def test_moments_of_pixels_in_cells(draw):
