@@ -61,9 +61,24 @@ def _cropped(x: Any, kernel: Any, stride: int) -> Array:
     return y[:, rim : rim + h, rim : rim + w]
 
 
+def _framed(x: Any, kernel: Any) -> Array:
+    """A "valid" convolution as a padded one of the middle, with a border that is computed apart.
+
+    It saves cropping the result, which costs time where that has more channels than the input.
+    """
+    rim, reach = kernel.shape[0] // 2, kernel.shape[0] // 2 * 3
+    y = _convolution(x[:, rim:-rim, rim:-rim], kernel, 1, [(rim, rim)] * 2)
+    for first, last in ((slice(reach), slice(rim)), (slice(-reach, None), slice(-rim, None))):
+        y = y.at[:, last].set(_convolution(x[:, first], kernel, 1, "VALID"))
+        y = y.at[:, :, last].set(_convolution(x[:, :, first], kernel, 1, "VALID"))
+    return y
+
+
 @jax.custom_vjp
 def _convolve(x, kernel):
-    return _cropped(x, kernel, 1)
+    side, _, inputs, outputs = kernel.shape
+    wider = side > 1 and side % 2 and outputs > 4 * inputs
+    return _framed(x, kernel) if wider else _cropped(x, kernel, 1)
 
 
 def _convolve_forward(x, kernel):
@@ -156,20 +171,23 @@ def depth_to_space(x: Float[AnyArray, "b h w c"]) -> Float[Array, "b h2 w2 c2"]:
 
 def convolve_doubled(
     x: Float[AnyArray, "b h w i"], kernel: Float[AnyArray, "k k i o"]
-) -> Float[Array, "b h2 w2 o"]:
-    """`convolve(doubled(x), kernel)` with a quarter of the work.
+) -> Float[Array, "b h2 w2 o4"]:
+    """`convolve(doubled(x), kernel)` with a quarter of the work, in cells of 2x2 pixels.
 
     The four output pixels that come from one input pixel see the same neighbours. Taps of the
     kernel that meet equal pixels are therefore summed first. This gives four kernels of about half
     the side, which are applied at the smaller size.
 
     Args:
-        x: activations padded by `k // 4` on each side; the output has twice the unpadded size.
-        kernel: its side k is one more than a multiple of four.
+        x: activations padded by `(k // 2 + 1) // 2` on each side.
+        kernel: its side k is odd.
+
+    Returns:
+        Four pixels at each position, as `space_to_depth` orders them.
     """
     side, _, inputs, outputs = kernel.shape
-    reach = side // 4
-    taps = [[(p + d - 2 * reach) // 2 + reach for d in range(side)] for p in range(2)]
+    reach = (side // 2 + 1) // 2
+    taps = [[(p + d - side // 2) // 2 + reach for d in range(side)] for p in range(2)]
     fold = [np.eye(2 * reach + 1, dtype=np.float32)[:, t] for t in taps]
     flat = kernel.reshape(side * side, inputs * outputs)
     # One product for each of the four kernels: this layout is fast in XLA's CPU backend.
@@ -180,16 +198,70 @@ def convolve_doubled(
         for p in fold
         for q in fold
     ]
-    return depth_to_space(convolve(x, jnp.concatenate(small, axis=-1)))
+    return convolve(x, jnp.concatenate(small, axis=-1))
+
+
+def convolve_cells(
+    x: Float[AnyArray, "b h w i"], kernel: Float[AnyArray, "k k i o"]
+) -> Float[Array, "b h2 w2 o4"]:
+    """`space_to_depth(convolve(x, kernel))`, for wide kernels and few channels.
+
+    Four pixels with their channels are one product of four times the size: CPUs are fast with
+    those, and several times slower with three channels.
+
+    Args:
+        x: padded activations with even sides.
+        kernel: its side k is odd.
+    """
+    side, _, inputs, outputs = kernel.shape
+    cells = (side + 1) // 2
+    # From a pixel of an input cell to one of the output cell; `side` stands for no tap.
+    a, p, r = np.ogrid[:cells, :2, :2]
+    taps = 2 * a + p - r
+    taps = np.where((taps < 0) | (taps >= side), side, taps)
+    wide = jnp.pad(jnp.asarray(kernel), ((0, 1), (0, 1), (0, 0), (0, 0)))
+    found = wide[taps[:, :, :, None, None, None], taps]  # (a, p, r, b, q, s, i, o)
+    found = found.transpose(0, 3, 1, 4, 6, 2, 5, 7)
+    return convolve(space_to_depth(x), found.reshape(cells, cells, 4 * inputs, 4 * outputs))
+
+
+def convolve_halving(
+    cells: Float[AnyArray, "b h w i4"],
+    kernel: Float[AnyArray, "3 3 i o"],
+    lead: int,
+    reflects: bool,
+) -> Float[Array, "b h w o"]:
+    """A 3x3 convolution with stride two, on an input in cells of 2x2 pixels, padded by one pixel.
+
+    Args:
+        cells: activations.
+        kernel: its taps meet the pixels 2 i - `lead` to 2 i - `lead` + 2.
+        lead: 1, or 0.
+        reflects: whether the border is reflected rather than zero; `lead` is then 1.
+    """
+    taps = np.array([[3, 0], [1, 2]] if lead else [[0, 1], [2, 3]])
+    wide = jnp.pad(jnp.asarray(kernel), ((0, 1), (0, 1), (0, 0), (0, 0)))
+    found = wide[taps[:, :, None, None], taps]  # (a, p, b, q, i, o)
+    found = found.transpose(0, 2, 1, 3, 4, 5).reshape(2, 2, -1, kernel.shape[-1])
+    y = _convolution(cells, found, 1, [(lead, 1 - lead)] * 2)
+    if not reflects:
+        return y
+    # The reflection of a pixel is in the cell at the border itself. Only that border is padded:
+    # a copy of all would take as long as the convolution.
+    edges = ((0, 0), (1, 0), (1, 0), (0, 0))
+    top, left = (jnp.pad(x, edges, mode="edge") for x in (cells[:, :1], cells[:, :, :1]))
+    y = y.at[:, :1].set(_convolution(top, found, 1, "VALID"))
+    return y.at[:, :, :1].set(_convolution(left, found, 1, "VALID"))
 
 
 def convolve_transposed(
     x: Float[AnyArray, "b h w i"], kernel: Float[AnyArray, "3 3 i o"], lead: int
-) -> Float[Array, "b h2 w2 o"]:
-    """Transposed 3x3 convolution with stride two; the output has twice the size.
+) -> Float[Array, "b h w o4"]:
+    """Transposed 3x3 convolution with stride two, in cells of 2x2 pixels.
 
-    An input pixel i reaches the output pixels 2 i - `lead` to 2 i - `lead` + 2. One pixel in four
-    is computed by each of four kernels of 2x2 taps, at the smaller size.
+    The output has twice the size. An input pixel i reaches the output pixels 2 i - `lead` to
+    2 i - `lead` + 2. One pixel in four is computed by each of four kernels of 2x2 taps, at the
+    smaller size.
 
     Args:
         x: activations.
@@ -201,7 +273,7 @@ def convolve_transposed(
     wide = jnp.pad(jnp.asarray(kernel), ((0, 1), (0, 1), (0, 0), (0, 0)))
     small = [wide[np.ix_(rows, columns)] for rows in taps for columns in taps]
     x = zero_padded(x, 1 - lead, lead)
-    return depth_to_space(convolve(x, jnp.concatenate(small, axis=-1)))
+    return convolve(x, jnp.concatenate(small, axis=-1))
 
 
 def doubled_smoothly(x: Float[AnyArray, "b h w c"]) -> Float[Array, "b h2 w2 c"]:
@@ -225,11 +297,19 @@ class Moments(NamedTuple):
     variance: Float[AnyArray, "b c"]
 
 
-def instance_moments(x: Float[AnyArray, "b h w c"]) -> Moments:
-    """Mean and variance over all positions; the variance divides by their number, as in PyTorch."""
+def instance_moments(x: Float[AnyArray, "b h w c"], pixels: int = 1) -> Moments:
+    """Mean and variance over all positions; the variance divides by their number, as in PyTorch.
+
+    `pixels` is the number of pixels at each position, whose channels follow each other.
+    """
     x = jnp.asarray(x, jnp.float32)
-    mean = x.mean((1, 2))
-    return Moments(mean, jnp.square(x - mean[:, None, None]).mean((1, 2)))
+    mean = _over_pixels(x.mean((1, 2)), pixels)
+    apart = jnp.square(x - jnp.tile(mean, (1, pixels))[:, None, None])
+    return Moments(mean, _over_pixels(apart.mean((1, 2)), pixels))
+
+
+def _over_pixels(values: Float[AnyArray, "b c"], pixels: int) -> Float[Array, "b c2"]:
+    return jnp.asarray(values).reshape(len(values), pixels, -1).mean(1)
 
 
 def normalize(

@@ -18,8 +18,11 @@ from nst_jax.models.layers import (
     EPSILON,
     Moments,
     convolve,
+    convolve_cells,
     convolve_doubled,
+    convolve_halving,
     convolve_transposed,
+    depth_to_space,
     depthwise,
     doubled,
     doubled_smoothly,
@@ -33,6 +36,7 @@ from nst_jax.models.layers import (
 from nst_jax.typing import AnyArray
 
 Parameters = Mapping[str, AnyArray]
+_FEW = 8  # channels; with so few, wide kernels are faster on cells of 2x2 pixels
 Kind = Literal["plain", "packed", "separable", "unpacked", "transposed"]
 # `same` is that of TensorFlow: with stride two, zeros below and on the right alone. `zero` is that
 # of Torch: zeros on all sides. With `none` the output is smaller than the input.
@@ -153,14 +157,20 @@ def run(
         The result, and the last stage's convolution before its normalisation.
     """
     before = raw = x = jnp.asarray(x)
+    pixels = 1  # at each position: four where activations lie in cells of 2x2 pixels
     for stage, given in zip(stages, moments, strict=True):
-        raw = _convolved(stage, parameters, x)
+        if pixels > 1 and stage.stride == 1:
+            x, pixels = depth_to_space(x), 1
+        raw, pixels = _convolved(stage, parameters, x, pixels)
         if not stage.normalized:
-            y = raw + _of(stage, parameters, "bias")[None, None, None]
+            bias = jnp.tile(_of(stage, parameters, "bias"), pixels)
+            y = raw + bias[None, None, None]
         else:
             own = (parameters[f"{stage.name}.{part}"] for part in ("scale", "shift"))
-            scale, shift = (_mixed(blend, p, raw.shape[1]) for p in own)
-            y = normalize(raw, given or instance_moments(raw), scale, shift, stage.epsilon)
+            scale, shift = (_mixed(blend, p, raw.shape[1], pixels) for p in own)
+            found = given or instance_moments(raw, pixels)
+            found = Moments(*(jnp.tile(m, (1, pixels)) for m in found))
+            y = normalize(raw, found, scale, shift, stage.epsilon)
         if stage.adds:
             shaved = (before.shape[1] - y.shape[1]) // 2  # by convolutions without padding
             kept = before[:, shaved : before.shape[1] - shaved, shaved : before.shape[2] - shaved]
@@ -168,43 +178,59 @@ def run(
         elif not stage.linear:
             y = jax.nn.relu(y)
         before, x = x, y
+    if pixels > 1:
+        x, raw = depth_to_space(x), depth_to_space(raw)
     return x, raw
 
 
-def _convolved(stage: Stage, parameters: Parameters, x: Array) -> Array:
+def _convolved(stage: Stage, parameters: Parameters, x: Array, pixels: int) -> tuple[Array, int]:
+    """The convolution of a stage, and the number of pixels at each of its positions."""
+    half = stage.side // 2
     if stage.kind == "packed":
-        return convolve(
-            padded(space_to_depth(x), stage.side // 2), _of(stage, parameters, "kernel")
-        )
+        return convolve(padded(space_to_depth(x), half), _of(stage, parameters, "kernel")), 1
     if stage.kind == "unpacked":
-        return convolve_doubled(padded(x, stage.side // 4), _of(stage, parameters, "kernel"))
+        kernel = _of(stage, parameters, "kernel")
+        return convolve_doubled(padded(x, stage.side // 4), kernel), 4
     if stage.kind == "transposed":
         lead = 0 if stage.padding == "same" else 1
-        return convolve_transposed(x, _of(stage, parameters, "kernel"), lead)
+        return convolve_transposed(x, _of(stage, parameters, "kernel"), lead), 4
+    if pixels > 1:
+        lead = 0 if stage.padding == "same" else 1
+        kernel = _of(stage, parameters, "kernel")
+        return convolve_halving(x, kernel, lead, stage.padding == "reflect"), 1
+    if stage.doubles and stage.kind == "plain" and not stage.smooth and stage.side == 3:
+        # The reflection of a doubled pixel is in the pixel at the border itself.
+        x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
+        return convolve_doubled(x, _of(stage, parameters, "kernel")), 4
     if stage.doubles:
         x = doubled_smoothly(x) if stage.smooth else doubled(x)
     if stage.padding == "same":
         rim = stage.side - stage.stride
         x = zero_padded(x, rim // 2, rim - rim // 2)
     elif stage.padding == "zero":
-        x = zero_padded(x, stage.side // 2, stage.side // 2)
+        x = zero_padded(x, half, half)
     elif stage.padding == "reflect":
-        x = padded(x, stage.side // 2)
+        x = padded(x, half)
     if stage.kind == "separable":
         x = depthwise(x, _of(stage, parameters, "depthwise"))
-        return pointwise(x, _of(stage, parameters, "pointwise"))
-    return convolve(x, _of(stage, parameters, "kernel"), stage.stride)
+        return pointwise(x, _of(stage, parameters, "pointwise")), 1
+    kernel = _of(stage, parameters, "kernel")
+    if stage.side > 3 and stage.stride == 1 and stage.inputs <= _FEW:
+        return convolve_cells(x, kernel), 4
+    return convolve(x, kernel, stage.stride), 1
 
 
 def _of(stage: Stage, parameters: Parameters, part: str) -> Array:
     return jnp.asarray(parameters[f"{stage.name}.{part}"])
 
 
-def _mixed(blend: AnyArray, own: AnyArray, rows: int) -> Array:
+def _mixed(blend: AnyArray, own: AnyArray, rows: int, pixels: int) -> Array:
     """Mix the styles' scales or shifts, for each picture, (b, c), or for each position."""
     own = jnp.asarray(own, jnp.float32)
     if blend.ndim == 2:
-        return dot(jnp.asarray(blend), own)
+        return jnp.tile(dot(jnp.asarray(blend), own), (1, pixels))
+    if pixels > 1:
+        return space_to_depth(_mixed(blend, own, 2 * rows, 1))
     b, h, w, n = blend.shape
     stride = h // rows
     cells = jnp.asarray(blend).reshape(b, h // stride, stride, w // stride, stride, n).mean((2, 4))

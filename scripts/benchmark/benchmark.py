@@ -27,6 +27,7 @@ import bench_feedforward
 import bench_gpu
 import bench_lanes
 import bench_large
+import bench_onnx
 import bench_profile
 import bench_sweep
 import bench_time
@@ -321,6 +322,11 @@ def feedforward_section(args: argparse.Namespace) -> list[Row]:
     return bench_feedforward.feedforward_section(args, _on_cpu)
 
 
+def onnx_section(args: argparse.Namespace) -> list[Row]:
+    """Another project's styles, beside onnxruntime."""
+    return bench_onnx.onnx_section(args, _on_cpu)
+
+
 def time_section(args: argparse.Namespace) -> list[Row]:
     """Seconds to the loss with which PyTorch's loop ends."""
     if not (weights := find_weights(args.weights)):
@@ -346,6 +352,7 @@ SECTIONS: dict[str, Callable[[argparse.Namespace], Iterable[Row]]] = {
     "sweep": sweep_section,
     "lanes": lanes_section,
     "feedforward": feedforward_section,
+    "onnx": onnx_section,
     "large": large_section,
     "gpu": gpu_section,
     "time-to-loss": time_section,
@@ -403,6 +410,7 @@ def parse() -> argparse.Namespace:
     add("--time-folder", type=Path, help="keeps the curves of time-to-loss, and what is finished")
     add("--gpu-sizes", type=numbers, default=[*bench_gpu.SIZES], help="pixels a side")
     add("--feedforward-size", type=int, default=512, help="pixels a side")
+    bench_onnx.add(parser)
     add("--threads", type=int, default=cores, help="processors that each side may use")
     add("--json", type=Path, metavar="FILE", help="write the result there, single samples too")
     add("--markdown", type=Path, metavar="FILE", help="only print the tables of that result")

@@ -85,16 +85,60 @@ def test_padding_and_upsampling(draw):
     np.testing.assert_array_equal(layers.doubled(x), nhwc(theirs))
 
 
-@pytest.mark.parametrize("side", [5, 9])
+@pytest.mark.parametrize("side", [3, 5, 9])
 def test_convolution_of_what_is_upsampled(draw, side):
     x, kernel = draw(2, 9, 10, 3), draw(side, side, 3, 2)
-    # Each pixel as in the convolution of the whole upsampled picture, which is larger by a rim.
-    rim = side // 4 * 2 - side // 2
-    whole = functional.conv2d(
-        nchw(np.asarray(layers.doubled(x))), oihw(kernel), padding=max(-rim, 0)
+    ours = layers.depth_to_space(layers.convolve_doubled(x, kernel))
+    whole = nhwc(functional.conv2d(nchw(np.asarray(layers.doubled(x))), oihw(kernel)))
+    # With kernels of side 3, the convolution of the whole upsampled picture is larger by a rim.
+    rim = (whole.shape[1] - ours.shape[1]) // 2
+    assert rim == (side == 3)
+    np.testing.assert_allclose(
+        ours, whole[:, rim : rim + ours.shape[1], rim : rim + ours.shape[2]], atol=1e-4
     )
-    ours = layers.convolve_doubled(x, kernel)
-    np.testing.assert_allclose(ours, nhwc(whole), atol=1e-4)
+
+
+def compare_with_gradients(ours, theirs, x, kernel):
+    """A convolution and its gradients, in JAX and in PyTorch."""
+    found, pull = jax.vjp(ours, x, kernel)
+    a, b = nchw(x).requires_grad_(), oihw(kernel).requires_grad_()
+    expected = theirs(a, b)
+    np.testing.assert_allclose(found, nhwc(expected.detach()), atol=2e-4)
+    g = np.random.default_rng(1).normal(size=found.shape).astype(np.float32)
+    expected.backward(nchw(g))
+    assert a.grad is not None
+    assert b.grad is not None
+    for mine, other in zip(pull(g), (nhwc(a.grad), b.grad.permute(2, 3, 1, 0)), strict=True):
+        np.testing.assert_allclose(mine, other, atol=1e-3, rtol=1e-4)
+
+
+def test_convolution_in_cells(draw):
+    x, kernel = draw(1, 12, 10, 3), draw(9, 9, 3, 20)
+    compare_with_gradients(
+        lambda x, k: layers.depth_to_space(layers.convolve_cells(x, k)),
+        functional.conv2d,
+        x,
+        kernel,
+    )
+
+
+@pytest.mark.parametrize(("lead", "mode"), [(1, "reflect"), (0, "constant")])
+def test_halving_convolution_of_cells(draw, lead, mode):
+    x, kernel = draw(2, 12, 8, 3), draw(3, 3, 3, 5)
+    edges = (lead, 1 - lead) * 2 if mode == "constant" else (1,) * 4
+    compare_with_gradients(
+        lambda x, k: layers.convolve_halving(layers.space_to_depth(x), k, lead, mode == "reflect"),
+        lambda x, k: functional.conv2d(functional.pad(x, edges, mode=mode), k, stride=2),
+        x,
+        kernel,
+    )
+
+
+def test_moments_of_pixels_in_cells(draw):
+    x = draw(2, 6, 8, 3) + 2
+    found = layers.instance_moments(layers.space_to_depth(x), 4)
+    for ours, theirs in zip(found, layers.instance_moments(x), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
 
 
 def test_depth_to_space_is_the_inverse(draw):
