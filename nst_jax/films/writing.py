@@ -76,6 +76,10 @@ class Writer:
         if len(self._waiting) > _WAITING:
             self._settle()
 
+    def telling(self) -> contextlib.AbstractContextManager[None]:
+        """A context that tells in a sentence what goes wrong in writing to `folder`."""
+        return _told(self._path, self._resumable)
+
     def finish(self) -> None:
         """Wait until all frames are written.
 

@@ -199,9 +199,11 @@ class Optimised:
     def _alone(self, frame: Frame) -> Frame:
         """Draw a frame by itself, in less time than the first one of a shot."""
         h, w, _ = frame.shape
-        small = resizing.resize(_minimum(self._small(frame), _COARSE), (h, w))
+        # Half of the time is for the frame itself.
+        part = None if self._plan.seconds is None else self._plan.seconds / 4
+        small = resizing.resize(_minimum(self._small(frame), _COARSE, part), (h, w))
         problem = self._problem(frame, self._unknown(frame), small)
-        return _minimum(problem, self._plan.evaluations, begin=True)
+        return _minimum(problem, self._plan.evaluations, part, begin=True)
 
     def _minimum(self, frame: Frame, earlier: Earlier, start: Frame, began: float) -> Frame:
         """Draw a frame from a start, within the time that is left since it began."""

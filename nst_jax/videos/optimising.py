@@ -168,7 +168,6 @@ def _in_passes(
 ) -> None:
     """Draw the film several times, then write it."""
     folder, shown = out.folder / writing.PASSES, list[bool]()
-    folder.mkdir(exist_ok=True)
 
     def told(rgb: Any) -> None:
         if not shown:
@@ -177,7 +176,9 @@ def _in_passes(
         bar.update()
 
     film = (frame.rgb for frame in _frames(found, wanted, 0))
-    drawn = in_passes(frames, film, folder, passes, loop=loop, told=told)
+    with out.telling():
+        folder.mkdir(exist_ok=True)
+        drawn = in_passes(frames, film, folder, passes, loop=loop, told=told)
     for number, frame in enumerate(_frames(found, wanted, out.done), out.done):
         out.write(frame._replace(rgb=drawn.get(number)))
 

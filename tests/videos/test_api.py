@@ -14,7 +14,7 @@ from PIL import Image
 import nst_jax as nst
 from nst_jax.cli import cache
 from nst_jax.films import pieces
-from nst_jax.videos import optimised
+from nst_jax.videos import optimised, passes
 
 FAST = [
     "--content-layers=relu1_1",
@@ -112,3 +112,21 @@ def test_a_model_draws_where_there_is_one(folder, monkeypatch):
     wanted = {"model": "styles", "style": "ink", "size": 32, "progress": True}
     assert {k: seen[k] for k in wanted} == wanted
     assert callable(nst.video), "the room has another name than the function"
+
+
+def test_nothing_is_lost_when_the_disk_is_full_between_passes(folder, capfd, monkeypatch):
+    usual = passes.Store.put
+
+    def full(self, number, rgb):
+        if number == 1 and self._folder.name == "pass2":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        usual(self, number, rgb)
+
+    monkeypatch.setattr(passes.Store, "put", full)
+    said = refusal(capfd, *video("--passes=2"))
+    assert "(No space left on device): make room, and the same command goes on" in said
+    kept = list((folder / "out.mp4.unfinished" / "passes").glob("*/*.png"))
+    assert len(kept) == 3 + 3 + 1, "the film, its first pass, and what there is of the second"
+    monkeypatch.setattr(passes.Store, "put", usual)
+    assert run(*video("--passes=2")) == 0
+    assert sorted(p.name for p in folder.iterdir()) == ["in.mkv", "out.mp4", "style.png"]

@@ -137,8 +137,13 @@ def test_a_frame_takes_no_longer_than_it_may(folder, monkeypatch):
         return usual(*args, limits=limits, **options)
 
     monkeypatch.setattr(optimised.loop, "run", watched)
-    make("out", seconds_per_frame=60.0, overwrite=True)
-    assert [s for s in seen if s is not None] == pytest.approx([60, 60, 60], abs=30)
+    make("out", seconds_per_frame=60.0)
+    for_parts = [s for s in seen if s == 15]
+    whole = [s for s in seen if s not in (15, None)]
+    assert len(whole) == 3
+    assert all(10 < s <= 60 for s in whole)
+    assert len(for_parts) in (0, 2, 4, 6)
+    assert len(seen) == len(whole) + len(for_parts) + 1, "the first frame has no limit"
 
 
 def test_bad_plans_are_refused(folder):
