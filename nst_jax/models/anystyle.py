@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from nst_jax.errors import InputError
-from nst_jax.losses.regions import at_layers
+from nst_jax.losses.regions import at_layers, require_all
 from nst_jax.models import modelfile, tiling, transfer
 from nst_jax.models.model import Model, Painter, finished, shares, tile_for, to_multiple
 from nst_jax.models.modelfile import ModelFile
@@ -71,6 +71,10 @@ class AnyStyle(Model):
         if max(min(picture.rgb.shape[:2]) for picture in pictures) < 4 * _DEEPEST:
             small = named(sources[0], "style picture")
             raise InputError(f"The {small} is too small: give one of at least 32 pixels.")
+        for picture in pictures:
+            if picture.alpha is not None:
+                guides = at_layers(picture.alpha[None], self.network, list(self.decoders))
+                require_all(guides, ["that is opaque"], "style")
         measured = {
             level: [
                 _measured(self.method, self.network, picture.rgb, picture.alpha, level)
@@ -102,11 +106,16 @@ class AnyStyle(Model):
             encode = partial(_encoded, self.network, level)
             own = {k: v for k, v in self.parameters.items() if k.startswith(f"{level}.")}
             decode = partial(_decoded, decoder, own)
+            # The encoder pads with zeros, which the decoder would draw as a frame. So the picture
+            # goes on by reflection, as far as features at its edge see.
+            rim = -(-self.network.margins[level] // stride)
+            wide = np.pad(x, ((0, 0), *[(rim * stride,) * 2] * 2, (0, 0)), mode="reflect")
             if tile is None:
-                features = encode(x)
+                features = encode(wide)
             else:
                 side = max(_DEEPEST, tile // _DEEPEST * _DEEPEST)
-                features = tiling.over_tiles(encode, x, side, _HALO, 1 / stride)
+                features = tiling.over_tiles(encode, wide, side, _HALO, 1 / stride)
+            features = features[:, rim:-rim, rim:-rim]
             here = at(blend, features.shape[1], features.shape[2])
             mixed = _transferred(self.method, features[0], measured[level], here, strength)[None]
             if tile is None:

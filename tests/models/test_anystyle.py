@@ -133,6 +133,12 @@ def test_tiles_leave_no_seam(method):
     assert np.abs(whole - tiled).max() < 1 / 255
 
 
+def test_the_edge_of_a_picture_is_not_drawn():
+    model = AnyStyle(made("adain"), "m", NETWORK)
+    found = model(np.full((60, 76, 3), 0.4, np.float32), tiny.picture(40, 48, 3)).image
+    np.testing.assert_allclose(found, np.broadcast_to(found[30, 38], found.shape), atol=1e-3)
+
+
 def test_a_model_draws_in_the_style_of_pictures(folder, capfd):
     modelfile.save("any.safetensors", made("adain"))
     model = nst.load("any.safetensors")
@@ -154,6 +160,13 @@ def test_a_model_draws_in_the_style_of_pictures(folder, capfd):
     ):
         assert said in refusal(capfd, *drawn[:3], *drawn[3:], *more, "--output=x", "--quiet")
     assert "no style picture" in refusal(capfd, *drawn[:3], "-o", "x", "--quiet")
+
+
+def test_a_style_that_shows_too_little_is_refused():
+    dot = np.zeros((47, 48, 4), np.uint8)
+    dot[46, 0] = 255  # pooling leaves out the last row
+    with pytest.raises(nst.InputError, match="opaque of the style is empty"):
+        AnyStyle(made("adain"), "m", NETWORK).painter(dot, 40, 48)
 
 
 def test_other_models_are_refused(folder):
