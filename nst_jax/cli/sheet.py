@@ -21,7 +21,7 @@ def add(commands: Any) -> None:
         "--style",
         action="append",
         metavar="STYLE",
-        help="one of the styles, or with adain a picture file; given again: several (default: all)",
+        help="a style of the model, or a picture file; given again: several (default: all)",
     )
     parser.add_argument(
         "-o",

@@ -9,7 +9,9 @@ from nst_jax.models import modelfile
 from nst_jax.models.anystyle import AnyStyle
 from nst_jax.models.microast import MicroAST
 from nst_jax.models.model import Model
+from nst_jax.models.predicted import Predicted
 from nst_jax.models.prediction import Predicting
+from nst_jax.models.predictor import LAYERS
 from nst_jax.models.stylizer import Stylizer
 from nst_jax.networks.load import load_network
 
@@ -38,6 +40,10 @@ def load(path: str | os.PathLike, *, offline: bool | None = None) -> Model:
         return MicroAST(file, name)
     if file.kind == modelfile.PREDICTING:
         return Predicting(file, name)
+    if file.kind == modelfile.PREDICTED:
+        modelfile.predictor_of(file, name)
+        encoder = load_network(file.architecture["encoder"], layers=LAYERS, offline=offline)
+        return Predicted(file, name, encoder)
     if file.kind != modelfile.ANY_STYLE:
         raise InputError(f"The file {str(path)!r} holds a model of a kind not known: {file.kind}.")
     levels = list(modelfile.decoders_of(file, name))

@@ -19,9 +19,11 @@ from nst_jax.errors import InputError
 from nst_jax.files import weightfile
 from nst_jax.files.untrusted import is_name, parse_json
 from nst_jax.files.weightfile import Preprocessing, Tensors
+from nst_jax.models.predictor import LAYERS, Predictor
 from nst_jax.models.stages import Stage, shapes
 from nst_jax.models.transfer import METHODS, SCALES, decoder
 from nst_jax.models.transformer import VARIANTS, Architecture, Output
+from nst_jax.networks.base import Network
 from nst_jax.options import is_number
 
 _MOST_BLOCKS = 100  # residual blocks
@@ -29,6 +31,7 @@ _TRAINED = ("johnson", "medium", "small")  # variants that this package trains
 _WIDEST = 4096  # channels
 TRANSFORMER, ANY_STYLE = "feedforward-transformer", "feedforward-any-style"
 MICROAST, PREDICTING = "feedforward-microast", "feedforward-predicting"
+PREDICTED = "feedforward-predicted-style"
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +39,8 @@ class ModelFile:
     """The content of a model file.
 
     Attributes:
-        kind: `TRANSFORMER` for a network that has learned its styles; `ANY_STYLE`, `MICROAST` or
-            `PREDICTING` for one that draws in the style of any picture.
+        kind: `TRANSFORMER` for a network that has learned its styles; `PREDICTED`, `ANY_STYLE`,
+            `MICROAST` or `PREDICTING` for one that draws in the style of any picture.
         architecture: static description of the network, in plain values.
         tensors: parameters by name, float16 or float32.
         styles: names of the styles, in their order in the parameters.
@@ -125,25 +128,72 @@ def architecture_of(
         InputError: the architecture is unknown, or does not fit the tensors or the styles.
     """
     try:
-        widths = tuple(model.architecture.get("widths", ()))
-        found = Architecture(**{**model.architecture, "widths": widths})
-        if not (
-            found.variant in VARIANTS
-            and found.styles == (len(model.styles) if styles is None else styles) > 0
-            and found.output in get_args(Output)
-            and is_number(found.units, Real, 1e-3, 1e6)
-            and is_number(found.blocks, Integral, 0, _MOST_BLOCKS)
-            and len(widths) in (0, 5)
-            and all(is_number(width, Integral, 1, _WIDEST) for width in widths)
-            and isinstance(found.carried, bool)
-            and (found.variant in _TRAINED or not found.carried)
-        ):
+        found = _transformer(model.architecture)
+        if not found.styles == (len(model.styles) if styles is None else styles) > 0:
             raise ValueError
         expected = found.shapes
     except (TypeError, ValueError) as error:
         raise InputError(
             f"The model file {str(path)!r} holds a transformer that this nst_jax does not know: "
             f"{dict(model.architecture)}."
+        ) from error
+    require_shapes(expected, model.tensors, path)
+    return found
+
+
+def _transformer(values: Mapping[str, Any]) -> Architecture:
+    """The architecture of plain values, whatever its styles.
+
+    Raises:
+        TypeError: a value is missing or not known.
+        ValueError: a value is out of its range.
+    """
+    widths = tuple(values.get("widths", ()))
+    found = Architecture(**{**values, "widths": widths})
+    if not (
+        found.variant in VARIANTS
+        and found.output in get_args(Output)
+        and is_number(found.units, Real, 1e-3, 1e6)
+        and is_number(found.blocks, Integral, 0, _MOST_BLOCKS)
+        and len(widths) in (0, 5)
+        and all(is_number(width, Integral, 1, _WIDEST) for width in widths)
+        and isinstance(found.carried, bool)
+        and (found.variant in _TRAINED or not found.carried)
+    ):
+        raise ValueError
+    return found
+
+
+def predictor_of(model: ModelFile, path: str | os.PathLike) -> Predictor:
+    """The predictor in a model file, with its transformer.
+
+    Raises:
+        InputError: the architecture is unknown, or does not fit the tensors.
+    """
+    try:
+        own = dict(model.architecture)
+        encoder, digest = own.pop("encoder"), own.pop("encoder_digest")
+        found = Predictor(
+            _transformer(dict(own.pop("transformer"))), tuple(own.pop("widths")), **own
+        )
+        if not (
+            found.transformer.styles == 1
+            and found.transformer.variant in _TRAINED
+            and not found.transformer.carried
+            and is_name(encoder)
+            and isinstance(digest, str)
+            and len(found.widths) == len(LAYERS)
+            and all(
+                is_number(n, Integral, 1, _WIDEST)
+                for n in (*found.widths, found.hidden, found.dimensions)
+            )
+        ):
+            raise ValueError
+        expected = found.shapes
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"The model file {str(path)!r} holds a predictor of styles that this nst_jax does not "
+            f"know: {dict(model.architecture)}."
         ) from error
     require_shapes(expected, model.tensors, path)
     return found
@@ -175,6 +225,15 @@ def decoders_of(model: ModelFile, path: str | os.PathLike) -> dict[str, tuple[St
     return found
 
 
+def require_encoder(model: ModelFile, path: str | os.PathLike, network: Network) -> None:
+    """Raise `InputError` if a model was trained with other weights of its encoder."""
+    if network.digest != model.architecture["encoder_digest"]:
+        raise InputError(
+            f"The model '{path}' was trained with other weights of {network.name} than those "
+            "here: fetch or convert the ones that it names, or train it again."
+        )
+
+
 def require_shapes(
     shapes: Mapping[str, tuple[int, ...]], tensors: Tensors, path: str | os.PathLike
 ) -> None:
@@ -185,6 +244,6 @@ def require_shapes(
         )
 
 
-def plain(architecture: Architecture) -> dict[str, Any]:
+def plain(architecture: Architecture | Predictor) -> dict[str, Any]:
     """An architecture in plain values."""
     return dataclasses.asdict(architecture)

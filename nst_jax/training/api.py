@@ -4,6 +4,7 @@ import dataclasses
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +22,10 @@ from nst_jax.files import savepoint, weightfile
 from nst_jax.files.atomic import check_place
 from nst_jax.models import modelfile, transfer, transformer
 from nst_jax.models.anystyle import AnyStyle
+from nst_jax.models.model import Model
 from nst_jax.models.modelfile import ModelFile
+from nst_jax.models.predicted import Predicted
+from nst_jax.models.predictor import LAYERS
 from nst_jax.models.transformer import Architecture
 from nst_jax.networks.base import Network, Options, require_layers, require_size
 from nst_jax.networks.load import load_network
@@ -32,6 +36,7 @@ from nst_jax.programs import jit
 from nst_jax.stylizing.outputs import require_source
 from nst_jax.training import coherence, loop, tasks
 from nst_jax.training.crops import Crops
+from nst_jax.training.predicting import ENCODER, predicted, predicted_model, predictor_for
 from nst_jax.training.recipe import Recipe
 from nst_jax.training.recording import Files, Recorder
 
@@ -72,7 +77,7 @@ def train_model(
     Args:
         content: folder of training pictures.
         styles: a mapping from style name to picture, or a list of files, whose names become the
-            styles' names. For adain and wct: files and folders of style pictures.
+            styles' names. For predicted, adain and wct: files and folders of style pictures.
         output: the `.safetensors` file to write.
         base: a trained transformer to which the styles are added. Only the parameters of the new
             styles are trained.
@@ -119,6 +124,8 @@ def train_model(
         )
         if recipe.kind == "transformer":
             made = _transformer(recipe, network, _named(styles), base)
+        elif recipe.kind == "predicted":
+            made = _predicted(recipe, network, styles, base, offline)
         else:
             made = _any_style(recipe, network, styles, base)
         task, begun = _begun(made.task, init, films=recipe.coherence_weight > 0)
@@ -272,14 +279,37 @@ def _transformer(
     return _Made(list(named), task, preview, model)
 
 
+def _predicted(
+    recipe: Recipe,
+    network: Network,
+    styles: Any,
+    base: str | os.PathLike | None,
+    offline: bool | None,
+) -> _Made:
+    _require_no_base(base)
+    precision = Options(precision=recipe.precision)
+    encoder = load_network(ENCODER, precision, layers=LAYERS, offline=offline)
+    pictures = Crops(styles, recipe.crop, recipe.seed + 1)
+    predictor = predictor_for(recipe, encoder)
+    task = predicted(recipe, predictor, network, encoder, pictures.batch)
+
+    def model(parameters: Mapping[str, Any]) -> ModelFile:
+        return predicted_model(predictor, encoder, parameters)
+
+    def drawing(parameters: Mapping[str, Any]) -> Model:
+        return Predicted(model(parameters), "preview", encoder)
+
+    preview = partial(_any_sheet, drawing, pictures)
+    return _Made([f"{len(pictures.paths)} pictures"], task, preview, model)
+
+
 def _any_style(
     recipe: Recipe,
     network: Network,
     styles: Any,
     base: str | os.PathLike | None,
 ) -> _Made:
-    if base is not None:
-        raise InputError("A base has styles, to which others are added; adain and wct have none.")
+    _require_no_base(base)
     method: Any = recipe.kind
     levels = transfer.LEVELS[method]
     require_layers(network, levels)
@@ -291,16 +321,6 @@ def _any_style(
     rows = tuple(transfer.decoder(level, width, full) for level, width in widths.items())
     task = tasks.decoders(recipe, method, rows, network, pictures.batch)
 
-    def preview(
-        parameters: Mapping[str, Any], crops: Float[np.ndarray, "b h w 3"]
-    ) -> Float[np.ndarray, "h2 w2 3"]:
-        painting = AnyStyle(model(parameters), "preview", network)
-        sheet = [np.concatenate([np.ones_like(crops[0]), *crops], axis=0)]
-        for style in pictures.batch(0, _SEEN):
-            paint = painting.painter(style, recipe.crop, recipe.crop)
-            sheet.append(np.concatenate([style, *paint(crops)], axis=0))
-        return np.concatenate(sheet, axis=1)
-
     def model(parameters: Mapping[str, Any]) -> ModelFile:
         architecture = {
             "method": method,
@@ -311,8 +331,34 @@ def _any_style(
         }
         return ModelFile(modelfile.ANY_STYLE, architecture, jax.device_get(dict(parameters)))
 
+    def drawing(parameters: Mapping[str, Any]) -> Model:
+        return AnyStyle(model(parameters), "preview", network)
+
+    preview = partial(_any_sheet, drawing, pictures)
     # There are too many style pictures to name: their number identifies the training.
     return _Made([f"{len(pictures.paths)} pictures"], task, preview, model)
+
+
+def _require_no_base(base: str | os.PathLike | None) -> None:
+    if base is not None:
+        raise InputError(
+            "The base has styles, to which others are added, but a model for any style has none."
+        )
+
+
+def _any_sheet(
+    drawing: Callable[[Mapping[str, Any]], Model],
+    pictures: Crops,
+    parameters: Mapping[str, Any],
+    crops: Float[np.ndarray, "b h w 3"],
+) -> Float[np.ndarray, "h2 w2 3"]:
+    """Crops on the left, their drawings beside them, and above these the styles."""
+    model = drawing(parameters)
+    sheet = [np.concatenate([np.ones_like(crops[0]), *crops], axis=0)]
+    for style in pictures.batch(0, _SEEN):
+        paint = model.painter(style, *crops.shape[1:3])
+        sheet.append(np.concatenate([style, *paint(crops)], axis=0))
+    return np.concatenate(sheet, axis=1)
 
 
 _draw = jit(static=["architecture"])(transformer.transform)

@@ -11,7 +11,7 @@ from nst_jax.losses.registry import TERMS
 from nst_jax.options import WEIGHT, in_range, parse_layers, unknown
 from nst_jax.stylizing.declarations import GATYS_STYLE_LAYERS
 
-Kind = Literal["transformer", "adain", "wct"]
+Kind = Literal["transformer", "predicted", "adain", "wct"]
 Size = Literal["small", "medium", "johnson"]
 OptimizerName = Literal["adam", "muon"]
 Precision = Literal["float32", "bfloat16"]
@@ -41,7 +41,9 @@ class Recipe(_Weights):
         InputError: a value is out of its range, or a choice is unknown.
     """
 
-    kind: Kind = _option("transformer", "a network for the given styles, or for any (adain, wct)")
+    kind: Kind = _option(
+        "transformer", "a network for the given styles, or for any (predicted, adain, wct)"
+    )
     variant: Size = _option(
         "small", "size of a transformer: johnson is the original, small and medium are for CPUs"
     )
@@ -53,7 +55,7 @@ class Recipe(_Weights):
     style_size: int = _option(512, "long side of the style pictures in pixels")
     content_weight: float = _option(1.0, "weight of the content loss")
     style_weight: float | None = _option(
-        None, "weight of the style loss (1000, or 1 for adain and wct)"
+        None, "weight of the style loss (1000; 10 for predicted, 1 for adain and wct)"
     )
     content_layers: Mapping[str, float] | None = _option(
         None, "content layers: NAME[:WEIGHT],...; for adain and wct relu4_1"
@@ -90,7 +92,9 @@ class Recipe(_Weights):
             "content_layers": {"relu4_2": 1.0},
             "style_layers": style,
         }
-        if self.kind != "transformer":
+        if self.kind == "predicted":
+            fill["style_weight"] = 10.0  # content and style are shares there
+        elif self.kind != "transformer":
             style.pop("relu5_1")
             # Decoders have no normalisation, and soon saturate at a larger learning rate.
             fill |= {"style_weight": 1.0, "learning_rate": 1e-4, "content_layers": {"relu4_1": 1.0}}

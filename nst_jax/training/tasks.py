@@ -92,9 +92,9 @@ class StylizersLoss:
                 blends over the styles in `frozen`.
         """
         crops, blend, among = batch
-        cast = _cast(parameters, self.precision)
+        own = at_precision(parameters, self.precision)
         return self.measured(
-            transformer.transform(self.architecture, cast, crops, blend), crops, among, frozen
+            transformer.transform(self.architecture, own, crops, blend), crops, among, frozen
         )
 
     def measured(
@@ -135,7 +135,7 @@ def stylizers(
     Raises:
         InputError: the network does not have a layer, or all style layers have weight 0.
     """
-    loss = StylizersLoss(_objective(recipe, network), architecture, recipe.precision)
+    loss = StylizersLoss(objective_of(recipe, network), architecture, recipe.precision)
     begin = jax.tree.map(jnp.asarray, stages.initial(architecture.shapes, recipe.seed))
     masks = {name: jnp.ones((1,) * value.ndim) for name, value in begin.items()}
     first = 0
@@ -146,7 +146,7 @@ def stylizers(
     frozen = Frozen(
         network,
         jax.tree.map(lambda *grams: jnp.stack(grams), *matrices),
-        _weights(recipe),
+        weights_of(recipe),
     )
 
     def batch(step: int, crops: Crops) -> Any:
@@ -193,7 +193,7 @@ class AdainLoss:
         features = transfer.encode(frozen.network, crops, level)
         given = jax.vmap(lambda s: transfer.measure("adain", frozen.network(s, (level,))[level]))
         aims = jax.vmap(transfer.adain)(features, given(styles))
-        drawn = transfer.decode(self.decoder, _cast(parameters, self.precision), aims)
+        drawn = transfer.decode(self.decoder, at_precision(parameters, self.precision), aims)
 
         def one(image: Array, aim: Array, style: Array) -> tuple[Array, dict[str, Array]]:
             wanted = StyleTarget(style_targets(self.objective, frozen.network, style))
@@ -220,11 +220,11 @@ class ReconstructionLoss:
     ) -> tuple[Array, dict[str, Array]]:
         """Compute the loss of a batch; only its content crops are used."""
         crops, _ = batch
-        terms, cast = {}, _cast(parameters, self.precision)
+        terms, own = {}, at_precision(parameters, self.precision)
         for decoder in self.decoders:
             level, _, _ = decoder[0].name.partition(".")
             features = transfer.encode(frozen.network, crops, level)
-            drawn = transfer.decode(decoder, cast, features)
+            drawn = transfer.decode(decoder, own, features)
             again = transfer.encode(frozen.network, drawn, level)
             apart = jax.vmap(partial(content_loss, width=frozen.network.widths[level]))
             pixels = jnp.square(255 * (drawn - crops)).mean()
@@ -255,7 +255,7 @@ def decoders(
     """
     loss: Any
     if method == "adain":
-        spec = _objective(recipe, network, MeanDeviation())
+        spec = objective_of(recipe, network, MeanDeviation())
         if spec.term("content").layers != transfer.LEVELS["adain"]:
             raise InputError("The content layer of AdaIN is relu4_1, where its decoder begins.")
         loss = AdainLoss(spec, rows[0], recipe.precision)
@@ -269,14 +269,20 @@ def decoders(
         seen = crops if styles is None else styles(step, len(crops))
         return crops, seen
 
-    return Task(loss, begin, masks, Frozen(network, {}, _weights(recipe)), batch)
+    return Task(loss, begin, masks, Frozen(network, {}, weights_of(recipe)), batch)
 
 
-def _cast(parameters: Parameters, precision: str) -> dict[str, Array]:
+def at_precision(parameters: Parameters, precision: str) -> dict[str, Array]:
+    """The parameters in the dtype of a recipe's `precision`."""
     return {name: jnp.asarray(value, jnp.dtype(precision)) for name, value in parameters.items()}
 
 
-def _objective(recipe: Recipe, network: Network, statistic: Statistic | None = None) -> Objective:
+def objective_of(recipe: Recipe, network: Network, statistic: Statistic | None = None) -> Objective:
+    """The objective of a recipe; its style statistic is by default the Gram matrix.
+
+    Raises:
+        InputError: the network does not have a layer, or all style layers have weight 0.
+    """
     content, style = weighted(recipe.content_layers or {}), weighted(recipe.style_layers or {})
     require_layers(network, (*content, *style))
     if not style:
@@ -285,7 +291,8 @@ def _objective(recipe: Recipe, network: Network, statistic: Statistic | None = N
     return Objective((Content(content), Style(style, statistic or Gram()), *others))
 
 
-def _weights(recipe: Recipe) -> Weights:
+def weights_of(recipe: Recipe) -> Weights:
+    """The weights of a recipe's terms and layers."""
     content, style = (
         {k: jnp.float32(w) for k, w in (layers or {}).items() if w}
         for layers in (recipe.content_layers, recipe.style_layers)

@@ -25,7 +25,8 @@ from hostile.kinds import Kind
 from nst_jax.errors import InputError
 from nst_jax.files import torchfile, weightfile, weights
 from nst_jax.models import convert as model_convert
-from nst_jax.models import modelfile, transfer
+from nst_jax.models import modelfile, predictor, transfer
+from nst_jax.models.predictor import LAYERS
 from nst_jax.models.stages import initial, shapes
 from nst_jax.models.transformer import Architecture
 from nst_jax.networks import lite
@@ -111,6 +112,21 @@ def _any_style() -> bytes:
     return _written(lambda path: modelfile.save(path, model), ".safetensors")
 
 
+@functools.cache
+def _predicted() -> bytes:
+    network = load_network(lite.ARCHITECTURE)
+    widths = tuple(network(np.zeros((16, 16, 3)), LAYERS)[layer].shape[-1] for layer in LAYERS)
+    found = predictor.Predictor(Architecture("small", blocks=0), widths, 2, 2)
+    begin = initial(found.transformer.shapes) | predictor.initial(found)
+    architecture = modelfile.plain(found) | {
+        "encoder": network.name,
+        "encoder_digest": network.digest,
+    }
+    tensors = {name: begin[name] for name in found.shapes}
+    model = modelfile.ModelFile(modelfile.PREDICTED, architecture, tensors)
+    return _written(lambda path: modelfile.save(path, model), ".safetensors")
+
+
 def _restated(rng: Random, data: bytes) -> bytes:
     """Edited metadata, and tensors whose digest is right: what only a person would make."""
     header, body = mutations.parts_of(data)
@@ -163,7 +179,7 @@ def _read_weights(case: Path, out: Path) -> None:
 
 
 def _make_model(rng: Random, folder: Path) -> None:
-    data = _ours(rng, rng.choice((_transformer(), _transformer(), _any_style())))
+    data = _ours(rng, rng.choice((_transformer(), _transformer(), _any_style(), _predicted())))
     (folder / "model.safetensors").write_bytes(data)
 
 
