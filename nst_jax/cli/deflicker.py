@@ -20,7 +20,7 @@ def add(commands: Any) -> None:
     parser.add_argument("styled", metavar="STYLED")
     parser.add_argument("target", metavar="OUT")
     parser.add_argument(
-        "--strength", type=float, default=0.5, help="more is steadier and less sharp (default: 0.5)"
+        "--strength", type=float, default=0.3, help="more is steadier and less sharp (default: 0.3)"
     )
     parser.add_argument(
         "--rate", type=float, metavar="FPS", help="frames per second of folders (default: 25)"

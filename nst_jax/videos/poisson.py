@@ -3,7 +3,8 @@
 The result O of a frame minimises |grad O - grad P|^2 + w |O - R|^2, where P is the frame as it was
 drawn, R the last result, warped, and w is large where the film itself says that R belongs there.
 That is a screened Poisson equation, (L + w) O = L P + w R with the Laplacian L of the grid of
-pixels, whose borders are free.
+pixels, whose borders are free. Beyond the paper, P itself counts a little where R does: gradients
+know nothing of a mean colour, which would drift from frame to frame.
 """
 
 import jax
@@ -14,7 +15,8 @@ from nst_jax.motion.warping import warp, warp_sharp
 from nst_jax.programs import jit
 from nst_jax.typing import AnyArray
 
-STRENGTH = 0.5
+STRENGTH = 0.3
+_ANCHOR = 0.05  # of the strength: how much P itself counts
 _DIFFERENCE = 50.0  # w falls to 1/e where the film's own colours differ by a seventh of white
 _COARSE = 8  # the first guess is solved for at so much smaller a size
 _STEPS = 60  # of conjugate gradients, at most
@@ -46,7 +48,8 @@ def steadied(
     warped, seen = warp_sharp(last, flow), warp(earlier, flow)[0]
     apart = jnp.square(frame - seen).sum(-1)
     weight = jnp.asarray(strength * reliable * jnp.exp(-_DIFFERENCE * apart))[..., None]
-    return jnp.clip(drawn + screened(weight, weight * (warped - drawn)), 0, 1)
+    both = weight * (1 + _ANCHOR)
+    return jnp.clip(drawn + screened(both, weight * (warped - drawn)), 0, 1)
 
 
 def screened(

@@ -170,7 +170,7 @@ def made(kind: str, count: int, height: int = HEIGHT, width: int = WIDTH) -> Ite
             share = np.clip(height / 4 - np.hypot(across, down), 0, 1)[..., None]
             frame = frame * (1 - share) + looked_up(front, 200 + across, 130 + down) * share
         noisy = frame + NOISE * rng.normal(size=frame.shape)
-        yield np.uint8(np.rint(np.clip(noisy, 0, 1) * 255))
+        yield np.rint(np.clip(noisy, 0, 1) * 255).astype(np.uint8)
 
 
 def looked_up(picture: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:

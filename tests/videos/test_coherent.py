@@ -19,7 +19,7 @@ def shifted(shift, reliable=1.0):
     """A passage of one motion; what comes into sight is not trusted."""
     flow = np.broadcast_to(np.float32(shift), (SIDE, SIDE, 2))
     _, inside = warp(np.zeros((SIDE, SIDE, 1), np.float32), flow)
-    return Passage(np.array(flow), np.float32(reliable) * np.asarray(inside, np.float32), False)
+    return Passage(np.array(flow), reliable * np.asarray(inside, np.float32), False)
 
 
 def strokes(seed, places=None):

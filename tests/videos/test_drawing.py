@@ -2,6 +2,7 @@
 
 import sys
 from fractions import Fraction
+from typing import Any
 
 import av
 import clips
@@ -72,7 +73,7 @@ def test_films_keep_their_sound_and_shape(film, folder, file, name, size, shape)
 @pytest.mark.parametrize("coherent", [False, True])
 def test_a_killed_film_goes_on_and_is_the_same(film, folder, model, monkeypatch, coherent):
     monkeypatch.setattr(drawing, "_TOGETHER", 2 * 24 * 32)
-    options = {"style": "ink", "progress": False, "coherent": coherent}
+    options: dict[str, Any] = {"style": "ink", "progress": False, "coherent": coherent}
     drawing.draw_video(model, "shots", "whole.mp4", **options)
     batches = []
 
@@ -91,8 +92,9 @@ def test_a_killed_film_goes_on_and_is_the_same(film, folder, model, monkeypatch,
     with pytest.raises(RuntimeError, match="killed"):
         drawing.draw_video(model, "shots", "out.mp4", **options)
     assert not (folder / "out.mp4").exists()
+    other: dict[str, Any] = options | {"style": "night"}
     with pytest.raises(nst.InputError, match="frames of this film with other settings"):
-        drawing.draw_video(model, "shots", "out.mp4", **options | {"style": "night"})
+        drawing.draw_video(model, "shots", "out.mp4", **other)
     drawing.draw_video(model, "shots", "out.mp4", **options)
     assert batches == [2, 2, 1, 1], "the frames that were there are not drawn again"
     assert (folder / "out.mp4").read_bytes() == (folder / "whole.mp4").read_bytes()

@@ -29,7 +29,7 @@ def test_the_warping_error_is_lais(rng):
         -1,
     )
     expected = (mask[..., None] * (warped - picture) ** 2).sum() / (3 * mask.sum())
-    found = warping_error(picture, following, Passage(flow, np.float32(mask), False))
+    found = warping_error(picture, following, Passage(flow, mask.astype(np.float32), False))
     assert found == pytest.approx(expected, rel=1e-4)
     assert np.isnan(
         warping_error(picture, following, Passage(flow, np.zeros((20, 24), np.float32), True))
