@@ -7,10 +7,10 @@ from nst_jax.errors import InputError
 from nst_jax.files import weights
 from nst_jax.models import modelfile
 from nst_jax.models.anystyle import AnyStyle
+from nst_jax.models.magenta import Magenta
 from nst_jax.models.microast import MicroAST
 from nst_jax.models.model import Model
 from nst_jax.models.predicted import Predicted
-from nst_jax.models.prediction import Predicting
 from nst_jax.models.predictor import LAYERS
 from nst_jax.models.stylizer import Stylizer
 from nst_jax.networks.load import load_network
@@ -38,8 +38,8 @@ def load(path: str | os.PathLike, *, offline: bool | None = None) -> Model:
         return Stylizer(file, name)
     if file.kind == modelfile.MICROAST:
         return MicroAST(file, name)
-    if file.kind == modelfile.PREDICTING:
-        return Predicting(file, name)
+    if file.kind == modelfile.MAGENTA:
+        return Magenta(file, name)
     if file.kind == modelfile.PREDICTED:
         modelfile.predictor_of(file, name)
         encoder = load_network(file.architecture["encoder"], layers=LAYERS, offline=offline)

@@ -30,7 +30,7 @@ _MOST_BLOCKS = 100  # residual blocks
 _TRAINED = ("johnson", "medium", "small")  # variants that this package trains
 _WIDEST = 4096  # channels
 TRANSFORMER, ANY_STYLE = "feedforward-transformer", "feedforward-any-style"
-MICROAST, PREDICTING = "feedforward-microast", "feedforward-predicting"
+MICROAST, MAGENTA = "feedforward-microast", "feedforward-magenta"
 PREDICTED = "feedforward-predicted-style"
 
 
@@ -40,7 +40,7 @@ class ModelFile:
 
     Attributes:
         kind: `TRANSFORMER` for a network that has learned its styles; `PREDICTED`, `ANY_STYLE`,
-            `MICROAST` or `PREDICTING` for one that draws in the style of any picture.
+            `MICROAST` or `MAGENTA` for one that draws in the style of any picture.
         architecture: static description of the network, in plain values.
         tensors: parameters by name, float16 or float32.
         styles: names of the styles, in their order in the parameters.

@@ -13,7 +13,8 @@ from PIL import Image
 
 import nst_jax as nst
 from nst_jax.cli import cache
-from nst_jax.models import prediction, stages, tiling, transformer
+from nst_jax.models import magenta as networks
+from nst_jax.models import stages, tiling, transformer
 from nst_jax.models.transformer import Architecture
 
 torch = pytest.importorskip("torch")
@@ -164,8 +165,8 @@ def test_microasts_files_are_needed_together(folder, microast, capfd):
 @pytest.fixture
 def magenta(folder, rng, monkeypatch):
     # Four of the 17 blocks have all that blocks can have.
-    monkeypatch.setattr(prediction, "BLOCKS", prediction.BLOCKS[:4])
-    network = foreign_any.Magenta(rng, prediction.BLOCKS)
+    monkeypatch.setattr(networks, "BLOCKS", networks.BLOCKS[:4])
+    network = foreign_any.Magenta(rng, networks.BLOCKS)
     write_onnx(folder / "predict.onnx", *network.predict)
     write_onnx(folder / "draw.onnx", *network.draw)
     return network

@@ -13,12 +13,12 @@ import numpy as np
 from nst_jax.errors import InputError
 from nst_jax.files import onnxfile
 from nst_jax.files.onnxfile import Graph
-from nst_jax.models import modelfile, prediction
+from nst_jax.models import magenta, modelfile
 from nst_jax.models.imports import fitting
 from nst_jax.models.modelfile import ModelFile
 from nst_jax.models.transformer import Architecture
 
-_ARCHITECTURE = Architecture("magenta", prediction.LENGTH + 1, blocks=5, widths=(8, 16, 32, 16, 8))
+_ARCHITECTURE = Architecture("magenta", magenta.LENGTH + 1, blocks=5, widths=(8, 16, 32, 16, 8))
 _DRAWS = "transformer/contract/conv1/weights_dequant"
 _PREDICTS = "MobilenetV2/Conv/weights_dequant"
 
@@ -51,10 +51,10 @@ def read(graph: Graph) -> ModelFile:
             flat = [x.reshape(len(x), -1).T if x.ndim else x.reshape(1, 1) for x in parts]
             if flat[0].shape[1] == flat[1].shape[1]:
                 tensors[ours] = np.concatenate(flat)
-    shapes = _ARCHITECTURE.shapes | prediction.shapes()
+    shapes = _ARCHITECTURE.shapes | magenta.shapes()
     tensors = fitting.fitted(graph.path, shapes, told, tensors)
     architecture = modelfile.plain(_ARCHITECTURE)
-    return ModelFile(modelfile.PREDICTING, architecture, tensors, (), fitting.origin(graph.path))
+    return ModelFile(modelfile.MAGENTA, architecture, tensors, (), fitting.origin(graph.path))
 
 
 def _beside(path: Path, tensor: str) -> Graph:
@@ -115,7 +115,7 @@ def _names() -> Iterator[tuple[str, str, str]]:
         yield _DRAWS, f"{ours}.kernel", f"{theirs}/weights_dequant"
         if ours.startswith("conv"):
             yield _DRAWS, f"{ours}.bias", f"{theirs}/Conv2D_bias_dequant"
-    for number, (inputs, wide, _, _) in enumerate(prediction.BLOCKS):
+    for number, (inputs, wide, _, _) in enumerate(magenta.BLOCKS):
         theirs = "MobilenetV2/expanded_conv" + (f"_{number}" if number else "")
         ours = f"predict.block{number}"
         for part in ("expand", "project") if wide > inputs else ("project",):

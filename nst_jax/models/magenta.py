@@ -1,4 +1,4 @@
-"""Models for any style whose styles are predicted (Ghiasi et al. 2017), as Magenta's.
+"""Magenta's model for any style, whose scales and shifts are predicted (Ghiasi et al. 2017).
 
 A network maps a style picture to a vector. The scales and shifts of a transformer are linear in
 that vector, as they are linear in the weights of learned styles: the transformer is one with a
@@ -70,7 +70,7 @@ def shapes() -> dict[str, tuple[int, ...]]:
     return found | biases
 
 
-class Predicting(Model):
+class Magenta(Model):
     """A model that draws in the style of any picture, whose style it predicts.
 
     Args:
