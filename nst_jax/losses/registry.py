@@ -18,6 +18,7 @@ class Entry(NamedTuple):
         always: whether it is part of every program, even at weight zero, so that its weight can
             change without recompiling. Other terms are left out if their weight is zero.
         alone: whether it is an objective by itself. A term that only holds others in check is not.
+        films: whether it needs earlier frames of a film, which trainings lack.
     """
 
     place: str
@@ -25,6 +26,7 @@ class Entry(NamedTuple):
     weight: float = 0.0
     always: bool = False
     alone: bool = True
+    films: bool = False
 
 
 TERMS: dict[str, Entry] = {
@@ -36,6 +38,7 @@ TERMS: dict[str, Entry] = {
         "nst_jax.losses.temporal:Temporal",
         "distance from earlier frames of a film",
         alone=False,
+        films=True,
     ),
 }
 

@@ -21,12 +21,12 @@ def _option(default: Any, help: str) -> Any:
     return field(default=default, metadata={"help": help})
 
 
-_OTHERS = tuple(name for name in TERMS if name not in ("content", "style"))
+OTHERS = tuple(k for k, v in TERMS.items() if k not in ("content", "style") and not v.films)
 _Weights: Any = make_dataclass(
     "_Weights",
     [
         (f"{name}_weight", float, _option(TERMS[name].weight, f"weight of the {TERMS[name].about}"))
-        for name in _OTHERS
+        for name in OTHERS
     ],
     frozen=True,
     kw_only=True,
@@ -139,7 +139,7 @@ _RANGES: dict[str, tuple[type, float, float]] = {
     "content_weight": WEIGHT,
     "style_weight": WEIGHT,
     "coherence_weight": WEIGHT,
-    **{f"{name}_weight": WEIGHT for name in _OTHERS},
+    **{f"{name}_weight": WEIGHT for name in OTHERS},
     "learning_rate": (Real, 1e-12, 1e3),
     "average": (Real, 0, 0.999999),
     "seed": (Integral, 0, 2**32 - 1),

@@ -22,7 +22,6 @@ from nst_jax.losses.objective import (
     style_targets,
 )
 from nst_jax.losses.regions import at_layers, require_all
-from nst_jax.losses.registry import TERMS
 from nst_jax.losses.statistics.base import Statistic
 from nst_jax.losses.statistics.gram import Gram
 from nst_jax.losses.statistics.moments import MeanDeviation
@@ -33,7 +32,7 @@ from nst_jax.models.transformer import Architecture
 from nst_jax.networks.base import Network, require_layers
 from nst_jax.options import weighted
 from nst_jax.pictures.reading import Picture
-from nst_jax.training.recipe import Recipe
+from nst_jax.training.recipe import OTHERS, Recipe
 
 Crops = Float[np.ndarray, "b s s 3"]
 
@@ -287,7 +286,7 @@ def objective_of(recipe: Recipe, network: Network, statistic: Statistic | None =
     require_layers(network, (*content, *style))
     if not style:
         raise InputError("All style layers weigh nothing: give at least one a weight above 0.")
-    others = [registry.term(name)() for name in TERMS if name not in ("content", "style")]
+    others = [registry.term(name)() for name in OTHERS]
     return Objective((Content(content), Style(style, statistic or Gram()), *others))
 
 
@@ -297,7 +296,8 @@ def weights_of(recipe: Recipe) -> Weights:
         {k: jnp.float32(w) for k, w in (layers or {}).items() if w}
         for layers in (recipe.content_layers, recipe.style_layers)
     )
-    each = {name: jnp.float32(getattr(recipe, f"{name}_weight") or 0.0) for name in TERMS}
+    names = ("content", "style", *OTHERS)
+    each = {name: jnp.float32(getattr(recipe, f"{name}_weight") or 0.0) for name in names}
     return Weights(each, {"content": content, "style": style})
 
 
