@@ -1,4 +1,4 @@
-"""Train the package's model for any style on one GPU, which makes the crops too.
+"""Train a model for any style (kind `predicted`) on one GPU, which makes the crops too.
 
     python scripts/training/train_any_style.py PHOTOGRAPHS PAINTINGS OUT --seconds 330
 
