@@ -13,6 +13,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import foreign
 import formats
 import h5py
 import numpy as np
@@ -381,13 +382,8 @@ def _onnx() -> bytes:
 
 
 def _t7() -> bytes:
-    layer = formats.Thing("nn.SpatialConvolution", weight=np.ones((2, 3, 9, 9), np.float32), kW=9)
-    modules = {1: layer, 2: formats.Thing("nn.InstanceNormalization", bias=None)}
-    file = {
-        "opt": {"preprocessing": "vgg"},
-        "model": formats.Thing("nn.Sequential", modules=modules),
-    }
-    return formats.T7Writer().write(file).data
+    network = foreign.Johnson(np.random.default_rng(0), blocks=0)
+    return formats.T7Writer().write(network.file()).data
 
 
 @functools.cache
