@@ -136,8 +136,9 @@ def test_lbfgs_grows_its_steps_no_faster_than_it_may():
     def norms(**options):
         lbfgs, x, found = scale_by_lbfgs(5, **options), jnp.zeros(8), []
         state = lbfgs.init(x)
+        step = jax.jit(lambda x, state: lbfgs.update(value(x)[1], state, x))
         for _ in range(12):
-            update, state = lbfgs.update(value(x)[1], state, x)
+            update, state = step(x, state)
             x = x - update
             found.append(float(jnp.linalg.norm(update)))
         return np.array(found), float(state.scale)
