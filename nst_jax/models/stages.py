@@ -14,15 +14,18 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from nst_jax.linalg import dot
-from nst_jax.models.layers import (
-    EPSILON,
-    Moments,
-    convolve,
+from nst_jax.models.cells import (
     convolve_cells,
     convolve_doubled,
     convolve_halving,
     convolve_transposed,
     depth_to_space,
+    space_to_depth,
+)
+from nst_jax.models.layers import (
+    EPSILON,
+    Moments,
+    convolve,
     depthwise,
     doubled,
     doubled_smoothly,
@@ -30,7 +33,6 @@ from nst_jax.models.layers import (
     normalize,
     padded,
     pointwise,
-    space_to_depth,
     zero_padded,
 )
 from nst_jax.typing import AnyArray

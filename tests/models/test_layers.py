@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nst_jax.models import layers, stages, transformer
+from nst_jax.models import cells, layers, stages, transformer
 from nst_jax.models.transformer import Architecture
 
 torch = pytest.importorskip("torch")
@@ -88,7 +88,7 @@ def test_padding_and_upsampling(draw):
 @pytest.mark.parametrize("side", [3, 5, 9])
 def test_convolution_of_what_is_upsampled(draw, side):
     x, kernel = draw(2, 9, 10, 3), draw(side, side, 3, 2)
-    ours = layers.depth_to_space(layers.convolve_doubled(x, kernel))
+    ours = cells.depth_to_space(cells.convolve_doubled(x, kernel))
     whole = nhwc(functional.conv2d(nchw(np.asarray(layers.doubled(x))), oihw(kernel)))
     # With kernels of side 3, the convolution of the whole upsampled picture is larger by a rim.
     rim = (whole.shape[1] - ours.shape[1]) // 2
@@ -115,7 +115,7 @@ def compare_with_gradients(ours, theirs, x, kernel):
 def test_convolution_in_cells(draw):
     x, kernel = draw(1, 12, 10, 3), draw(9, 9, 3, 20)
     compare_with_gradients(
-        lambda x, k: layers.depth_to_space(layers.convolve_cells(x, k)),
+        lambda x, k: cells.depth_to_space(cells.convolve_cells(x, k)),
         functional.conv2d,
         x,
         kernel,
@@ -127,7 +127,7 @@ def test_halving_convolution_of_cells(draw, lead, mode):
     x, kernel = draw(2, 12, 8, 3), draw(3, 3, 3, 5)
     edges = (lead, 1 - lead) * 2 if mode == "constant" else (1,) * 4
     compare_with_gradients(
-        lambda x, k: layers.convolve_halving(layers.space_to_depth(x), k, lead, mode == "reflect"),
+        lambda x, k: cells.convolve_halving(cells.space_to_depth(x), k, lead, mode == "reflect"),
         lambda x, k: functional.conv2d(functional.pad(x, edges, mode=mode), k, stride=2),
         x,
         kernel,
@@ -136,16 +136,16 @@ def test_halving_convolution_of_cells(draw, lead, mode):
 
 def test_moments_of_pixels_in_cells(draw):
     x = draw(2, 6, 8, 3) + 2
-    found = layers.instance_moments(layers.space_to_depth(x), 4)
+    found = layers.instance_moments(cells.space_to_depth(x), 4)
     for ours, theirs in zip(found, layers.instance_moments(x), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5)
 
 
 def test_depth_to_space_is_the_inverse(draw):
     x = draw(2, 6, 8, 3)
-    np.testing.assert_array_equal(layers.depth_to_space(layers.space_to_depth(x)), x)
+    np.testing.assert_array_equal(cells.depth_to_space(cells.space_to_depth(x)), x)
     packed = functional.pixel_unshuffle(nchw(x), 2).reshape(2, 3, 4, 3, 4).transpose(1, 2)
-    np.testing.assert_array_equal(layers.space_to_depth(x), nhwc(packed.reshape(2, 12, 3, 4)))
+    np.testing.assert_array_equal(cells.space_to_depth(x), nhwc(packed.reshape(2, 12, 3, 4)))
 
 
 def johnson(parameters, style, x, blocks):
