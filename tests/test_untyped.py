@@ -9,6 +9,7 @@ PROGRAM = """
 import jax, jax.numpy as jnp, numpy as np, tiny
 import nst_jax as nst
 from nst_jax.pictures import reading
+from nst_jax.videos.passages import method_of
 
 network, image = tiny.network(), np.zeros((32, 32, 3), np.float32)
 
@@ -26,6 +27,7 @@ told("gram", lambda: nst.gram(image[None]))
 told("warp", lambda: nst.warp(image, np.zeros((16, 32, 2), np.float32)))
 told("reliability", lambda: nst.reliability(image, image))
 told("method", lambda: nst.flow(image, image, "raft"))
+told("flow", lambda: method_of("raft"))
 told("None", lambda: reading.read(None))
 told("list", lambda: reading.read([image, image]))
 told("object", lambda: reading.read(object()))
@@ -44,6 +46,7 @@ EXPECTED = {
     "warp": "The flow has the shape (16, 32, 2), and what is used with it the shape (32, 32, 3)",
     "reliability": "The flow has the shape (32, 32, 3)",
     "method": 'The flow\'s method is "variational" or "dis"; got \'raft\'',
+    "flow": "There is no method of flow 'raft'",
     "None": "The picture (given as NoneType) is missing",
     "list": "is a list of 2; expected a single picture",
     "object": "has the shape (); expected (height, width)",

@@ -10,7 +10,7 @@ from nst_jax.stylizing.presets import PRESETS
 
 # Flags by engine, as they are called in Python.
 _OF_MODEL = ("keep_colors", "strength")
-_OF_OPTIMISE = ("evaluations", "seconds_per_frame", "passes", "loop", "flow")
+_OF_OPTIMISE = ("evaluations", "seconds_per_frame", "passes", "loop")
 
 
 def add(commands: Any) -> None:
@@ -43,6 +43,12 @@ def add(commands: Any) -> None:
         "--rate", type=float, metavar="FPS", help="frames per second of a folder (default: 25)"
     )
     parser.add_argument(
+        "--flow",
+        dest="method",
+        metavar="dis|variational",
+        help="how motion is found (default: by the machine)",
+    )
+    parser.add_argument(
         "--report", action="store_true", help="measure flicker, style and content when it is drawn"
     )
     parser.add_argument("--force", action="store_true", help="overwrite OUT")
@@ -64,9 +70,6 @@ def add(commands: Any) -> None:
     )
     later.add_argument(
         "--loop", action="store_const", const=True, help="the film begins anew after its last frame"
-    )
-    later.add_argument(
-        "--flow", metavar="dis|variational", help="how motion is found (default: by the machine)"
     )
     group = parser.add_argument_group("settings of the first frame, without --model")
     flags.add_fields(group, replace(PRESETS["default"], size=None))
@@ -110,10 +113,10 @@ def _options(args: argparse.Namespace, engine: str) -> dict[str, Any]:
         InputError: an option is of the other engine.
     """
     given = flags.given_settings(args)
-    own = {name: getattr(args, name) for name in (*_OF_MODEL, *_OF_OPTIMISE)}
+    own = {name: getattr(args, name) for name in ("method", *_OF_MODEL, *_OF_OPTIMISE)}
     given |= {name: value for name, value in own.items() if value is not None}
     if engine == "model":
-        other, way = given.keys() - {"size", "tile", *_OF_MODEL}, "leave out --model"
+        other, way = given.keys() - {"size", "tile", "method", *_OF_MODEL}, "leave out --model"
     else:
         other, way = given.keys() & set(_OF_MODEL), "give --model"
         given |= {"offline": True} if args.offline else {}

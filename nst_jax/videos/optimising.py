@@ -27,7 +27,7 @@ from nst_jax.stylizing.inputs import Sources
 from nst_jax.stylizing.run import requested
 from nst_jax.videos.identity import beginning
 from nst_jax.videos.optimised import Frame, Optimised, Past, Plan
-from nst_jax.videos.passages import Method
+from nst_jax.videos.passages import Method, method_of
 from nst_jax.videos.passes import in_passes, unit
 
 _WEIGHT = 1e6  # of the temporal term
@@ -44,7 +44,7 @@ def optimise_video(
     lags: tuple[int, ...] = Plan.lags,
     passes: int = 1,
     loop: bool = False,
-    flow: Method = "auto",
+    method: Method = "auto",
     size: int | None = None,
     rate: float | None = None,
     preset: str = "default",
@@ -70,7 +70,7 @@ def optimise_video(
         passes: how often the film is drawn, backwards and forwards in turn; see `passes.in_passes`.
             More than one keeps all frames on the disk.
         loop: whether the film goes on with its first frame after the last one; takes two passes.
-        flow: "dis", "variational", or "auto"; see `motion.flow`.
+        method: how the motion is found; see `passages.passage`.
         size: see `video`.
         rate: see `video`.
         preset: as for `stylize`.
@@ -88,7 +88,7 @@ def optimise_video(
             cannot be written.
         KeyboardInterrupt: Ctrl-C was pressed; the same call goes on.
     """
-    plan = Plan(evaluations, tuple(lags), seconds_per_frame, flow)
+    plan = Plan(evaluations, tuple(lags), seconds_per_frame, method_of(method))
     in_range(passes, "passes", Integral, 1, 1000)
     passes = max(passes, 2) if loop else passes
     target = film.check(target, overwrite=overwrite)

@@ -2,15 +2,17 @@
 
 import importlib.util
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import jax
 import numpy as np
 from jaxtyping import Float
 
+from nst_jax.errors import InputError
 from nst_jax.motion import flow as flows
 from nst_jax.motion.cuts import is_cut
 from nst_jax.motion.reliability import reliability
+from nst_jax.options import unknown
 
 Method = Literal["auto", "dis", "variational"]
 
@@ -56,7 +58,13 @@ def passage(
 
 
 def method_of(method: Method) -> flows.Method:
-    """The method of `motion.flow` that is meant on this machine."""
+    """The method of `motion.flow` that is meant on this machine.
+
+    Raises:
+        InputError: there is no such method.
+    """
+    if method not in get_args(Method):
+        raise InputError(unknown("method of flow", method, get_args(Method)))
     if method != "auto":
         return method
     fast = jax.default_backend() == "cpu" and importlib.util.find_spec("cv2") is not None

@@ -102,7 +102,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def make(target, **options):
-    options = OPTIONS | {"evaluations": 6, "flow": "dis"} | options
+    options = OPTIONS | {"evaluations": 6, "method": "dis"} | options
     return nst.video("in", target, STYLE, progress=False, **options)
 
 
