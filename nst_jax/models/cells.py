@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from nst_jax.convolution import convolution
 from nst_jax.linalg import dot
-from nst_jax.models.layers import convolution, convolve, zero_padded
+from nst_jax.models.layers import convolve, zero_padded
 from nst_jax.typing import AnyArray
 
 
@@ -108,8 +109,8 @@ def convolve_halving(
     # a copy of all would take as long as the convolution.
     edges = ((0, 0), (1, 0), (1, 0), (0, 0))
     top, left = (jnp.pad(x, edges, mode="edge") for x in (cells[:, :1], cells[:, :, :1]))
-    y = y.at[:, :1].set(convolution(top, found, 1, "VALID"))
-    return y.at[:, :, :1].set(convolution(left, found, 1, "VALID"))
+    y = y.at[:, :1].set(convolution(top, found))
+    return y.at[:, :, :1].set(convolution(left, found))
 
 
 def convolve_transposed(

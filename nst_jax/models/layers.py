@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from nst_jax.convolution import convolution
 from nst_jax.linalg import dot, einsum
 from nst_jax.typing import AnyArray
 
@@ -35,20 +36,8 @@ def convolve(
 ) -> Float[Array, "b h2 w2 o"]:
     """Convolution without padding, differentiable in `x` and `kernel`."""
     if jax.default_backend() != "cpu":  # on CPUs the ways below are faster
-        return convolution(x, kernel, stride, "VALID")
+        return convolution(x, kernel, stride)
     return _convolve(x, kernel) if stride == 1 else _cropped(x, kernel, stride)
-
-
-def convolution(x: Any, kernel: Any, stride: int, padding: Any) -> Array:
-    """XLA's own convolution, with its kinds of padding."""
-    return lax.conv_general_dilated(
-        x,
-        kernel,
-        window_strides=(stride, stride),
-        padding=padding,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        precision=lax.Precision.HIGHEST,
-    )
 
 
 def _cropped(x: Any, kernel: Any, stride: int) -> Array:
@@ -69,8 +58,8 @@ def _framed(x: Any, kernel: Any) -> Array:
     rim, reach = kernel.shape[0] // 2, kernel.shape[0] // 2 * 3
     y = convolution(x[:, rim:-rim, rim:-rim], kernel, 1, [(rim, rim)] * 2)
     for first, last in ((slice(reach), slice(rim)), (slice(-reach, None), slice(-rim, None))):
-        y = y.at[:, last].set(convolution(x[:, first], kernel, 1, "VALID"))
-        y = y.at[:, :, last].set(convolution(x[:, :, first], kernel, 1, "VALID"))
+        y = y.at[:, last].set(convolution(x[:, first], kernel))
+        y = y.at[:, :, last].set(convolution(x[:, :, first], kernel))
     return y
 
 

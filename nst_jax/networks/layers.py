@@ -13,6 +13,7 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array, Float
 
+from nst_jax.convolution import convolution
 from nst_jax.linalg import dot
 from nst_jax.networks import winograd
 from nst_jax.options import Pooling, Precision
@@ -42,14 +43,8 @@ def adjoint(kernel: Float[AnyArray, "kh kw i o"]) -> Float[np.ndarray, "kh kw o 
 
 
 def _same(x: Array, kernel: Array, precision: Precision) -> Array:
-    return lax.conv_general_dilated(
-        x[None],
-        kernel.astype(x.dtype),
-        window_strides=(1, 1),
-        padding="SAME",
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        precision=LAX_PRECISION[precision],
-    )[0]
+    rim = [(n // 2, n // 2) for n in kernel.shape[:2]]
+    return convolution(x[None], kernel.astype(x.dtype), 1, rim, LAX_PRECISION[precision])[0]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3,))
