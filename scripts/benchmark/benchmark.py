@@ -24,6 +24,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import bench_feedforward
+import bench_folder
 import bench_gpu
 import bench_lanes
 import bench_large
@@ -352,6 +353,7 @@ SECTIONS: dict[str, Callable[[argparse.Namespace], Iterable[Row]]] = {
     "sweep": sweep_section,
     "lanes": lanes_section,
     "feedforward": feedforward_section,
+    "folder": bench_folder.folder_section,
     "onnx": onnx_section,
     "large": large_section,
     "gpu": gpu_section,
