@@ -83,6 +83,12 @@ def given_axes(args: argparse.Namespace) -> dict[str, Any]:
     return given
 
 
+def files(text: str | None) -> Any:
+    """Parse one file name, or several separated by commas; 'none' gives None."""
+    names = [None if name.lower() == "none" else name for name in (text or "none").split(",")]
+    return names if len(names) > 1 else names[0]
+
+
 def _listed(name: str, value: Any) -> Any:
     if name.endswith("_layers") or name == "terms":
         return parse_layers(value, name)

@@ -160,8 +160,8 @@ def _options(args: argparse.Namespace, content: Any, style: Any) -> tuple[Any, A
     from nst_jax.stylizing.repeat import is_print, recall, recall_larger
 
     given = {
-        "content_regions": _files(args.content_regions),
-        "style_regions": _files(args.style_regions),
+        "content_regions": flags.files(args.content_regions),
+        "style_regions": flags.files(args.style_regions),
         "keep": args.keep,
     }
     options = {k: v for k, v in given.items() if v is not None}
@@ -229,12 +229,6 @@ def _saved(args: argparse.Namespace, result: Any, output: Path) -> Path:
     if not (args.quiet or args.json):
         print(f"{result!r}\n{path}")
     return path
-
-
-def _files(text: str | None) -> Any:
-    """Parse one file name, or several separated by commas; 'none' gives None."""
-    names = [None if name.lower() == "none" else name for name in (text or "none").split(",")]
-    return names if len(names) > 1 else names[0]
 
 
 def _numbered(output: Path, steps: int) -> list[Path]:

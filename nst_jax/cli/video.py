@@ -9,8 +9,9 @@ from nst_jax.errors import InputError
 from nst_jax.stylizing.presets import PRESETS
 
 # Flags by engine, as they are called in Python.
+_OF_BOTH = ("method", "content_regions", "keep")
 _OF_MODEL = ("keep_colors", "strength")
-_OF_OPTIMISE = ("evaluations", "seconds_per_frame", "passes", "loop")
+_OF_OPTIMISE = ("evaluations", "seconds_per_frame", "passes", "loop", "style_regions")
 
 
 def add(commands: Any) -> None:
@@ -49,6 +50,15 @@ def add(commands: Any) -> None:
         help="how motion is found (default: by the machine)",
     )
     parser.add_argument(
+        "--content-regions",
+        metavar="MAPS,...",
+        help="a film or a folder of label maps, one for each frame, or one picture for all; or a "
+        "mask like that for each region",
+    )
+    parser.add_argument(
+        "--keep", metavar="MASKS", help="likewise: masks, white where the film's pixels stay"
+    )
+    parser.add_argument(
         "--report", action="store_true", help="measure flicker, style and content when it is drawn"
     )
     parser.add_argument("--force", action="store_true", help="overwrite OUT")
@@ -67,6 +77,9 @@ def add(commands: Any) -> None:
     )
     later.add_argument(
         "--passes", type=int, help="how often the film is drawn, there and back (default: 1)"
+    )
+    later.add_argument(
+        "--style-regions", metavar="FILE,...", help="as for stylize: a label map for each style"
     )
     later.add_argument(
         "--loop", action="store_const", const=True, help="the film begins anew after its last frame"
@@ -113,10 +126,15 @@ def _options(args: argparse.Namespace, engine: str) -> dict[str, Any]:
         InputError: an option is of the other engine.
     """
     given = flags.given_settings(args)
-    own = {name: getattr(args, name) for name in ("method", *_OF_MODEL, *_OF_OPTIMISE)}
+    own = {name: getattr(args, name) for name in (*_OF_BOTH, *_OF_MODEL, *_OF_OPTIMISE)}
+    for name in ("content_regions", "style_regions"):
+        own[name] = flags.files(own[name])
     given |= {name: value for name, value in own.items() if value is not None}
     if engine == "model":
-        other, way = given.keys() - {"size", "tile", "method", *_OF_MODEL}, "leave out --model"
+        other, way = (
+            given.keys() - {"size", "tile", "region_styles", *_OF_BOTH, *_OF_MODEL},
+            "leave out --model",
+        )
     else:
         other, way = given.keys() & set(_OF_MODEL), "give --model"
         given |= {"offline": True} if args.offline else {}

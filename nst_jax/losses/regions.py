@@ -27,6 +27,8 @@ from nst_jax.pictures.masks import Masks, parse_label, resized
 from nst_jax.pictures.transparency import HIDDEN
 from nst_jax.typing import AnyArray
 
+_TRACE = 1e-30  # weight that no gradient shows
+
 
 class Kept(NamedTuple):
     """The pixels that stay as they are.
@@ -52,12 +54,16 @@ class Regions:
             style is one source of statistics; all k sources are numbered in this order.
         blend: the weights of the k sources in each of the r regions of the result; rows sum to 1.
         keep: mask of the pixels that stay as they are in the content; None for no such pixels.
+        kept: labels of the content whose regions stay as they are; they are in `keep`.
+        passing: whether the content is a frame of a film, in which regions may have no pixels.
     """
 
     content: Masks | None
     styles: tuple[Masks | None, ...]
     blend: Float[np.ndarray, "r k"]
     keep: Float[np.ndarray, "_ _"] | None = None
+    kept: tuple[str, ...] = ()
+    passing: bool = False
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -77,6 +83,18 @@ class Regions:
             for masks, alpha in zip(self.styles, alphas, strict=True)
         ]
         return replace(self, styles=tuple(styles))
+
+    def of_frame(self, content: Masks | None, keep: Float[np.ndarray, "_ _"] | None) -> "Regions":
+        """The same regions in a frame of a film, where some may have no pixels.
+
+        Args:
+            content: the frame's regions, with all labels; None as for the whole film.
+            keep: the mask of its pixels that stay as they are, likewise.
+        """
+        if content is None or self.content is None:
+            return replace(self, keep=keep, passing=True)
+        drawn = {label: content[label] for label in self.content}
+        return replace(self, content=drawn, keep=_kept_of(content, self.kept, keep), passing=True)
 
     def hidden(self, style: int, height_width: tuple[int, int]) -> Bool[np.ndarray, "h w"] | None:
         """The pixels of a style, counted from 0, that are in none of its regions.
@@ -129,14 +147,22 @@ def match(
     drawn = [label for label, numbers in choices.items() if numbers]
     if not drawn:
         raise InputError("region_styles keeps every region, so there is nothing to draw.")
-    kept = [content[label] for label in content if label not in drawn]
-    kept += [] if keep is None else [keep]
+    kept = tuple(label for label in content if label not in drawn)
     return Regions(
         {label: content[label] for label in drawn},
         tuple(styles),
         _normalized([_row(label, choices[label], styles, blend) for label in drawn]),
-        np.max([resized(mask, kept[0].shape) for mask in kept], axis=0) if kept else None,
+        _kept_of(content, kept, keep),
+        kept,
     )
+
+
+def _kept_of(
+    content: Masks, labels: Iterable[str], keep: Float[np.ndarray, "h w"] | None
+) -> Float[np.ndarray, "h2 w2"] | None:
+    """The mask of all pixels that stay as they are: of regions, and by a mask of their own."""
+    found = [content[label] for label in labels] + ([] if keep is None else [keep])
+    return np.max([resized(mask, found[0].shape) for mask in found], axis=0) if found else None
 
 
 def _shown(masks: Masks | None, alpha: Float[np.ndarray, "h w"]) -> Masks:
@@ -245,6 +271,17 @@ def require_all(guides: Mapping[str, Array], labels: Iterable[str], whose: str) 
                     f"The region {label} of the {whose} is empty, or too small to leave a position "
                     f"at {layer}: give it more pixels, a larger size, or shallower layers."
                 )
+
+
+def filled(guides: Mapping[str, Array]) -> dict[str, Array]:
+    """Give regions that are empty at a layer a trace of weight everywhere.
+
+    Their statistics are then defined, and their share of the loss is lost in rounding.
+    """
+    return {
+        layer: jnp.where(guide.sum((1, 2), keepdims=True) > 0, guide, _TRACE)
+        for layer, guide in guides.items()
+    }
 
 
 def composed(image: Float[AnyArray, "h w 3"], kept: Kept | None) -> Float[Array, "h w 3"]:

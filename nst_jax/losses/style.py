@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from nst_jax.losses import registry
 from nst_jax.losses.gradients import beside
 from nst_jax.losses.measuring import measured
-from nst_jax.losses.regions import at_layers, require_all, stacked
+from nst_jax.losses.regions import at_layers, filled, require_all, stacked
 from nst_jax.losses.statistics.base import Given, Statistic, measure, weighted
 from nst_jax.losses.statistics.gram import Gram
 from nst_jax.losses.term import Scene, Seen, Term
@@ -71,7 +71,7 @@ class Style(Term):
         """Compute the statistics of all styles or their regions, and the guides of the picture.
 
         Raises:
-            InputError: a region is empty at one of the layers.
+            InputError: a region is empty at one of the layers, and this is no frame of a film.
         """
         directions = self.directions(scene.network, scene.seed)
         statistics = self._of_styles(scene, directions)
@@ -79,7 +79,10 @@ class Style(Term):
         if scene.regions is not None:
             height, width, _ = scene.content.shape
             guides = at_layers(scene.regions.drawn((height, width)), scene.network, self.layers)
-            require_all(guides, scene.regions.labels, "content")
+            if scene.regions.passing:
+                guides = filled(guides)
+            else:
+                require_all(guides, scene.regions.labels, "content")
         return StyleTarget(statistics, guides, directions)
 
     def _of_styles(self, scene: Scene, directions: dict[str, Array] | None) -> dict[str, Any]:

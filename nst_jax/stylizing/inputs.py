@@ -29,7 +29,7 @@ class Sources(NamedTuple):
     content: PictureSource | None
     style: PictureSource | Sequence[PictureSource]
     start: PictureSource | None = None
-    content_regions: MapSource | None = None
+    content_regions: MapSource | Masks | None = None
     style_regions: MapSource | Sequence[MapSource | None] | None = None
     keep: PictureSource | None = None
 

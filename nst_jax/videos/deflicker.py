@@ -56,12 +56,12 @@ def deflicker(
             written.
     """
     in_range(strength, "strength", *WEIGHT)
+    method = method_of(method)
     target = film.check(target, overwrite=overwrite)
     original, drawn = (
         reading.probe(path, rate=rate if os.path.isdir(path) else None) for path in (source, styled)
     )
     require_alike(original, drawn)
-    method = method_of(method)
     settings = {
         "version": __version__,
         "source": beginning(Path(source)),

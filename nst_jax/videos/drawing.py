@@ -14,9 +14,14 @@ from nst_jax._version import __version__
 from nst_jax.films import film, reading, writing
 from nst_jax.films.ahead import ahead
 from nst_jax.films.film import Frame
+from nst_jax.options import parse_choices
 from nst_jax.pictures.color import with_lightness
+from nst_jax.pictures.masks import MapSource
 from nst_jax.pictures.resizing import fit
+from nst_jax.pictures.sources import PictureSource
 from nst_jax.videos.identity import beginning, identity
+from nst_jax.videos.maps import Maps
+from nst_jax.videos.parts import Parts
 from nst_jax.videos.passages import Method, Passage, method_of, passage
 from nst_jax.videos.shots import Shots
 
@@ -29,6 +34,9 @@ def draw_video(
     target: str | os.PathLike,
     style: Any = None,
     *,
+    content_regions: MapSource | None = None,
+    region_styles: Any = None,
+    keep: PictureSource | None = None,
     coherent: bool = True,
     method: Method = "auto",
     size: int | None = None,
@@ -48,7 +56,11 @@ def draw_video(
         source: a film, a GIF, or a folder of pictures.
         target: `.mp4`, `.mov`, `.mkv`, `.webm`, `.gif`, or a name without suffix for a folder of
             frames; it appears only when it is complete.
-        style: the style, as the model takes it.
+        style: the style, as the model takes it; with `content_regions` a list of styles.
+        content_regions: the regions of the frames, as for `optimise_video`.
+        region_styles: the number of the style of each region, from 1, by its label, as a mapping or
+            as `LABEL:NUMBER,...`; 0 keeps the film's pixels there.
+        keep: a mask, white where the film's own pixels stay, as for `optimise_video`.
         coherent: carry strokes from frame to frame along the film's motion (`coherent`). Otherwise
             each frame is drawn independently, and the noise of a camera is enough for flicker.
         method: how the motion is found; see `passages.passage`.
@@ -65,6 +77,7 @@ def draw_video(
     Raises:
         InputError: the film cannot be read, or the target cannot be written.
     """
+    motion = method_of(method) if coherent else None
     target = film.check(target, overwrite=overwrite)
     found = reading.probe(source, rate=rate)
     if not film.format_of(target).pixel:
@@ -72,8 +85,13 @@ def draw_video(
     height, width = found.height, found.width
     if size is not None:
         height, width = fit(height, width, size)
-    paint = model.painter(style, height, width, **options)
-    motion = method_of(method) if coherent else None
+    maps, chosen = Maps(found, (height, width), content_regions, keep), parse_choices(region_styles)
+    several = isinstance(style, list | tuple) and content_regions is not None
+    painters = [
+        model.painter(one, height, width, **options) for one in (style if several else [style])
+    ]
+    parted = content_regions is not None or keep is not None or chosen is not None
+    parts = Parts(painters, maps, chosen) if parted else None
     settings = {
         "version": __version__,
         "model": model.digest,
@@ -81,6 +99,7 @@ def draw_video(
         "style": identity(style),
         "options": identity(options | {"keep_colors": keep_colors}),
         "motion": motion,
+        "maps": [maps.identity(), chosen],
     }
     # A model that carries needs the last result before it can draw the next frame.
     alone = coherent and model.carries
@@ -95,7 +114,7 @@ def draw_video(
         coming = ahead(moving(ahead(frames, 2 * together), motion), 2 * together)
         if start:
             next(coming)  # only there for the motion to the next one
-        shots = Shots(paint, out.states, carries=alone)
+        shots = Shots(out.states, carries=alone)
         bar = tqdm(
             total=found.count, initial=start, disable=not progress, unit="frame", desc="apply"
         )
@@ -103,15 +122,18 @@ def draw_video(
             while several := list(islice(coming, together)):
                 pictures = np.stack([frame.rgb for frame, _ in several]) / np.float32(255)
                 there = max(0, out.done - start)
+                ways = [way for _, way in several]
+                batch = parts and parts.batch(start, ways)
+                paint, ways = (batch.paint, batch.ways) if batch else (painters[0], ways)
                 if coherent:
-                    ways = [way for _, way in several]
-                    drawn = shots.drawn(pictures, ways, start, there)
+                    drawn = shots.drawn(paint, pictures, ways, start, there)
                 else:
                     drawn = [(rgb, None) for rgb in paint(pictures)[there:]]
                 for i, (rgb, state) in enumerate(drawn, there):
-                    shown = with_lightness(pictures[i], rgb) if keep_colors else rgb
-                    shown = np.rint(np.asarray(shown) * 255).astype(np.uint8)
-                    out.write(several[i][0]._replace(rgb=shown), state)
+                    whole = np.asarray(with_lightness(pictures[i], rgb)) if keep_colors else rgb
+                    whole = batch.shown(i, pictures[i], whole) if batch else whole
+                    whole = np.rint(np.clip(whole, 0, 1) * 255).astype(np.uint8)
+                    out.write(several[i][0]._replace(rgb=whole), state)
                 start += len(several)
                 bar.update(len(several))
     return target

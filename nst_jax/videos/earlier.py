@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from nst_jax.losses.term import Earlier
 from nst_jax.motion.filters import filtered
+from nst_jax.motion.warping import warp
 
 # Motion of less than this deviation, in pixels, is none.
 _STIR = 0.1
@@ -27,6 +28,19 @@ def closest_first(reliable: Float[np.ndarray, "k h w"]) -> Float[np.ndarray, "k 
 def stillness_of(flow: Float[np.ndarray, "h w 2"]) -> Float[np.ndarray, "h w"]:
     """Where nothing moves: 1 there, 0 from half a pixel on."""
     return np.exp(-np.square(flow / _STIR).sum(-1) / 2)
+
+
+def agreement(
+    before: Float[np.ndarray, "r h w"],
+    now: Float[np.ndarray, "r h w"],
+    flow: Float[np.ndarray, "h w 2"],
+) -> Float[np.ndarray, "h w"]:
+    """Where the masks of an earlier frame, brought to this one, are those of this one, 0 to 1.
+
+    What was drawn for another region says nothing of how a pixel is to be drawn.
+    """
+    moved, _ = warp(jnp.moveaxis(jnp.asarray(before), 0, -1), flow)
+    return np.asarray(1 - jnp.abs(jnp.moveaxis(moved, -1, 0) - now).max(0))
 
 
 def start_of(earlier: Earlier) -> Float[np.ndarray, "h w 3"]:

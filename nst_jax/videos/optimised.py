@@ -21,6 +21,7 @@ from jaxtyping import Array, Float
 
 from nst_jax.devices import memory_watched
 from nst_jax.errors import InputError
+from nst_jax.losses.regions import Regions
 from nst_jax.losses.term import Earlier
 from nst_jax.motion.warping import warp_sharp
 from nst_jax.options import in_range
@@ -36,7 +37,7 @@ from nst_jax.stylizing.request import Request
 from nst_jax.stylizing.result import Scale
 from nst_jax.stylizing.run import draw
 from nst_jax.stylizing.settings import PICTURE
-from nst_jax.videos.earlier import closest_first, hole_of, start_of, stillness_of
+from nst_jax.videos.earlier import agreement, closest_first, hole_of, start_of, stillness_of
 from nst_jax.videos.passages import Method, passage
 
 Frame = Float[np.ndarray, "h w 3"]
@@ -82,18 +83,19 @@ class Plan:
 
 
 class Past(NamedTuple):
-    """An earlier frame, and what was drawn of it."""
+    """An earlier frame, what was drawn of it, and its regions."""
 
     frame: Frame
     drawn: Frame
+    regions: Regions | None = None
 
 
 class Optimised:
     """Draws the frames of a film one after another; frames and results are RGB in [0, 1].
 
     Args:
-        request: how a frame is drawn as a picture. Its content is replaced by each frame; if its
-            colours are matched, then to this content for the whole film.
+        request: how a frame is drawn as a picture. Its content is replaced by each frame, and so
+            are its regions; if its colours are matched, then to this content for the whole film.
         plan: how later frames are drawn.
 
     Attributes:
@@ -103,6 +105,7 @@ class Optimised:
     def __init__(self, request: Request, plan: Plan):
         self._first, self._plan = _matched(request), plan
         self._past: list[Past] = []
+        self._regions: Regions | None = None
         self._ahead: list[Future] | None = None
         self.since = 0
         settings = replace(self._first.settings, min_size=None, draft=False)
@@ -121,36 +124,43 @@ class Optimised:
         """Go on after these frames, the oldest first, of a shot that has had `since` frames."""
         self._past, self.since = list(past)[-since:], since
 
-    def draw(self, frame: Frame) -> Frame:
+    def draw(self, frame: Frame, regions: Regions | None = None) -> Frame:
         """Draw the next frame.
+
+        Args:
+            frame: the frame.
+            regions: its regions; None for none.
 
         Raises:
             InputError: it does not fit into memory, or a region is empty.
             KeyboardInterrupt: Ctrl-C was pressed before the frame was drawn.
         """
-        began = time.perf_counter()
+        began, self._regions = time.perf_counter(), regions
         earlier = self._earlier(frame, self._past)
         if earlier is None:
             self._past, self.since = [], 0
             drawn = self._anew(frame)
         else:
             drawn = self._refined(frame, earlier, began)
-        self._past = [*self._past, Past(frame, drawn)][-self.reach :]
+        self._past = [*self._past, Past(frame, drawn, regions)][-self.reach :]
         self.since += 1
         return drawn
 
-    def again(self, frame: Frame, drawn: Frame, past: Sequence[Past]) -> Frame:
+    def again(
+        self, frame: Frame, drawn: Frame, past: Sequence[Past], regions: Regions | None = None
+    ) -> Frame:
         """Draw a frame once more.
 
         Args:
             frame: the frame.
             drawn: what was drawn of it.
             past: frames that follow or precede it and were drawn again, the nearest last.
+            regions: its regions; None for none.
 
         Raises:
             KeyboardInterrupt: Ctrl-C was pressed before the frame was drawn.
         """
-        began = time.perf_counter()
+        began, self._regions = time.perf_counter(), regions
         earlier = self._earlier(frame, past) or self._unknown(frame)
         # The blending of the paper, of what was drawn and its neighbour.
         share = np.minimum(earlier.weights[0], 1)[..., None]
@@ -174,6 +184,9 @@ class Optimised:
                 return None
             pictures[n] = warp_sharp(past.drawn, way.flow)
             reliable[n], stillness[n] = way.reliable, stillness_of(way.flow)
+            if self._regions is not None and past.regions is not None:
+                masks = (one.drawn(frame.shape[:2]) for one in (past.regions, self._regions))
+                reliable[n] *= agreement(*masks, way.flow)
         if not before:
             return None
         return Earlier(pictures, closest_first(reliable) * (1 + _STILL * stillness))
@@ -233,8 +246,8 @@ class Optimised:
         return request.problem_at(Scale((h + 1) // 2, (w + 1) // 2, _COARSE), _COARSE)
 
     def _of(self, request: Request, frame: Frame, **more: Any) -> Request:
-        """The request with this frame as its content."""
-        pictures = request.pictures._replace(content=Picture(frame), **more)
+        """The request with this frame as its content, and the frame's regions."""
+        pictures = request.pictures._replace(content=Picture(frame), regions=self._regions, **more)
         return replace(request, pictures=pictures)
 
 

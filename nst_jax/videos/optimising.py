@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from itertools import islice
 from numbers import Integral
@@ -17,15 +17,18 @@ from nst_jax.errors import InputError
 from nst_jax.films import film, reading, writing
 from nst_jax.films.ahead import ahead
 from nst_jax.films.film import Film
+from nst_jax.losses.regions import Regions
 from nst_jax.networks.base import Network
 from nst_jax.options import in_range
 from nst_jax.pictures import writing as pictures
+from nst_jax.pictures.masks import MapSource
 from nst_jax.pictures.resizing import fit
 from nst_jax.pictures.sources import PictureSource
 from nst_jax.stylizing import checkpoint
 from nst_jax.stylizing.inputs import Sources
 from nst_jax.stylizing.run import requested
 from nst_jax.videos.identity import beginning
+from nst_jax.videos.maps import Maps
 from nst_jax.videos.optimised import Frame, Optimised, Past, Plan
 from nst_jax.videos.passages import Method, method_of
 from nst_jax.videos.passes import in_passes, unit
@@ -45,6 +48,9 @@ def optimise_video(
     passes: int = 1,
     loop: bool = False,
     method: Method = "auto",
+    content_regions: MapSource | None = None,
+    style_regions: MapSource | Sequence[MapSource | None] | None = None,
+    keep: PictureSource | None = None,
     size: int | None = None,
     rate: float | None = None,
     preset: str = "default",
@@ -71,6 +77,11 @@ def optimise_video(
             More than one keeps all frames on the disk.
         loop: whether the film goes on with its first frame after the last one; takes two passes.
         method: how the motion is found; see `passages.passage`.
+        content_regions: the regions of the frames, as for `stylize`: a region map or a list with a
+            mask for each region, each a picture for all frames, or a film or a folder with a
+            picture for each frame. A region may be missing in some frames.
+        style_regions: as for `stylize`.
+        keep: a mask, white where the film's own pixels stay: a picture, a film or a folder.
         size: see `video`.
         rate: see `video`.
         preset: as for `stylize`.
@@ -100,14 +111,25 @@ def optimise_video(
         height, width = fit(height, width, size)
     wanted = replace(found, height=height, width=width)
     first = next(_frames(found, wanted, 0)).rgb
+    maps = Maps(found, (height, width), content_regions, keep)
+    regions, kept = maps.at(0)
+    # Of all that `match` looks at, the frames' masks have the labels alone in common.
+    whole = None if kept is None else np.ones_like(kept)
     request = requested(
-        Sources(unit(first), style),
+        Sources(unit(first), style, None, regions, style_regions, whole),
         preset=preset,
         network=network,
         offline=offline,
         progress=progress,
         **{"temporal_weight": _WEIGHT, **options, "size": max(height, width)},
     )
+    matched = request.pictures.regions
+    mapped = content_regions is not None or keep is not None
+
+    def regions_of(number: int) -> Regions | None:
+        return matched.of_frame(*maps.at(number)) if matched and mapped else matched
+
+    request = replace(request, pictures=request.pictures._replace(regions=regions_of(0)))
     settings = {
         **checkpoint.identity(request),
         "version": __version__,
@@ -115,6 +137,7 @@ def optimise_video(
         "source": beginning(Path(source)),
         "plan": asdict(plan),
         "passes": [passes, loop],
+        "maps": maps.identity(),
     }
     frames = Optimised(request, plan)
     with writing.opened(
@@ -130,8 +153,13 @@ def optimise_video(
                 tqdm.write(f"The first frame: {preview}", file=sys.stderr)
 
         with bar:
-            drawing = _in_passes if passes > 1 else _at_once
-            drawing(frames, out, found, wanted, bar, show, passes=passes, loop=loop)
+            if passes > 1:
+                with out.telling():
+                    maps.store(out.folder / writing.PASSES)
+                parts = frames, out, found, wanted, regions_of
+                _in_passes(*parts, bar, show, passes=passes, loop=loop)
+            else:
+                _at_once(frames, out, found, wanted, regions_of, bar, show)
     preview.unlink(missing_ok=True)
     return target
 
@@ -141,13 +169,14 @@ def _at_once(
     out: writing.Writer,
     found: Film,
     wanted: Film,
+    regions_of: Callable[[int], Regions | None],
     bar: Any,
     show: Callable[[Frame], None],
-    **_: Any,
 ) -> None:
     """Draw one frame after the other; the last ones are kept as states."""
-    for number, frame in enumerate(_resumed(frames, out, found, wanted), out.done):
-        drawn = frames.draw(unit(frame.rgb))
+    coming = _resumed(frames, out, found, wanted, regions_of)
+    for number, frame in enumerate(coming, out.done):
+        drawn = frames.draw(unit(frame.rgb), regions_of(number))
         if not number:
             show(drawn)
         state = {"drawn": drawn, "since": np.asarray([frames.since])}
@@ -160,6 +189,7 @@ def _in_passes(
     out: writing.Writer,
     found: Film,
     wanted: Film,
+    regions_of: Callable[[int], Regions | None],
     bar: Any,
     show: Callable[[Frame], None],
     *,
@@ -178,7 +208,7 @@ def _in_passes(
     film = (frame.rgb for frame in _frames(found, wanted, 0))
     with out.telling():
         folder.mkdir(exist_ok=True)
-        drawn = in_passes(frames, film, folder, passes, loop=loop, told=told)
+        drawn = in_passes(frames, film, folder, passes, loop=loop, told=told, regions=regions_of)
     for number, frame in enumerate(_frames(found, wanted, out.done), out.done):
         out.write(frame._replace(rgb=drawn.get(number)))
 
@@ -187,7 +217,13 @@ def _frames(found: Film, wanted: Film, skip: int) -> Iterator[Any]:
     return reading.frames(found, wanted.height, wanted.width, skip=skip)
 
 
-def _resumed(frames: Optimised, out: writing.Writer, found: Film, wanted: Film) -> Iterator[Any]:
+def _resumed(
+    frames: Optimised,
+    out: writing.Writer,
+    found: Film,
+    wanted: Film,
+    regions_of: Callable[[int], Regions | None],
+) -> Iterator[Any]:
     """The frames that are not drawn yet; `frames` gets what was drawn before a kill."""
     states = out.states
     since = int(states[-1]["since"][0]) if states else 0
@@ -198,8 +234,13 @@ def _resumed(frames: Optimised, out: writing.Writer, found: Film, wanted: Film) 
         )
     coming = ahead(_frames(found, wanted, out.done - len(states)), _AHEAD + len(states))
     past = [
-        Past(unit(frame.rgb), state["drawn"])
-        for state, frame in zip(states, islice(coming, len(states)), strict=True)
+        Past(unit(frame.rgb), state["drawn"], regions_of(number))
+        for number, state, frame in zip(
+            range(out.done - len(states), out.done),
+            states,
+            islice(coming, len(states)),
+            strict=True,
+        )
     ]
     frames.resume(past, since)
     return coming

@@ -1,6 +1,6 @@
 """Passages: how one frame of a film comes from an earlier one."""
 
-import importlib.util
+import importlib
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -61,11 +61,16 @@ def method_of(method: Method) -> flows.Method:
     """The method of `motion.flow` that is meant on this machine.
 
     Raises:
-        InputError: there is no such method.
+        InputError: there is no such method, or it needs OpenCV, which is missing.
     """
     if method not in get_args(Method):
         raise InputError(unknown("method of flow", method, get_args(Method)))
-    if method != "auto":
-        return method
-    fast = jax.default_backend() == "cpu" and importlib.util.find_spec("cv2") is not None
-    return "dis" if fast else "variational"
+    if method == "variational" or (method == "auto" and jax.default_backend() != "cpu"):
+        return "variational"
+    try:
+        importlib.import_module("nst_jax.motion.dis")
+    except InputError:
+        if method == "dis":
+            raise
+        return "variational"
+    return "dis"

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from nst_jax.losses.regions import Regions
 from nst_jax.videos.optimised import Frame, Past
 
 
@@ -53,6 +54,7 @@ def in_passes(
     *,
     loop: bool,
     told: Callable[[UInt8[np.ndarray, "h w 3"]], None],
+    regions: Callable[[int], Regions | None] = lambda _: None,
 ) -> Store:
     """Draw a film in several passes; what is in the folder already is not drawn again.
 
@@ -63,6 +65,7 @@ def in_passes(
         passes: how many.
         loop: whether the first frame follows the last one.
         told: called with each frame that is drawn.
+        regions: the regions of a frame, by its number.
 
     Returns:
         The frames of the last pass.
@@ -78,14 +81,14 @@ def in_passes(
         for one in range(count)[::step]:
             if one not in drawn:
                 past = _past(
-                    artist.reach, one, step, count, source, drawn, before if loop else None
+                    artist.reach, one, step, count, source, drawn, before if loop else None, regions
                 )
                 frame = unit(source.get(one))
                 if before is None:
                     artist.resume(past, len(past))
-                    found = artist.draw(frame)
+                    found = artist.draw(frame, regions(one))
                 else:
-                    found = artist.again(frame, unit(before.get(one)), past)
+                    found = artist.again(frame, unit(before.get(one)), past, regions(one))
                 drawn.put(one, np.rint(found * 255).astype(np.uint8))
             told(drawn.get(one))
         before = drawn
@@ -94,7 +97,14 @@ def in_passes(
 
 
 def _past(
-    reach: int, one: int, step: int, count: int, source: Store, drawn: Store, before: Store | None
+    reach: int,
+    one: int,
+    step: int,
+    count: int,
+    source: Store,
+    drawn: Store,
+    before: Store | None,
+    regions: Callable[[int], Regions | None],
 ) -> list[Past]:
     """The frames before one in a pass, the nearest last; in a loop, also those of the last pass."""
     found: list[Past] = []
@@ -104,7 +114,8 @@ def _past(
         if there is None:
             break
         place %= count
-        found.insert(0, Past(unit(source.get(place)), unit(there.get(place))))
+        past = Past(unit(source.get(place)), unit(there.get(place)), regions(place))
+        found.insert(0, past)
     return found
 
 

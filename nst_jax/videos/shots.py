@@ -20,21 +20,19 @@ class Shots:
     frames follow from these numbers, so that a run that goes on from them gives the same bits.
 
     Args:
-        paint: draws pictures, from `Model.painter`.
         states: of the last frames that are done, the oldest first.
-        carries: whether `paint` takes the last result.
+        carries: whether painters take the last result.
     """
 
-    def __init__(
-        self, paint: Painter, states: Sequence[Mapping[str, np.ndarray]] = (), *, carries: bool
-    ):
-        self._paint, self._carries = paint, carries
+    def __init__(self, states: Sequence[Mapping[str, np.ndarray]] = (), *, carries: bool):
+        self._carries = carries
         self._done = [_wide(state["seen"]) for state in states]
         self._seen = self._done[-1] if states else None
         self._result = _wide(states[-1]["result"]) if states else None
 
     def drawn(
         self,
+        paint: Painter,
         pictures: Float[np.ndarray, "b h w 3"],
         ways: Sequence[Passage | None],
         number: int,
@@ -43,6 +41,7 @@ class Shots:
         """Yield the result and the state of each frame.
 
         Args:
+            paint: draws the frames, from `Model.painter`.
             pictures: the frames, in [0, 1], which the model draws together.
             ways: for each its passage from the frame before; None at the start of a film.
             number: of the first frame.
@@ -57,17 +56,17 @@ class Shots:
                 else picture
             )
             seen.append(self._seen)
-        found = seen if self._carries else self._paint(np.stack(seen))
+        found = seen if self._carries else paint(np.stack(seen))
         for i in range(there, len(seen)):
-            self._result = _rounded(self._next(found[i], ways[i], number + i))
+            self._result = _rounded(self._next(paint, found[i], ways[i], number + i))
             state = {"seen": seen[i], "result": self._result}
             yield self._result, {name: value.astype(np.float16) for name, value in state.items()}
 
-    def _next(self, found: Picture, way: Passage | None, number: int) -> Picture:
+    def _next(self, paint: Painter, found: Picture, way: Passage | None, number: int) -> Picture:
         if self._result is None or way is None or way.cut:
-            return self._paint(found[None])[0] if self._carries else found
+            return paint(found[None])[0] if self._carries else found
         if self._carries:
-            return self._paint(found[None], carried(self._result, way)[None])[0]
+            return paint(found[None], carried(self._result, way)[None])[0]
         return composed(found, self._result, way, number)
 
 

@@ -350,3 +350,20 @@ def test_the_command_takes_regions(tmp_path, monkeypatch, capfd):
     assert re.fullmatch(r"nst-jax: content_regions alone .*\n", capfd.readouterr().err)
     assert run("none", "a.png") == 2
     assert "There is no content picture" in capfd.readouterr().err
+
+
+def test_a_region_without_pixels_in_a_frame_has_no_term():
+    whole, none = np.ones((32, 40), np.float32), np.zeros((32, 40), np.float32)
+    labels = {"1": whole, "2": whole}
+    both_ = match(labels, [labels], [1.0]).of_frame({"1": whole, "2": none}, None)
+    settings = nst.Settings(**tiny.SHALLOW)
+    found = []
+    for given in (both_, None):
+        problem = nst.prepare(settings, NETWORK, unit(CONTENT), unit(STYLE), regions=given)
+        total = jax.jit(jax.value_and_grad(lambda x, args, fn=problem.fn: fn(x, args)[0]))
+        found.append(total(problem.x + 10, problem.args))
+    (value, gradient), (plain, plain_gradient) = found
+    assert value == pytest.approx(float(plain), rel=1e-5)
+    np.testing.assert_allclose(
+        gradient, plain_gradient, atol=1e-4 * float(jnp.abs(plain_gradient).max())
+    )

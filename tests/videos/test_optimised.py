@@ -110,11 +110,11 @@ def test_a_killed_film_goes_on_to_the_same_bits(folder, monkeypatch):
     make("whole")
     usual, count = Optimised.draw, []
 
-    def killed(self, frame):
+    def killed(self, *args):
         count.append(1)
         if len(count) == 4:
             raise RuntimeError("killed")
-        return usual(self, frame)
+        return usual(self, *args)
 
     monkeypatch.setattr(Optimised, "draw", killed)
     with pytest.raises(RuntimeError, match="killed"):
@@ -183,11 +183,11 @@ class Recorder:
         self.past = past
         assert len(past) == since
 
-    def draw(self, frame):
+    def draw(self, frame, _):
         self.seen.append([numbered(frame), *(numbered(one.drawn) for one in self.past)])
         return frame
 
-    def again(self, frame, drawn, past):
+    def again(self, frame, drawn, past, _):
         assert numbered(drawn) % 10 == numbered(frame)
         self.seen.append([numbered(frame), *(numbered(one.drawn) for one in past)])
         return drawn + np.float32(10 / 255)

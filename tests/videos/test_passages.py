@@ -1,10 +1,16 @@
 """Passages between frames: known motion, cuts, and methods."""
 
+import sys
+
 import numpy as np
+import pytest
 import scenes
+from refusals import sentence
 
 import nst_jax as nst
-from nst_jax.videos.passages import passage
+from nst_jax.videos.drawing import draw_video
+from nst_jax.videos.optimising import optimise_video
+from nst_jax.videos.passages import method_of, passage
 
 
 def test_an_earlier_frame_is_brought_to_the_later_one():
@@ -28,3 +34,22 @@ def test_nothing_is_trusted_over_a_cut():
     found = passage(earlier, frame, method="dis")
     assert found.cut
     assert not found.reliable.any()
+
+
+@pytest.fixture
+def no_opencv(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    monkeypatch.delitem(sys.modules, "nst_jax.motion.dis", raising=False)
+
+
+def test_a_missing_opencv_is_told_before_anything_is_drawn(no_opencv, tmp_path):
+    ends = tmp_path / "none.mp4", tmp_path / "out.mp4"
+    for draw in (draw_video, optimise_video, nst.deflicker):
+        first = (None,) if draw is draw_video else ()
+        given = draw, *first, *ends, "style.png"
+        assert "needs OpenCV, which is not installed" in sentence(*given, method="dis")
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_opencv_motion_is_found_by_what_needs_nothing(no_opencv):
+    assert method_of("auto") == "variational"
