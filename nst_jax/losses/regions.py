@@ -84,14 +84,14 @@ class Regions:
         ]
         return replace(self, styles=tuple(styles))
 
-    def of_frame(self, content: Masks | None, keep: Float[np.ndarray, "_ _"] | None) -> "Regions":
+    def of_frame(self, content: Masks, keep: Float[np.ndarray, "_ _"] | None) -> "Regions":
         """The same regions in a frame of a film, where some may have no pixels.
 
         Args:
-            content: the frame's regions, with all labels; None as for the whole film.
-            keep: the mask of its pixels that stay as they are, likewise.
+            content: the frame's regions, with all labels; empty if the film has none.
+            keep: the mask of its pixels that stay as they are; None for no such pixels.
         """
-        if content is None or self.content is None:
+        if self.content is None:
             return replace(self, keep=keep, passing=True)
         drawn = {label: content[label] for label in self.content}
         return replace(self, content=drawn, keep=_kept_of(content, self.kept, keep), passing=True)

@@ -57,7 +57,7 @@ def read(source: MapSource | Masks, what: str) -> Masks:
         return {
             str(n): read_mask(mask, f"mask {n} of the {what}") for n, mask in enumerate(source, 1)
         }
-    codes = numbers_of(source, what)
+    codes = numbers_of(cast(PictureSource, source), what)
     if codes is not None:
         return palette_of(*np.unique(codes, return_counts=True), what, colours=False).masks(codes)
     rgb = reading.read(cast(PictureSource, source), what=what).rgb

@@ -63,11 +63,14 @@ class Maps:
             )
         self._kept = None if keep is None else self._mask(original, keep, "keep mask", "")
 
-    def at(self, number: int) -> tuple[Masks | None, Float[np.ndarray, "h w"] | None]:
-        """The masks of a frame's regions, with all labels, and the mask of what stays."""
+    def at(self, number: int) -> tuple[Masks, Float[np.ndarray, "h w"] | None]:
+        """The masks of a frame's regions, with all labels, and the mask of what stays.
+
+        There are no masks if the film has no regions, and None stands for no mask.
+        """
         regions = {k: v for read in self._regions for k, v in self._read(read, number).items()}
         keep = None if self._kept is None else self._read(self._kept, number)[""]
-        return regions or None, keep
+        return regions, keep
 
     def _read(self, read: "_Reader", number: int) -> Masks:
         return {k: masks.resized(mask, self.size) for k, mask in read(number).items()}
@@ -108,10 +111,12 @@ class Maps:
         if not white:
             raise InputError(f"The {what} is black in all frames: leave it out.")
         # Where the largest number is 1, it is white, as in masks of segmentation code.
-        white = 1 if white == 1 else 255
-        return lambda number: {
-            label: np.float32(masks.levels(track.at(number)) / np.float32(white))
-        }
+        white = np.float32(1 if white == 1 else 255)
+
+        def read(number: int) -> Masks:
+            return {label: masks.levels(track.at(number)).astype(np.float32) / white}
+
+        return read
 
     def _track(self, original: Film, source: Any) -> "_Track":
         self._tracks.append(_Track(reading.probe(source)))

@@ -185,8 +185,9 @@ class Optimised:
             pictures[n] = warp_sharp(past.drawn, way.flow)
             reliable[n], stillness[n] = way.reliable, stillness_of(way.flow)
             if self._regions is not None and past.regions is not None:
-                masks = (one.drawn(frame.shape[:2]) for one in (past.regions, self._regions))
-                reliable[n] *= agreement(*masks, way.flow)
+                size = frame.shape[0], frame.shape[1]
+                there, here = past.regions.drawn(size), self._regions.drawn(size)
+                reliable[n] *= agreement(there, here, way.flow)
         if not before:
             return None
         return Earlier(pictures, closest_first(reliable) * (1 + _STILL * stillness))

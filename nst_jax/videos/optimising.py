@@ -116,7 +116,7 @@ def optimise_video(
     # Of all that `match` looks at, the frames' masks have the labels alone in common.
     whole = None if kept is None else np.ones_like(kept)
     request = requested(
-        Sources(unit(first), style, None, regions, style_regions, whole),
+        Sources(unit(first), style, None, regions or None, style_regions, whole),
         preset=preset,
         network=network,
         offline=offline,

@@ -33,7 +33,7 @@ class Parts:
         self, painters: Sequence[Painter], maps: Maps, chosen: Mapping[str, int] | None = None
     ):
         masks, keep = maps.at(0)
-        if masks is not None and chosen is None:
+        if masks and chosen is None:
             raise InputError(
                 "content_regions alone change nothing: say which style each region takes, as in "
                 f"region_styles='{','.join(f'{label}:1' for label in masks)}'."
@@ -42,7 +42,7 @@ class Parts:
         self._last: Float[np.ndarray, "h w k"] | None = None
         count = len(painters)
         self._regions = regions.match(
-            masks, [None] * count, [1.0] * count, chosen=chosen, keep=keep
+            masks or None, [None] * count, [1.0] * count, chosen=chosen, keep=keep
         )
 
     def batch(self, number: int, ways: Sequence[Passage | None]) -> "Batch":
@@ -109,8 +109,8 @@ def _agreeing(
     shares: Float[np.ndarray, "b h w k"],
 ) -> list[Passage | None]:
     found = list(ways)
-    for n, (way, *both) in enumerate(zip(ways, before, shares, strict=True)):
-        if way is not None and both[0] is not None:
-            masks = (np.moveaxis(x, -1, 0) for x in both)
-            found[n] = replace(way, reliable=way.reliable * agreement(*masks, way.flow))
+    for n, (way, earlier, now) in enumerate(zip(ways, before, shares, strict=True)):
+        if way is not None and earlier is not None:
+            agree = agreement(np.moveaxis(earlier, -1, 0), np.moveaxis(now, -1, 0), way.flow)
+            found[n] = replace(way, reliable=way.reliable * agree)
     return found

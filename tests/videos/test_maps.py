@@ -1,5 +1,7 @@
 """Masks per frame: what maps of a whole film mean, and what is drawn by them."""
 
+from typing import Any
+
 import clips
 import numpy as np
 import pytest
@@ -64,7 +66,7 @@ def test_numbers_are_labels_in_folders_too(film, tmp_path):
 
 
 def test_a_compressed_film_of_greys_is_a_soft_mask(film, tmp_path):
-    pictures = [np.repeat(white(split)[..., None], 3, 2) for split in (16, 0, 32)]
+    pictures = [np.stack([white(split)] * 3, -1) for split in (16, 0, 32)]
     clips.write(tmp_path / "masks.mp4", pictures)
     found = maps(film, "masks.mp4", "masks.mp4")
     for number, split in ((0, 16), (1, 0), (2, 32)):
@@ -77,7 +79,7 @@ def test_a_compressed_film_of_greys_is_a_soft_mask(film, tmp_path):
 
 
 def test_a_mask_for_each_region_and_a_picture_for_all_frames(film, tmp_path):
-    moving = folder_of(tmp_path / "moving", [white(split) // 255 for split in (8, 0, 16)])
+    moving = folder_of(tmp_path / "moving", [np.uint8(split > COLUMNS) for split in (8, 0, 16)])
     found = maps(film, [moving, white(4)], size=(HEIGHT // 2, WIDTH // 2))
     for number, split in ((0, 8), (1, 0), (2, 16)):
         regions, _ = found.at(number)
@@ -111,14 +113,15 @@ def drawn(folder):
 
 
 def test_a_model_draws_each_region_in_its_style(film, tmp_path, model):
-    given = {
+    given: dict[str, Any] = {
         "content_regions": folder_of(tmp_path / "maps", map(coloured, (16, 32, 0))),
         "region_styles": "#c80000:1,#0000c8:2",
         "progress": False,
     }
     draw_video(model, "in", "out", ["night", "ink"], coherent=False, **given)
-    frames = np.float32(clips.frames(3, HEIGHT, WIDTH)) / 255
-    night, ink = (255 * model.painter(name, HEIGHT, WIDTH)(frames) for name in ("night", "ink"))
+    frames = np.stack(clips.frames(3, HEIGHT, WIDTH)) / np.float32(255)
+    painters = [model.painter(name, HEIGHT, WIDTH) for name in ("night", "ink")]
+    night, ink = (255 * paint(frames) for paint in painters)
     for n, (found, split) in enumerate(zip(drawn(tmp_path / "out"), (16, 32, 0), strict=True)):
         left = (split > COLUMNS)[..., None]
         np.testing.assert_allclose(found, np.where(left, night[n], ink[n]), atol=0.51)
@@ -130,10 +133,10 @@ def test_what_is_kept_stays_and_the_rest_is_drawn(film, tmp_path, model, engine)
     if engine == "model":
         nst.video("in", "out", "ink", model=model, keep=keep, progress=False)
     else:
-        options = {"content_layers": "relu1_1", "style_layers": "relu1_1", "preset": "gatys"}
-        options |= {"iterations": 20, "evaluations": 6, "precondition": 1.0, "network": tiny.PIXELS}
+        options: dict[str, Any] = {"content_layers": "relu1_1", "style_layers": "relu1_1"}
+        options |= {"preset": "gatys", "iterations": 20, "evaluations": 6, "precondition": 1.0}
         style = tiny.picture(32, 32, 2)
-        nst.video("in", "out", style, keep=keep, method="dis", progress=False, **options)
+        nst.video("in", "out", style, keep=keep, network=tiny.PIXELS, progress=False, **options)
     pictures = zip(drawn(tmp_path / "out"), clips.frames(3, HEIGHT, WIDTH), strict=True)
     for (found, frame), split in zip(pictures, (16, 32, 0), strict=True):
         np.testing.assert_array_equal(found[:, :split], frame[:, :split])
