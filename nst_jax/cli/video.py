@@ -1,7 +1,10 @@
 """`nst-jax video`: draw a film in a style, by a model or by optimisation."""
 
 import argparse
+import os
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from nst_jax.cli import cache, flags, streams
@@ -9,7 +12,7 @@ from nst_jax.errors import InputError
 from nst_jax.stylizing.presets import PRESETS
 
 # Flags by engine, as they are called in Python.
-_OF_BOTH = ("method", "content_regions", "keep")
+_OF_BOTH = ("coherent", "method", "content_regions", "keep")
 _OF_MODEL = ("keep_colors", "strength")
 _OF_OPTIMISE = ("evaluations", "seconds_per_frame", "passes", "loop", "style_regions")
 
@@ -59,7 +62,17 @@ def add(commands: Any) -> None:
         "--keep", metavar="MASKS", help="likewise: masks, white where the film's pixels stay"
     )
     parser.add_argument(
-        "--report", action="store_true", help="measure flicker, style and content when it is drawn"
+        "--each-frame",
+        dest="coherent",
+        action="store_const",
+        const=False,
+        help="draw each frame on its own, which flickers",
+    )
+    parser.add_argument(
+        "--report",
+        action="store_true",
+        help="when it is drawn, measure flicker, style and content, beside those of the original "
+        "and of each frame drawn on its own, which takes about as long again",
     )
     parser.add_argument("--force", action="store_true", help="overwrite OUT")
     parser.add_argument("--offline", action="store_true", help="never fetch weights")
@@ -109,7 +122,7 @@ def _run(args: argparse.Namespace) -> int:
         progress=not args.quiet,
         **options,
     )
-    report = _measured(args, engine) if args.report else None
+    report = _measured(args, style, engine, options) if args.report else None
     if args.json:
         row = {"input": args.source, "output": args.target}
         row |= {} if report is None else {"report": report.to_dict()}
@@ -144,9 +157,34 @@ def _options(args: argparse.Namespace, engine: str) -> dict[str, Any]:
     return given
 
 
-def _measured(args: argparse.Namespace, engine: str) -> Any:
+def _measured(args: argparse.Namespace, style: Any, engine: str, options: dict[str, Any]) -> Any:
+    """The measures of the film, its original, and what is drawn of each frame on its own."""
+    from nst_jax.videos.api import video
     from nst_jax.videos.measures import measure
 
-    # The style loss is that of one picture.
-    style = args.style[0] if engine == "optimise" and len(args.style) == 1 else None
-    return measure(args.source, args.target, style=style, rate=args.rate)
+    alone = {k: v for k, v in options.items() if k not in ("passes", "loop")} | {"coherent": False}
+    with tempfile.TemporaryDirectory(dir=Path(args.target).absolute().parent) as folder:
+        ceiling = video(
+            args.source,
+            Path(folder) / f"each-frame{Path(args.target).suffix}",
+            style,
+            model=args.model,
+            engine=engine,
+            rate=args.rate,
+            progress=not args.quiet,
+            **alone,
+        )
+        return measure(
+            args.source, args.target, per_frame=ceiling, style=_picture(args, style), rate=args.rate
+        )
+
+
+def _picture(args: argparse.Namespace, style: Any) -> Any:
+    """The picture of a style; None for several ones, or what only a model knows."""
+    from nst_jax import samples
+
+    if isinstance(style, str) and not os.path.exists(style):
+        # A model that comes with the package has learned the pictures that do, too.
+        known = args.model and not os.path.exists(args.model) and style in samples.style_names()
+        return samples.path(style) if known else None
+    return style if isinstance(style, str) else None

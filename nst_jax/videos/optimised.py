@@ -61,6 +61,8 @@ class Plan:
         lags: to which earlier frames a frame is held: how many frames back, the nearest first.
         seconds: time limit for a frame; None for none.
         method: how the motion is found; see `passages.passage`.
+        coherent: whether frames are drawn from earlier ones; else each is drawn by itself, in about
+            as much time.
 
     Raises:
         InputError: a value is out of its range.
@@ -70,6 +72,7 @@ class Plan:
     lags: tuple[int, ...] = (1, 2, 4)
     seconds: float | None = None
     method: Method = "auto"
+    coherent: bool = True
 
     def __post_init__(self):
         """Check every value."""
@@ -136,6 +139,8 @@ class Optimised:
             KeyboardInterrupt: Ctrl-C was pressed before the frame was drawn.
         """
         began, self._regions = time.perf_counter(), regions
+        if not self._plan.coherent:
+            return self._alone(frame)
         earlier = self._earlier(frame, self._past)
         if earlier is None:
             self._past, self.since = [], 0

@@ -44,6 +44,7 @@ def optimise_video(
     *,
     evaluations: int = Plan.evaluations,
     seconds_per_frame: float | None = None,
+    coherent: bool = True,
     lags: tuple[int, ...] = Plan.lags,
     passes: int = 1,
     loop: bool = False,
@@ -72,6 +73,8 @@ def optimise_video(
         evaluations: function evaluations of each frame after the first of a shot.
         seconds_per_frame: time limit for each of these frames; None for none. Frames then depend on
             the machine, and do not repeat to the bit. The option `seconds` limits the first ones.
+        coherent: hold frames to earlier ones. Otherwise each is drawn by itself, in about as much
+            time, to compare with.
         lags: the earlier frames to which a frame is held: how many frames back, the nearest first.
         passes: how often the film is drawn, backwards and forwards in turn; see `passes.in_passes`.
             More than one keeps all frames on the disk.
@@ -99,8 +102,13 @@ def optimise_video(
             cannot be written.
         KeyboardInterrupt: Ctrl-C was pressed; the same call goes on.
     """
-    plan = Plan(evaluations, tuple(lags), seconds_per_frame, method_of(method))
+    plan = Plan(evaluations, tuple(lags), seconds_per_frame, method_of(method), coherent)
     in_range(passes, "passes", Integral, 1, 1000)
+    if not coherent and (passes > 1 or loop):
+        raise InputError(
+            "Several passes and loops hold frames to others, and each is to be drawn by itself: "
+            "leave out one of them."
+        )
     passes = max(passes, 2) if loop else passes
     target = film.check(target, overwrite=overwrite)
     found = reading.probe(source, rate=rate)
@@ -148,6 +156,8 @@ def optimise_video(
         bar = tqdm(total=total, initial=out.done, disable=not progress, unit="frame", desc="video")
 
         def show(drawn: Frame) -> None:
+            if not coherent:
+                return
             pictures.save(preview, drawn)
             if progress:
                 tqdm.write(f"The first frame: {preview}", file=sys.stderr)

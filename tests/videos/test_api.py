@@ -53,6 +53,33 @@ def test_a_film_is_drawn_with_its_sound(folder, capfd):
     assert sorted(p.name for p in folder.iterdir()) == ["in.mkv", "out.mp4", "style.png"]
 
 
+def test_a_report_has_the_ceiling(folder, monkeypatch, capfd):
+    monkeypatch.setattr("nst_jax.videos.measures.load_network", lambda _: tiny.network())
+    file = tiny.stylizer(folder / "styles.safetensors")
+    command = ["video", "in.mkv", "out.mp4", f"--model={file}", "--style=ink", "--quiet"]
+    assert run(*command, "--report", "--json") == 0
+    films = json.loads(capfd.readouterr().out)["results"][0]["report"]["films"]
+    assert list(films) == ["original", "styled", "each frame"]
+    assert run(*command[:2], "each.mp4", *command[3:], "--each-frame") == 0
+    wanted = nst.measure("in.mkv", "out.mp4", per_frame="each.mp4").to_dict()["films"]
+    assert films == wanted
+    names = {"in.mkv", "out.mp4", "each.mp4", "style.png", "styles.safetensors"}
+    assert {p.name for p in folder.iterdir()} == names
+
+
+def test_frames_by_optimisation_are_drawn_on_their_own(folder, capfd):
+    assert run(*video("--each-frame", target="one")) == 0
+    assert run(*video("--each-frame", source="one", target="two")) == 0
+    (folder / "same").mkdir()
+    for number in range(2):
+        (folder / "same" / f"{number}.png").write_bytes((folder / "one/000001.png").read_bytes())
+    assert run(*video("--each-frame", source="same", target="out")) == 0
+    first = (folder / "two/000001.png").read_bytes()
+    assert [p.read_bytes() for p in sorted((folder / "out").iterdir())] == [first, first]
+    said = refusal(capfd, *video("--each-frame", "--loop", target="none"))
+    assert "leave out one of them" in said
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
