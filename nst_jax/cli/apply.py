@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from nst_jax import allocator
 from nst_jax.cli import batch, cache, streams
 from nst_jax.errors import InputError
 
@@ -72,6 +73,7 @@ def add(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
+    allocator.hold()
     from nst_jax.models.load import load
 
     piped = args.output == streams.STREAM

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from nst_jax import allocator
 from nst_jax.cli import cache, flags, streams
 from nst_jax.errors import InputError
 from nst_jax.stylizing.presets import PRESETS
@@ -107,6 +108,8 @@ def _run(args: argparse.Namespace) -> int:
 
     engine = chosen_engine(args.engine, args.model)
     options = _options(args, engine)
+    if engine == "model":
+        allocator.hold()
     cache.enable()
     style: Any = args.style
     if style is not None and len(style) == 1:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from nst_jax import devices, interrupt
+from nst_jax import allocator, interrupt
 from nst_jax.programs import jit
 from nst_jax.solvers import solver
 from nst_jax.solvers.outcome import Carried, Lane, Outcome, Progress
@@ -105,7 +105,7 @@ class Chunks:
         jax.block_until_ready(self._state)
         self._asked = self._done = int(np.max(jax.device_get(self._state.evaluations)))
         self._length = 1
-        devices.release()
+        allocator.release()
         self._compiled = self._last = time.perf_counter()
         self._compile_seconds = self._start.compile_seconds + self._compiled - self._began
         self._seconds = self._start.run_seconds
