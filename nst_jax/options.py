@@ -15,7 +15,7 @@ Pooling = Literal["max", "average", "average-rescaled"]
 Padding = Literal["zero", "reflect", "replicate"]
 Precision = Literal["float32", "tf32", "bfloat16"]
 Normalization = Literal["gatys", "paper", "neural-style"]
-Method = Literal["lbfgs", "lbfgs-zoom", "adam", "sgd"]
+Method = Literal["lbfgs", "lbfgs-zoom", "adam", "rmsprop", "sgd"]
 Course = Literal["linear", "cosine", "exponential"]
 Init = Literal["content", "noise", "blend", "style"]
 ColorMatch = Literal["symmetric", "pca", "cholesky", "histogram", "sliced"]
@@ -24,6 +24,7 @@ Color = Literal[
     "none",
     "luminance",
     "luminance-after",
+    "palette-after",
     "match-symmetric",
     "match-pca",
     "match-cholesky",

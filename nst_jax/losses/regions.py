@@ -251,15 +251,15 @@ def at_layers(
     masks: Float[AnyArray, "r h w"], network: Network, layers: Sequence[str]
 ) -> dict[str, Float[Array, "r _ _"]]:
     """Compute T^2 for each layer: the weight, in [0, 1], of each position in each region."""
-    found: dict[str, Array] = {}
-    for layer in layers:
-        stride = network.strides[layer]
-        regions, height, width = masks.shape
-        rows, columns = height // stride, width // stride
-        whole = jnp.asarray(masks)[:, : rows * stride, : columns * stride]
-        averages = whole.reshape(regions, rows, stride, columns, stride).mean((2, 4))
-        found[layer] = jnp.square(averages)
-    return found
+    return {layer: weights_at(masks, network.strides[layer]) for layer in layers}
+
+
+def weights_at(masks: Float[AnyArray, "r h w"], stride: int) -> Float[Array, "r _ _"]:
+    """Compute T^2 for positions that are `stride` pixels apart: squares of the masks' means."""
+    regions, height, width = masks.shape
+    rows, columns = height // stride, width // stride
+    whole = jnp.asarray(masks)[:, : rows * stride, : columns * stride]
+    return jnp.square(whole.reshape(regions, rows, stride, columns, stride).mean((2, 4)))
 
 
 def require_all(guides: Mapping[str, Array], labels: Iterable[str], whose: str) -> None:

@@ -49,6 +49,7 @@ STATISTICS: dict[str, str] = {
     "sliced": "nst_jax.losses.statistics.quantiles:Sliced",
     "histogram": "nst_jax.losses.statistics.quantiles:Histogram",
     "mrf": "nst_jax.losses.statistics.mrf:MarkovField",
+    "neighbours": "nst_jax.losses.statistics.neighbours:Neighbours",
 }
 
 

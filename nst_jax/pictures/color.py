@@ -52,7 +52,7 @@ def prepared_style(
     match color:
         case "luminance":
             return as_rgb(_grey_beside(style, content, space))
-        case "none" | "luminance-after":
+        case "none" | "luminance-after" | "palette-after":
             return jnp.asarray(style)
     return match_colors(style, content, cast(ColorMatch, color.removeprefix("match-")), space)
 

@@ -10,10 +10,12 @@ import optax
 from jaxtyping import Array, Bool, Int
 
 from nst_jax.options import Method
+from nst_jax.solvers.bands import in_bands
 from nst_jax.solvers.lbfgs import scale_by_lbfgs
 from nst_jax.solvers.precondition import spectral
 
 _MAX_LINESEARCH_STEPS = 20
+_RMSPROP_DECAY = 0.99  # PyTorch's, and its place of epsilon
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,8 @@ class Optimizer:
 
     Args:
         method: `"lbfgs"` (unit steps, after a first step of norm 1), `"lbfgs-zoom"` (L-BFGS with a
-            zoom line search), `"adam"`, `"sgd"` (gradient descent with momentum), or any optax
-            transformation, which brings its own learning rate.
+            zoom line search), `"adam"`, `"rmsprop"`, `"sgd"` (gradient descent with
+            momentum), or any optax transformation, which brings its own learning rate.
         history: number of curvature pairs that L-BFGS keeps.
         precondition: exponent of the filter `spectral` that preconditions L-BFGS, for unknowns of
             shape (h, w, c); 0 for no preconditioner.
@@ -31,6 +33,8 @@ class Optimizer:
         widening: likewise.
         growth: likewise.
         momentum: momentum of gradient descent.
+        pyramid: levels of the Laplacian pyramid that a method of first order sees in place of
+            pixels (`bands`); 0 for pixels.
         bounds: lowest and highest value; the unknown is clipped to them after each update. Must be
             None for L-BFGS, whose stored gradients belong to unclipped points.
         average: decay of a running average of the points, which is then the result; 0 for none.
@@ -43,6 +47,7 @@ class Optimizer:
     widening: float = 0.0
     growth: float = 1e3
     momentum: float = 0.9
+    pyramid: int = 0
     bounds: tuple[float, float] | None = None
     average: float = 0.0
 
@@ -67,10 +72,14 @@ def transformation(
             return optax.chain(_lbfgs(optimizer), optax.scale(-1.0), search)
         case "adam":
             found = optax.adam(learning_rate)
+        case "rmsprop":
+            found = optax.rmsprop(learning_rate, decay=_RMSPROP_DECAY, eps_in_sqrt=False)
         case "sgd":
             found = optax.sgd(learning_rate, momentum=optimizer.momentum)
         case found:
             pass
+    if optimizer.pyramid:
+        found = in_bands(found, optimizer.pyramid)
     return optax.with_extra_args_support(found)
 
 

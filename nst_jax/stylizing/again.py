@@ -12,9 +12,6 @@ from jaxtyping import Float
 from nst_jax.errors import InputError
 from nst_jax.stylizing.settings import Settings
 
-# Scales grow by the root of two. One that is less than half a step above the result adds nothing.
-_HALF_A_STEP = 2**0.25
-
 
 def larger(
     settings: Settings, image: Float[np.ndarray, "h w 3"], style_scales: Sequence[float], size: int
@@ -50,7 +47,8 @@ def larger(
         "size": size,
         "style_size": None,
         "style_scale": known,
-        "min_size": round(_HALF_A_STEP * long),
+        # A scale that is less than half a step above the result adds nothing.
+        "min_size": round(settings.scale_step**0.5 * long),
     }
 
 

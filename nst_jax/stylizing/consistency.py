@@ -65,11 +65,33 @@ def require_consistent(settings: Any) -> None:
             "tolerance stops a run when its loss no longer falls, but under a schedule of weights "
             "it may rise on the way: leave out tolerance or the schedule."
         )
-    renewed = [term.name for term in settings.terms if getattr(term, "renew_every", 0)]
+    statistic = registry.statistic(settings.statistic)
+    if getattr(statistic, "joint", False):
+        _require_joint(settings, statistic)
+    renewed = [one.name for one in (*settings.terms, statistic) if getattr(one, "renew_every", 0)]
     if settings.tolerance and renewed:
         raise InputError(
             "tolerance stops a run when its loss no longer falls, but it may rise when "
-            f"{renewed[0]} makes its target anew: leave out tolerance or that term."
+            f"'{renewed[0]}' makes its target anew: leave out one of them."
+        )
+    if settings.pyramid and settings.optimizer not in ("adam", "rmsprop", "sgd"):
+        raise InputError(
+            "pyramid is for optimizer 'adam', 'rmsprop' or 'sgd'; for L-BFGS there is "
+            "precondition: leave out pyramid, or choose another optimizer."
+        )
+
+
+def _require_joint(settings: Any, statistic: Any) -> None:
+    weights = {weight for weight in settings.style_layers.values() if weight}
+    if len(weights) > 1:
+        raise InputError(
+            f"statistic '{statistic.name}' compares all layers as one, so they have no weights of "
+            "their own: give style_layers without weights."
+        )
+    if settings.normalize_gradients:
+        raise InputError(
+            f"statistic '{statistic.name}' compares all layers as one, so there is no gradient of "
+            "each to normalize: leave out normalize_gradients."
         )
 
 
@@ -79,7 +101,7 @@ def _require_parts(settings: Any) -> None:
         known = [name for name in STATISTICS if registry.statistic(name).additive]
         raise InputError(
             f"tile computes in parts, but statistic '{getattr(statistic, 'name', statistic)}' "
-            f"sorts the whole picture: leave out tile, or use statistic {', '.join(known)}."
+            f"needs the whole picture: leave out tile, or use statistic {', '.join(known)}."
         )
     whole = next((term.name for term in settings.terms if term.layers and not term.additive), None)
     if whole:

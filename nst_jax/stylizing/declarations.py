@@ -76,6 +76,9 @@ class _Course:
         1,
         100_000,
     )
+    scale_step: float = _option(
+        2**0.5, "ratio of the sizes of neighbouring scales, coarse to fine", 1.1, 8
+    )
     coarse_iterations: int = _option(
         200,
         "function evaluations at each scale before the last, and of the draft at the end size",
@@ -143,7 +146,8 @@ class Options(_Weights):
     )
     learning_rate: float | None = _option(
         None,
-        "for pictures in [0, 1]; 'none' is 1 for lbfgs, 0.02 for adam, 1e-12 a pixel for sgd",
+        "for pictures in [0, 1]; 'none' is 1 for lbfgs, 0.02 for adam and rmsprop, 1e-12 a pixel "
+        "for sgd",
         1e-30,
         1e30,
     )
@@ -161,9 +165,17 @@ class Options(_Weights):
         4,
     )
     momentum: float = _option(0.9, "momentum of sgd", 0, 1)
+    pyramid: int = _option(
+        0,
+        "for adam, rmsprop and sgd: levels of a Laplacian pyramid that they see in place of "
+        "pixels, so that they move coarse structure more; 0 for pixels",
+        0,
+        32,
+    )
     average: float = _option(
         0.0,
-        "for adam and sgd: decay of a running mean of the pictures, which is the result; 0 is none",
+        "for adam, rmsprop and sgd: decay of a running mean of the pictures, which is the result; "
+        "0 is none",
         0,
         0.999999,
     )
@@ -179,7 +191,8 @@ class Options(_Weights):
     color: Color = _option(
         "none",
         "whose colours: 'luminance' stylizes lightness only, 'luminance-after' takes lightness "
-        "from the result, 'match-...' first gives the style the colours of the content",
+        "from the result, 'palette-after' too, with the content's hues moved to the style's, "
+        "'match-...' first gives the style the colours of the content",
     )
     color_space: ColorSpace = _option("rgb", "in which lightness is taken, or colours are matched")
     precision: Precision = _option("float32", "precision of the network's activations")

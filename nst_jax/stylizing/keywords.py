@@ -24,6 +24,7 @@ class Keywords(TypedDict, total=False):
     iterations: int
     seconds: float | None
     min_size: int | None
+    scale_step: float
     coarse_iterations: int
     draft: bool
     tolerance: float
@@ -41,17 +42,23 @@ class Keywords(TypedDict, total=False):
     content_layers: str | Sequence[str] | Mapping[str, float]
     style_layers: str | Sequence[str] | Mapping[str, float]
     terms: str | Term | Sequence[str | Term] | Mapping[Any, float]
-    statistic: Literal["gram", "moments", "wasserstein", "sliced", "histogram", "mrf"] | Statistic
+    statistic: (
+        Literal["gram", "moments", "wasserstein", "sliced", "histogram", "mrf", "neighbours"]
+        | Statistic
+    )
     normalize_gradients: bool
     normalization: Literal["gatys", "paper", "neural-style"]
     pooling: Literal["max", "average", "average-rescaled"]
     padding: Literal["zero", "reflect", "replicate"]
-    optimizer: Literal["lbfgs", "lbfgs-zoom", "adam", "sgd"] | optax.GradientTransformation
+    optimizer: (
+        Literal["lbfgs", "lbfgs-zoom", "adam", "rmsprop", "sgd"] | optax.GradientTransformation
+    )
     learning_rate: float | None
     learning_rate_schedule: str
     history: int | None
     precondition: float
     momentum: float
+    pyramid: int
     average: float
     units: float
     init: str | PictureSource
@@ -62,6 +69,7 @@ class Keywords(TypedDict, total=False):
         "none",
         "luminance",
         "luminance-after",
+        "palette-after",
         "match-symmetric",
         "match-pca",
         "match-cholesky",

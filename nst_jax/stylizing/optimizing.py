@@ -11,6 +11,7 @@ from nst_jax.solvers.optimizer import Optimizer, keeps_curvature
 from nst_jax.solvers.schedules import Ramp
 from nst_jax.stylizing.settings import Settings
 
+# For Adam and RMSprop.
 _ADAM_RATE = 0.02
 # Per pixel, since gradients grow as the picture shrinks. Half of the rate that diverges at 64 px.
 _SGD_RATE_PER_PIXEL = 1e-12
@@ -37,7 +38,9 @@ def optimizer_of(settings: Settings) -> Optimizer:
         widening=_WIDENING,
         growth=_GROWTH,
         momentum=settings.momentum,
-        bounds=(0.0, settings.scale) if first_order else None,
+        pyramid=settings.pyramid,
+        # Clipping would undo steps of a pyramid in part.
+        bounds=(0.0, settings.scale) if first_order and not settings.pyramid else None,
         average=settings.average,
     )
     return replace(found, bounds=None) if keeps_curvature(found) else found
@@ -47,7 +50,7 @@ def learning_rate_of(settings: Settings, content: Array) -> float | Ramp:
     """The learning rate in the optimiser's units; the settings give it for pictures in [0, 1]."""
     height, width, _ = content.shape
     usual, unit = 1.0, 1.0
-    if settings.optimizer == "adam":
+    if settings.optimizer in ("adam", "rmsprop"):
         usual, unit = _ADAM_RATE, settings.scale
     elif settings.optimizer == "sgd":
         usual, unit = _SGD_RATE_PER_PIXEL * height * width, settings.scale**2

@@ -53,6 +53,44 @@ PRESETS: dict[str, Settings] = {
         optimizer="adam",
         iterations=1000,
     ),
+    # The code of Li & Wand 2016. Under this normalization the loss of patches is a sum, as theirs.
+    "cnnmrf": Settings(
+        preset="cnnmrf",
+        statistic="mrf",
+        normalization="neural-style",
+        size=384,
+        min_size=96,
+        scale_step=2.0,
+        coarse_iterations=100,
+        iterations=100,
+        history=25,
+        content_layers={"relu4_1": 1.0},
+        style_layers={"relu3_1": 1.0, "relu4_1": 1.0},
+        content_weight=20.0,
+        style_weight=1e-4,
+        tv_weight=1e-3,
+    ),
+    # The code of Kolkin et al. 2022, whose network is VGG16. It has no conv5, since that costs time
+    # and changes little.
+    "nnst": Settings(
+        preset="nnst",
+        statistic="neighbours",
+        style_layers=dict.fromkeys(
+            (f"relu{b}_{i}" for b, n in enumerate((2, 2, 3, 3), 1) for i in range(1, n + 1)), 1.0
+        ),
+        content_weight=0.0,
+        style_weight=1.0,
+        min_size=64,
+        scale_step=2.0,
+        coarse_iterations=200,
+        iterations=200,
+        optimizer="adam",
+        learning_rate=2e-3,
+        pyramid=8,
+        units=1.0,
+        color="palette-after",
+        color_space="oklab",
+    ),
 }
 
 

@@ -18,12 +18,14 @@ from nst_jax.networks.base import Network, require_layers, require_size
 from nst_jax.options import Color, ColorSpace
 from nst_jax.pictures import color, resizing, transparency
 from nst_jax.pictures.masks import resized
+from nst_jax.pictures.palette import recolored
 from nst_jax.programs import jit
 from nst_jax.solvers.chunks import Renewal
 from nst_jax.solvers.optimizer import Optimizer
 from nst_jax.solvers.schedules import Ramp
 from nst_jax.stylizing import memory
 from nst_jax.stylizing.optimizing import factors_of, learning_rate_of, optimizer_of
+from nst_jax.stylizing.palettes import palettes_of
 from nst_jax.stylizing.settings import INITS, Settings
 from nst_jax.stylizing.terms import blend_weights, terms_of, weights_of
 from nst_jax.typing import AnyArray
@@ -104,7 +106,12 @@ class Problem(NamedTuple):
 
         Colours of the content are restored if asked for, and kept pixels are put in.
         """
-        drawn = color.restored(_drawn(x, self.fn.units), self.content, self.color, self.color_space)
+        drawn = _drawn(x, self.fn.units)
+        if self.color == "palette-after":
+            palettes = palettes_of(self.scene, self.args.weights.blend)
+            drawn = recolored(drawn, self.content, *palettes, self.color_space)
+        else:
+            drawn = color.restored(drawn, self.content, self.color, self.color_space)
         kept = self.args.targets.kept
         return drawn if kept is None else composed(drawn, Kept(kept.mask, self.content))
 
@@ -222,7 +229,7 @@ def _scene(
 
     def prepared(n: int, style: Array) -> Array:
         hidden = regions and regions.hidden(n, (style.shape[0], style.shape[1]))
-        if hidden is None or choice in ("none", "luminance-after"):
+        if hidden is None or choice in ("none", "luminance-after", "palette-after"):
             return color.prepared_style(style, content, choice, space)
         # Only colours that belong to the style are matched.
         visible = transparency.repeated(np.asarray(style), hidden)

@@ -137,6 +137,10 @@ def _draw(
     reports = _Reports(report, problem, scale)
     if carried is not None and carried.args is not None:
         carried = _with_targets(carried, problem)
+    elif carried is not None and earlier and problem.renewal is not None:
+        # Targets that follow the picture begin with the one that the scale begins with.
+        args = problem.renewed(cast(solver.State, carried.state).x, problem.args, 0)
+        carried = carried._replace(args=args)
     outcome = loop.run(
         problem.fn,
         problem.optimizer,

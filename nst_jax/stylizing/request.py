@@ -21,7 +21,7 @@ from nst_jax.stylizing.inputs import Pictures
 from nst_jax.stylizing.problem import Arguments, Problem, ScaledObjective, prepare, size_of
 from nst_jax.stylizing.result import Scale, Stylization
 from nst_jax.stylizing.settings import Settings
-from nst_jax.stylizing.terms import layers
+from nst_jax.stylizing.terms import last_statistic, layers
 
 # Factor on the content weight while the draft's network draws. At the same weight it keeps less of
 # the content, and lost content does not come back.
@@ -59,9 +59,15 @@ class Request:
         weight = self.settings.content_weight
         if scale.draft:
             weight = min(_DRAFT_CONTENT * weight, WEIGHT[2])
+        last = last_statistic(self.settings) if scale.last else None
         return replace(
             self,
-            settings=replace(self.settings, iterations=evaluations, content_weight=weight),
+            settings=replace(
+                self.settings,
+                iterations=evaluations,
+                content_weight=weight,
+                statistic=last or self.settings.statistic,
+            ),
             network=self.network_at(scale),
             pictures=self.pictures.at(scale.height, scale.width),
             targets=None,

@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 from nst_jax.errors import InputError
-from nst_jax.networks.base import Options, require_network
+from nst_jax.networks.base import Network, Options, require_network
 from nst_jax.pictures.sources import PictureSource
 from nst_jax.stylizing.presets import resolve
 from nst_jax.stylizing.settings import INITS, PICTURE, Settings
@@ -37,6 +37,23 @@ def resolve_options(
 def network_options(settings: Settings) -> Options:
     """The options of the network that the settings contain."""
     return Options(settings.pooling, settings.padding, settings.precision, settings.remat)
+
+
+def known_layers(settings: Settings, network: Network) -> Settings:
+    """Replace the preset's style layers if the network lacks some of them.
+
+    Of each block that they name, the layers are taken that the network has.
+    """
+    usual = resolve(settings.preset).style_layers
+    known = _known(usual, network)
+    if settings.style_layers != usual or set(usual) <= set(network.widths) or not known:
+        return settings
+    return replace(settings, style_layers=known)
+
+
+def _known(layers: Mapping[str, float], network: Network) -> dict[str, float]:
+    blocks = {layer.partition("_")[0] for layer in layers}
+    return {layer: 1.0 for layer in network.widths if layer.partition("_")[0] in blocks}
 
 
 def without_content(preset: str, options: Mapping[str, Any], keep: Any) -> dict[str, Any]:
@@ -71,5 +88,9 @@ def _resolve(preset: str, network: Any, options: Mapping[str, Any]) -> Settings:
     for name in ("content_layers", "style_layers"):
         # A network that lacks the preset's layers uses its own.
         if name not in options and not set(getattr(usual, name)) <= set(network.widths):
-            own[name] = getattr(network, name, None) or dict.fromkeys(network.widths, 1.0)
+            own[name] = (
+                getattr(network, name, None)
+                or _known(getattr(usual, name), network)
+                or dict.fromkeys(network.widths, 1.0)
+            )
     return resolve(preset, network=network.name, **own, **options)

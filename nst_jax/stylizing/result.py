@@ -27,12 +27,14 @@ class Scale(NamedTuple):
         width: width of the picture in pixels.
         evaluations: the number of function evaluations at this scale.
         draft: whether the draft's network draws it.
+        last: whether it is the last pass of a statistic that has one (`Statistic.last`).
     """
 
     height: int
     width: int
     evaluations: int
     draft: bool = False
+    last: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,8 +92,9 @@ class Stylization:
             return total.size - 1  # the average is evaluated last
         begin = sum(scale.evaluations for scale in self.scales[:-1])
         names = (registry.term(name) for name in self.settings.weighing)
-        terms = (*self.settings.terms, *names)
-        if every := math.gcd(*(getattr(term, "renew_every", 0) for term in terms)):
+        usual = registry.statistic(self.settings.statistic)
+        renewing = (*self.settings.terms, *names, getattr(usual, "last", None) or usual)
+        if every := math.gcd(*(getattr(one, "renew_every", 0) for one in renewing)):
             # A new target changes a term's loss, so totals compare only after the last renewal.
             begin = max(begin, (int(self.evaluations[-1]) - 1) // every * every)
         here = self.evaluations > begin

@@ -14,7 +14,12 @@ from nst_jax.networks.load import load_network
 from nst_jax.stylizing import pyramid
 from nst_jax.stylizing.inputs import Sources, read_pictures
 from nst_jax.stylizing.request import Request
-from nst_jax.stylizing.resolving import network_options, resolve_options, without_content
+from nst_jax.stylizing.resolving import (
+    known_layers,
+    network_options,
+    resolve_options,
+    without_content,
+)
 from nst_jax.stylizing.result import Stylization
 from nst_jax.stylizing.settings import Settings
 from nst_jax.stylizing.terms import layers
@@ -54,6 +59,7 @@ def requested(
             offline=offline,
             progress=progress,
         )
+        settings = known_layers(settings, network)
     return Request(settings, network, pictures, draft_of(settings, network))
 
 

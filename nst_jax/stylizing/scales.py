@@ -15,7 +15,7 @@ from nst_jax.solvers.stopping import Rows
 from nst_jax.stylizing.problem import Problem
 from nst_jax.stylizing.request import Request
 from nst_jax.stylizing.result import Scale
-from nst_jax.stylizing.terms import layers
+from nst_jax.stylizing.terms import last_statistic, layers
 
 # The share of its last step that L-BFGS takes first at the next scale. With all of it losses climb.
 _CAUTION = 0.25
@@ -41,10 +41,11 @@ def total(request: Request) -> int:
 
 
 def scales(request: Request) -> tuple[Scale, ...]:
-    """The scales from coarse to fine; each is smaller than the next by a factor of sqrt(2).
+    """The scales from coarse to fine; each is smaller than the next by the factor `scale_step`.
 
     No scale is below `min_size`, or so small that a picture has no position at the deepest layer.
     With a draft, its network draws all sizes; then the request's own network draws the last size.
+    A statistic that has a last pass gets one more scale, at the last size too.
     """
     settings, (height, width, _) = request.settings, request.pictures.content.rgb.shape
     long, sizes = max(height, width), list[int]()
@@ -52,12 +53,13 @@ def scales(request: Request) -> tuple[Scale, ...]:
     short = min(min(picture.shape[:2]) for picture in pictures)
     stride = max((request.network.strides.get(layer, 1) for layer in layers(settings)), default=1)
     least = max(settings.min_size or long, stride * long / short)
-    while (size := round(long / 2 ** ((len(sizes) + 1) / 2))) >= least:
+    while (size := round(long / settings.scale_step ** (len(sizes) + 1))) >= least:
         sizes.insert(0, size)
     draft = request.draft is not None
-    shapes = [fit(height, width, size) for size in sizes] + [(height, width)] * draft
+    last = last_statistic(settings) is not None
+    shapes = [fit(height, width, size) for size in sizes] + [(height, width)] * (draft or last)
     coarse = [Scale(*shape, settings.coarse_iterations, draft) for shape in shapes]
-    return (*coarse, Scale(height, width, settings.iterations))
+    return (*coarse, Scale(height, width, settings.iterations, last=last))
 
 
 def used(plan: Sequence[Scale], rows: Sequence[Rows]) -> tuple[Scale, ...]:
@@ -78,7 +80,8 @@ def handed_on(
 ) -> solver.State:
     """Carry the best point, the count of evaluations and the optimiser's state to the next grid.
 
-    Adam's moments are resized and kept, also when the network changes after a draft. L-BFGS drops
+    Adam's moments are resized and kept, also when the network changes after a draft; those of a
+    pyramid begin anew. L-BFGS drops
     its curvature pairs, since they belong to the old grid or objective (pairs from a draft blew up
     at once). It keeps the length of its steps: from norm 1 they would take ten evaluations to grow.
 
@@ -92,7 +95,7 @@ def handed_on(
     *lanes, _, _, channels = x.shape
     x = jax.image.resize(x, (*lanes, scale.height, scale.width, channels), "cubic")
     state = start(x)._replace(evaluations=last.evaluations)
-    if optimizer.method == "adam":
+    if optimizer.method == "adam" and not optimizer.pyramid:
         state = state._replace(optimizer=_resized_moments(last.optimizer, x.shape))
     elif optimizer.is_lbfgs:
         state = state._replace(optimizer=_with_step(state.optimizer, last.optimizer))

@@ -34,6 +34,13 @@ def terms_of(settings: Settings, also: Collection[str] = ()) -> tuple[Term, ...]
     return (*(term for term in known if term is not None), *own)
 
 
+def last_statistic(settings: Settings) -> Any:
+    """The statistic of the last pass at the end size; None if there is no such pass."""
+    if "style" not in settings.weighing:
+        return None
+    return getattr(registry.statistic(settings.statistic), "last", None)
+
+
 def layers(settings: Settings) -> tuple[str, ...]:
     """All layers that the terms measure, each once."""
     return layers_of(terms_of(settings))

@@ -239,7 +239,10 @@ def _stylization(record: Any, picture: reading.Picture, redraw: Any) -> Stylizat
         network=str(record["network"]),
         network_digest=str(record["network_digest"]),
         sources=dict(record["sources"]),
-        scales=tuple(Scale(int(h), int(w), int(n), bool(d)) for h, w, n, d in record["scales"]),
+        scales=tuple(
+            Scale(int(h), int(w), int(n), *map(bool, passes))
+            for h, w, n, *passes in record["scales"]
+        ),
         style_scales=tuple(map(float, record.get("style_scales", ()))),
         redraw=redraw,
     )

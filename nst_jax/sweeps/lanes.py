@@ -16,7 +16,7 @@ from nst_jax.pictures.sources import PictureSource
 from nst_jax.stylizing.api import redrawing
 from nst_jax.stylizing.inputs import Sources, read_pictures
 from nst_jax.stylizing.request import Request
-from nst_jax.stylizing.resolving import network_options, resolve_options
+from nst_jax.stylizing.resolving import known_layers, network_options, resolve_options
 from nst_jax.stylizing.result import Stylization
 from nst_jax.stylizing.run import draft_of
 from nst_jax.stylizing.settings import PICTURE, Settings
@@ -110,7 +110,9 @@ def lanes_of(
         options = {**fixed, **{k: v for k, v in point.items() if k not in ("content", "style")}}
         preset, named = options.pop("preset", "default"), options.pop("network", network)
         settings, start = resolve_options(preset, named, options)
-        loaded, plain = load(settings), settings.to_dict()
+        loaded = load(settings)
+        settings = known_layers(settings, loaded)
+        plain = settings.to_dict()
         values = {k: plain.get(k, v) for k, v in point.items()}
         if values.get("init") == PICTURE:
             values["init"] = f"{PICTURE} {_digest(start, 'init')[:6]}"

@@ -119,3 +119,25 @@ def test_a_style_smaller_than_a_patch():
     said = sentence(style_loss, STYLE[:2])
     assert "11 x 2" in said
     assert "3 x 3" in said
+
+
+def test_under_the_authors_normalization_the_gradient_is_that_of_their_code(rng):
+    """Each position is drawn to the mean of what the patches over it ask for."""
+    found, target = field(rng, 5, 6), field(rng, 8, 6)
+    found = MarkovField().of(found.features, None, None)
+    statistic = MarkovField(stride=1)
+
+    def loss(features):
+        return statistic.loss(found._replace(features=features), target, "neural-style", 4)
+
+    wanted, count = np.zeros((5, 6, 4)), np.zeros((5, 6, 1))
+    for (y, x), corner in zip(
+        np.ndindex(3, 4), np.reshape(nearest_patches(found, target), (-1, 2)), strict=True
+    ):
+        (v, u) = corner
+        wanted[y : y + 3, x : x + 3] += target.features[v : v + 3, u : u + 3]
+        count[y : y + 3, x : x + 3] += 1
+    pull = np.asarray(jax.jit(jax.grad(loss))(found.features))
+    # At the border fewer patches pull; there the authors' code divides by fewer.
+    expected = (found.features - wanted / count) * count / 9
+    np.testing.assert_allclose(pull, expected, rtol=1e-4, atol=1e-5)

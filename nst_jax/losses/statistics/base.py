@@ -50,6 +50,10 @@ class Statistic:
         mixes: whether the mean of several styles' statistics stands for a mixed style. If not, the
             picture is compared with each style. Where styles differ in size, their arrays are
             filled up with zeros.
+        joint: whether it compares all layers together. Then it has a method `term`, which makes the
+            term for some layers (`neighbours`), and the methods below are not used.
+        last: the statistic of a last pass at the end size, if there is one.
+        renew_every: evaluations between two renewals of the target, as for a term.
         copies: how often it holds the features of a layer, unless it is additive; for the estimate
             of memory.
     """
@@ -58,6 +62,9 @@ class Statistic:
     additive: ClassVar[bool] = False
     projects: ClassVar[bool] = False
     mixes: ClassVar[bool] = True
+    joint: ClassVar[bool] = False
+    last: ClassVar["Statistic | None"] = None
+    renew_every: ClassVar[int] = 0
     copies: ClassVar[float] = 3.5
 
     def directions(self, channels: int, key: Array) -> Float[Array, "c d"] | None:
@@ -102,7 +109,7 @@ class Statistic:
         Args:
             found: the statistic of the picture, or of one of its regions.
             target: the statistic of the style.
-            normalization: the convention for Gram matrices; the other statistics ignore it.
+            normalization: the convention, for Gram matrices and patches; the others ignore it.
             width: N in the formulas, the number of the network's feature maps.
 
         Returns:

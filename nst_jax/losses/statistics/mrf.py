@@ -66,9 +66,15 @@ class MarkovField(Statistic):
     def loss(
         self, found: Any, target: Any, normalization: Normalization, width: int
     ) -> Float[Array, ""]:
-        """See `mrf_loss`."""
-        del normalization
-        return mrf_loss(found, target, width=width, stride=self.stride)
+        """See `mrf_loss`; with `"neural-style"`, half the sum over positions and feature maps.
+
+        The gradient of that is the one of the authors' code, at their weights.
+        """
+        loss = mrf_loss(found, target, width=width, stride=self.stride)
+        if normalization == "neural-style":
+            height, across, _ = found.features.shape
+            return loss * (width * (height - _SIDE + 1) * (across - _SIDE + 1) / 2)
+        return loss
 
 
 def mrf_loss(
