@@ -235,7 +235,7 @@ class Unhashable:
         ({"statistic": "gran"}, "no statistic 'gran'. Did you mean 'gram'?"),
         ({"optimizer": Nothing()}, "lacks init, update; the smallest one that works is: optax."),
         ({"optimizer": optax.adam(0.1), "learning_rate": 0.1}, "leave out learning_rate"),
-        ({"terms": {Chaser(): 1}, "tolerance": 0.1}, "when chaser makes its target anew"),
+        ({"terms": {Chaser(): 1}, "tolerance": 0.1}, "when 'chaser' makes its target anew"),
         ({"terms": {Grey(layers=("relu1_1",)): 1}, "tile": 16}, "'grey' needs the whole picture"),
     ],
 )

@@ -99,7 +99,7 @@ def aligned(
         share = np.float32(places - below).reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
         above = np.minimum(below + 1, length - 1)
         x = (1 - share) * jnp.take(x, below, axis) + share * jnp.take(x, above, axis)
-    return x
+    return jnp.asarray(x)
 
 
 @jit(static=["layers"])
@@ -126,7 +126,7 @@ def split(
     image = jax.ShapeDtypeStruct((side, side, 3), jnp.float32)
     shapes = jax.eval_shape(lambda x: network(x, layers), image)
     ends = np.cumsum([shapes[layer].shape[-1] for layer in layers])[:-1]
-    return _split(list(vectors), layers, tuple(ends.tolist()))
+    return _split([jnp.asarray(v) for v in vectors], layers, tuple(ends.tolist()))
 
 
 @jit(static=["layers", "ends"])

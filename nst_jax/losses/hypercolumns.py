@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from nst_jax.linalg import dot
 from nst_jax.losses.columns import (
     STRIDE,
     Pair,
@@ -27,12 +28,13 @@ from nst_jax.losses.columns import (
 from nst_jax.losses.regions import weights_at
 from nst_jax.losses.term import Scene, Seen, Term
 from nst_jax.networks.layers import projected
-from nst_jax.patches.nearest import nearest, unit
+from nst_jax.patches.nearest import nearest, principal, unit
 from nst_jax.programs import jit
 from nst_jax.typing import AnyArray
 
-# Of long vectors, only so many principal axes are compared at first.
-_AXES = 128
+# Long vectors are compared along so many principal axes.
+_AXES = 256
+_SAMPLE = 4096  # of the vectors that determine the axes
 _LEAST = 1e-8
 
 
@@ -144,11 +146,10 @@ def _coarse(picture: Array) -> Array:
     return jax.image.resize(small, picture.shape, "linear")
 
 
-@jit()
 def nearest_of(
-    ours: Float[AnyArray, "n d"],
+    ours: Float[Array, "n d"],
     guide: Float[AnyArray, "h w"],
-    theirs: Sequence[Float[AnyArray, "_ d"]],
+    theirs: Sequence[Float[Array, "m d"]],
     masks: Sequence[Float[AnyArray, "_ _"]],
 ) -> Float[Array, "h w d"]:
     """For each column the nearest of a style, by the cosine of what is left of their means.
@@ -162,17 +163,62 @@ def nearest_of(
     Returns:
         The columns of the style, as unit vectors.
     """
-    weights = guide.reshape(-1)
-    allowed = [weights_at(jnp.asarray(mask)[None], STRIDE).reshape(-1) > 0 for mask in masks]
-    ours = ours - (weights @ ours / weights.sum())[None]
-    total = sum(jnp.asarray(a, jnp.float32) @ v for v, a in zip(theirs, allowed, strict=True))
-    middle = (total / sum(a.sum() for a in allowed))[None]
-    least, best = jnp.full(ours.shape[0], jnp.inf), jnp.zeros_like(ours)
-    for vectors, free in zip(theirs, allowed, strict=True):
-        penalty = jnp.where(free, 0, jnp.inf).astype(jnp.float32)
-        found = nearest(ours, vectors - middle, metric="cosine", penalty=penalty, axes=_AXES)
-        index, distance = found.indices[:, 0], found.distance[:, 0]
-        distance = jnp.where(free[index], distance, jnp.inf)
-        best = jnp.where((distance < least)[:, None], vectors[index], best)
-        least = jnp.minimum(distance, least)
-    return unit(best).reshape(*guide.shape, -1)
+    weights = [weights_at(mask[None], STRIDE).reshape(-1) for mask in masks]
+    centred, middle, axes = _prepared(ours, guide, tuple(theirs), tuple(weights))
+    found = None
+    # One turn after the other, all by the same program.
+    for vectors, free in zip(theirs, weights, strict=True):
+        found = _nearer(centred, vectors, middle, axes, free, found)
+    assert found is not None
+    return _units(found.vectors, guide)
+
+
+class _Found(NamedTuple):
+    """The nearest so far, and how far they are."""
+
+    distance: Float[Array, " n"]
+    vectors: Float[Array, "n d"]
+
+
+@jit()
+def _prepared(
+    ours: Array, guide: AnyArray, theirs: tuple[Array, ...], weights: tuple[Array, ...]
+) -> tuple[Array, Array, Array | None]:
+    """The columns less their mean, the mean of the style's, and axes along which to compare."""
+    own = jnp.asarray(guide).reshape(-1)
+    free = [(w > 0).astype(jnp.float32) for w in weights]
+    total = sum((w @ v for v, w in zip(theirs, free, strict=True)), jnp.zeros(ours.shape[1]))
+    middle = (total / sum(w.sum() for w in free))[None]
+    few = ours.shape[1] <= _AXES
+    some = theirs[0][:: max(theirs[0].shape[0] // _SAMPLE, 1)]
+    axes = None if few else principal(unit(some - middle), _AXES)
+    return unit(ours - (own @ ours / own.sum())[None]), middle, axes
+
+
+@jit()
+def _nearer(
+    ours: Array,
+    vectors: Array,
+    middle: Array,
+    axes: Array | None,
+    free: Array,
+    found: _Found | None,
+) -> _Found:
+    """Compare with one more set of vectors."""
+    penalty = jnp.where(free > 0, 0, jnp.inf).astype(jnp.float32)
+    theirs = unit(vectors - middle)
+    short = (ours, theirs) if axes is None else (dot(ours, axes), dot(theirs, axes))
+    index = nearest(*short, penalty=penalty).indices[:, 0]
+    distance = jnp.where(free[index] > 0, 1 - (ours * theirs[index]).sum(1), jnp.inf)
+    if found is None:
+        return _Found(distance, vectors[index])
+    nearer = distance < found.distance
+    return _Found(
+        jnp.where(nearer, distance, found.distance),
+        jnp.where(nearer[:, None], vectors[index], found.vectors),
+    )
+
+
+@jit()
+def _units(vectors: Array, guide: AnyArray) -> Array:
+    return unit(vectors).reshape(*guide.shape, -1)

@@ -83,7 +83,7 @@ class SeparateLayers(Term):
         samples, allowed = self._samples(scene, pairs)
         numbers = jnp.asarray(np.array([pair[:2] for pair in pairs], np.int32))
         bare = Drawn({}, {}, {}, samples, allowed, whole, numbers, key)
-        return self.renewed(scene, bare, scene.content)
+        return self.renewed(scene, bare, jnp.asarray(scene.content))
 
     def _samples(self, scene: Scene, pairs: Sequence[Pair]) -> tuple[dict, dict]:
         found = []
@@ -166,7 +166,7 @@ def _sampled(
 
     def tap(layer: str, features: Any, head: Any = None) -> tuple[Any, tuple[Array, Array]]:
         weights = weights_at(jnp.asarray(mask)[None], network.strides[layer]).reshape(-1)
-        own = jax.random.fold_in(jax.random.wrap_key_data(key), layers.index(layer))
+        own = jax.random.fold_in(jax.random.wrap_key_data(jnp.asarray(key)), layers.index(layer))
         scores = jnp.log(weights) + jax.random.gumbel(own, weights.shape, jnp.float32)
         _, places = lax.top_k(scores, min(_SAMPLES, len(weights)))
         flat = features.reshape(-1, features.shape[-1])

@@ -49,14 +49,14 @@ def in_bands(optimizer: optax.GradientTransformation, levels: int) -> optax.Grad
         sides = sizes(height, width, levels)
         return tuple(jnp.zeros((*side, channels), x.dtype) for side in sides)
 
-    def init(x: optax.Params) -> optax.OptState:
-        return optimizer.init(zeros(jnp.asarray(x)))
+    def init(params: optax.Params) -> optax.OptState:
+        return optimizer.init(zeros(jnp.asarray(params)))
 
     def update(
-        gradient: optax.Updates, state: optax.OptState, x: optax.Params | None = None
+        updates: optax.Updates, state: optax.OptState, params: optax.Params | None = None
     ) -> tuple[optax.Updates, optax.OptState]:
-        del x
-        gradient = jnp.asarray(gradient)
+        del params
+        gradient = jnp.asarray(updates)
         (given,) = jax.linear_transpose(synthesis, zeros(gradient))(gradient)
         steps, state = optimizer.update(given, state)
         return synthesis(steps), state  # pyright: ignore[reportArgumentType]

@@ -193,7 +193,7 @@ def test_what_does_not_fit_is_told(monkeypatch, options):
     ("options", "said"),
     [
         ({"tile": -1}, "tile is -1, but must be a whole number from 0 to 100000, or None."),
-        ({"tile": 64, "statistic": "sliced"}, "statistic 'sliced' sorts the whole picture: leave"),
+        ({"tile": 64, "statistic": "sliced"}, "statistic 'sliced' needs the whole picture: leave"),
         ({"tile": 64, "statistic": "histogram"}, "or use statistic gram, moments, wasserstein."),
         ({"tile": 64, "normalize_gradients": True}, "normalize_gradients needs the whole gradient"),
     ],

@@ -73,7 +73,7 @@ def test_styles_shrink_with_the_picture():
 def test_a_pyramid_of_one_scale_is_a_plain_run():
     plain, other = stylize(), stylize(min_size=30)
     np.testing.assert_array_equal(plain.image, other.image)
-    assert plain.scales == other.scales == ((20, 32, 10, False),)
+    assert plain.scales == other.scales == ((20, 32, 10, False, False),)
 
 
 @pytest.mark.parametrize("optimizer", ["lbfgs-zoom", "adam"])
@@ -133,7 +133,7 @@ def test_a_draft_draws_all_scales_and_the_network_the_last_once_more(wide):
         iterations=4,
         callback=lambda now: seen.append((now.scale, np.asarray(now.x))),
     )
-    scales = [(14, 23, 6, True), (20, 32, 6, True), (20, 32, 4, False)]
+    scales = [(14, 23, 6, True, False), (20, 32, 6, True, False), (20, 32, 4, False, False)]
     assert list(result.scales) == list(dict.fromkeys(scale for scale, _ in seen)) == scales
     assert result.record()["scales"] == [list(scale) for scale in scales]
     # A draft keeps less of the content than its weight promises: it draws at twice that.
@@ -164,7 +164,7 @@ def test_a_draft_that_cannot_be_is_left_out(network, options):
     options |= {"network": network, "iterations": 2}
     plain, drafted = stylize(**options, draft=False), stylize(**options, draft=True)
     np.testing.assert_array_equal(plain.image, drafted.image)
-    assert plain.scales == drafted.scales == ((20, 32, 2, False),)
+    assert plain.scales == drafted.scales == ((20, 32, 2, False, False),)
 
 
 def test_adams_moments_go_on():
@@ -222,7 +222,7 @@ def test_ctrl_c_between_two_scales_gives_what_there_is(monkeypatch):
 
     monkeypatch.setattr(loop, "run", interrupted)
     result = stylize(min_size=22, coarse_iterations=6, optimizer="adam")
-    assert (result.status, result.scales) == ("interrupted", ((14, 23, 6, False),))
+    assert (result.status, result.scales) == ("interrupted", ((14, 23, 6, False, False),))
     assert result.image.shape == CONTENT.shape
 
 
