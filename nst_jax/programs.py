@@ -6,10 +6,13 @@ for each new size of a picture.
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Generic, ParamSpec, TypeVar
 
 import jax
+import jax.monitoring
 
 # Programs kept of each function. A run from coarse to fine takes up to seven of the largest
 # function, one for each scale, so two such runs may take turns without compiling anew.
@@ -74,3 +77,33 @@ def jit(
         kept: how many programs are kept; beyond them, the one unused for longest is dropped.
     """
     return lambda fn: Jitted(fn, static, donated, kept)
+
+
+# JAX names these events: a program was compiled or loaded, and it was found in a cache on disk.
+_COMPILED = "/jax/core/compile/backend_compile_duration"
+_FOUND = "/jax/compilation_cache/cache_retrieval_time_sec"
+_QUICK = 0.2  # seconds; a program that compiles faster is not kept in the cache of the commands
+
+
+@contextmanager
+def compiled_anew() -> Iterator[Callable[[], float]]:
+    """Yield a function that tells how many seconds compilers have worked since.
+
+    What JAX finds in a cache does not count, nor programs that compile in a moment. Compilers that
+    work side by side count each by itself.
+    """
+    spent, here = [0.0], threading.local()
+
+    def heard(event: str, seconds: float, **_: Any) -> None:
+        if event == _FOUND:
+            here.found = True
+        elif event == _COMPILED:
+            if seconds > _QUICK and not getattr(here, "found", False):
+                spent.append(seconds)
+            here.found = False
+
+    jax.monitoring.register_event_duration_secs_listener(heard)
+    try:
+        yield lambda: sum(spent)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(heard)

@@ -157,6 +157,8 @@ def at(blend: Float[np.ndarray, "*hw k"], rows: int, columns: int) -> np.ndarray
 def style_pictures(style: Any) -> tuple[list[PictureSource], dict[str, Any]]:
     """The style pictures, and their weights or masks by name, in the same order.
 
+    Pictures in a list may come with their weight, as `(picture, 2.0)`.
+
     Raises:
         InputError: there is no style.
     """
@@ -165,4 +167,6 @@ def style_pictures(style: Any) -> tuple[list[PictureSource], dict[str, Any]]:
     several = list(style) if isinstance(style, list | tuple) else [style]
     if style is None or not several:
         raise InputError("There is no style picture: give one, or several.")
-    return several, {f"picture {n}": 1.0 for n in range(1, len(several) + 1)}
+    pairs = [one if isinstance(one, tuple) else (one, 1.0) for one in several]
+    weights = {f"picture {n}": weight for n, (_, weight) in enumerate(pairs, 1)}
+    return [picture for picture, _ in pairs], weights

@@ -16,6 +16,7 @@ from nst_jax.solvers.precondition import spectral
 
 _MAX_LINESEARCH_STEPS = 20
 _RMSPROP_DECAY = 0.99  # PyTorch's, and its place of epsilon
+_GROWTH = 1e3  # of steps without a preconditioner
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Optimizer:
         stretch: see `scale_by_lbfgs`; used only with a preconditioner.
         widening: likewise.
         growth: likewise.
+        first: root mean square of the first step of `"lbfgs"`; 0 for a first step of norm 1.
         momentum: momentum of gradient descent.
         pyramid: levels of the Laplacian pyramid that a method of first order sees in place of
             pixels (`bands`); 0 for pixels.
@@ -46,6 +48,7 @@ class Optimizer:
     stretch: float = 1.0
     widening: float = 0.0
     growth: float = 1e3
+    first: float = 0.0
     momentum: float = 0.9
     pyramid: int = 0
     bounds: tuple[float, float] | None = None
@@ -85,7 +88,7 @@ def transformation(
 
 def _lbfgs(optimizer: Optimizer) -> optax.GradientTransformation:
     if not optimizer.precondition:
-        return scale_by_lbfgs(optimizer.history)
+        return scale_by_lbfgs(optimizer.history, growth=_GROWTH)
     filtered = partial(spectral, exponent=optimizer.precondition)
     return scale_by_lbfgs(
         optimizer.history,
@@ -94,6 +97,17 @@ def _lbfgs(optimizer: Optimizer) -> optax.GradientTransformation:
         widening=optimizer.widening,
         growth=optimizer.growth,
     )
+
+
+def begun(optimizer: Optimizer, opt_state: Any, size: int) -> Any:
+    """The state before the first update, whose length the optimiser may have set."""
+    if optimizer.method != "lbfgs" or not optimizer.first:
+        return opt_state
+    memory, *rest = opt_state
+    # The first step is as long as the limit on the growth of steps lets it be.
+    growth = optimizer.growth if optimizer.precondition else _GROWTH
+    length = jnp.full_like(memory.length, optimizer.first * size**0.5 / growth)
+    return (memory._replace(scale=jnp.ones_like(memory.scale), length=length), *rest)
 
 
 def without_pair_where(moved: Bool[Array, ""] | bool, optimizer: Optimizer, opt_state):

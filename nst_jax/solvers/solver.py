@@ -19,6 +19,7 @@ from nst_jax.programs import jit
 from nst_jax.solvers import schedules
 from nst_jax.solvers.optimizer import (
     Optimizer,
+    begun,
     linesearch_evaluations,
     restart_where,
     transformation,
@@ -86,6 +87,7 @@ def start(optimizer: Optimizer, x: Float[Array, "..."]) -> State:
     opt_state = transformation(optimizer, 1.0).init(x)
     # optax leaves Python numbers in some states. Their weak types would compile `advance` twice.
     opt_state = jax.tree.map(lambda a: jnp.asarray(a, jnp.result_type(a)), opt_state)
+    opt_state = begun(optimizer, opt_state, x.size)
     mean = Mean(jnp.zeros_like(x), jnp.zeros((), x.dtype)) if optimizer.average else None
     return State(x, opt_state, x, infinity, infinity, infinity, zero, zero, mean)
 

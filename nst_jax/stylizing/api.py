@@ -3,6 +3,7 @@
 import inspect
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields, replace
 from functools import partial
@@ -15,7 +16,7 @@ from nst_jax.files import savepoint
 from nst_jax.networks.base import Network
 from nst_jax.pictures.masks import MapSource
 from nst_jax.pictures.sources import PictureSource
-from nst_jax.stylizing import checkpoint, pyramid, scales
+from nst_jax.stylizing import checkpoint, planning, pyramid, scales
 from nst_jax.stylizing.inputs import Sources
 from nst_jax.stylizing.keywords import Keywords
 from nst_jax.stylizing.outputs import Outputs, split
@@ -82,16 +83,26 @@ def stylize(
         raise InputError(f"callback is {callback!r}, but must be a function, or None.")
     outputs, settings = split(options)
     sources = Sources(content, style, None, content_regions, style_regions, keep)
+    began, plan = time.perf_counter(), None
+    wanted = planning.is_wanted(preset, network, settings, outputs)
     request = requested(
         sources,
         preset=preset,
-        network=network,
+        network=planning.NETWORK if wanted else network,
         offline=offline,
         progress=progress,
         **settings,
     )
+    if wanted and content is not None:
+        plan = planning.planned(request, began)
+        request = plan.request
+        for line in filter(None, (plan.line, plan.delay)) if progress else ():
+            print(line, file=sys.stderr)
     with savepoint.kept_alone(outputs.checkpoint, "run"):
         result, used = _recorded(request, outputs, progress, callback)
+    if plan is not None:
+        result = plan.kept(result)
+        used, network = result.settings, result.settings.network
     sources = sources._replace(start=settings.get("init"))
     again = redrawing(used, sources, network=network, offline=offline, progress=progress)
     return replace(result, redraw=again)

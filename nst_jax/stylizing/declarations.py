@@ -65,11 +65,17 @@ class _Course:
     )
     iterations: int = _option(
         500,
-        "function evaluations at the end size (what other tools call iterations)",
-        1,
+        "function evaluations at the end size (what other tools call iterations); 0 enlarges the "
+        "scale before, or keeps the start",
+        0,
         10_000_000,
     )
-    seconds: float | None = _option(None, "time limit in seconds, compilation included", 0, 10**9)
+    seconds: float | None = _option(
+        None,
+        "the best picture in so many seconds; where other options set the course, a time limit",
+        0,
+        10**9,
+    )
     min_size: int | None = _option(
         None,
         "long side of the smallest scale, coarse to fine; 'none' draws at the end size only",
@@ -158,6 +164,13 @@ class Options(_Weights):
         1,
         10_000,
     )
+    first_step: float | None = _option(
+        None,
+        "root mean square of L-BFGS's first step at each scale, for pictures in [0, 1]; 'none' "
+        "begins with a norm of 1, which takes ten evaluations to grow",
+        1e-6,
+        1,
+    )
     precondition: float = _option(
         0.0,
         "L-BFGS in a metric that moves coarse structure more: exponent of 1/frequency, 0 for none",
@@ -182,7 +195,10 @@ class Options(_Weights):
     units: float = _option(
         255.0, "the optimizer sees pictures in 0..units; one of your own in 0..1", 1e-3, 1e6
     )
-    init: str = _option("content", "start: content, noise, blend, style, or a picture file")
+    init: str = _option(
+        "content",
+        "start: content, noise, blend, style, adain (one pass of that model), or a picture file",
+    )
     init_noise: float = _option(0.5, "share of white noise in the start, if init is 'blend'", 0, 1)
     noise_scale: float = _option(
         0.25, "standard deviation of the noise, for pictures in [0, 1]", 0, 1

@@ -37,6 +37,7 @@ def optimizer_of(settings: Settings) -> Optimizer:
         stretch=_STRETCH,
         widening=_WIDENING,
         growth=_GROWTH,
+        first=0.0 if first_order else settings.scale * (settings.first_step or 0.0),
         momentum=settings.momentum,
         pyramid=settings.pyramid,
         # Clipping would undo steps of a pyramid in part.

@@ -5,7 +5,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -16,7 +15,7 @@ from nst_jax.losses.regions import Kept, Regions, composed
 from nst_jax.losses.term import Earlier, Scene
 from nst_jax.networks.base import Network, require_layers, require_size
 from nst_jax.options import Color, ColorSpace
-from nst_jax.pictures import color, resizing, transparency
+from nst_jax.pictures import color, transparency
 from nst_jax.pictures.masks import resized
 from nst_jax.pictures.palette import recolored
 from nst_jax.programs import jit
@@ -27,16 +26,31 @@ from nst_jax.stylizing import memory
 from nst_jax.stylizing.optimizing import factors_of, learning_rate_of, optimizer_of
 from nst_jax.stylizing.palettes import palettes_of
 from nst_jax.stylizing.settings import INITS, Settings
+from nst_jax.stylizing.starts import unknown
 from nst_jax.stylizing.terms import blend_weights, terms_of, weights_of
 from nst_jax.typing import AnyArray
-
-# The mean colour of ImageNet: zero for the Caffe networks, and the centre of jcjohnson's noise.
-_MEAN_COLOUR = np.array([[[123.68, 116.779, 103.939]]], np.float32) / 255
 
 
 @jit()
 def _drawn(x: Float[Array, "h w c"], units: Any) -> Float[Array, "h w 3"]:
     return color.as_rgb(jnp.clip(x / units, 0, 1))
+
+
+def _shown(
+    x: Float[Array, "h w c"],
+    units: float,
+    scene: Scene,
+    how: Color,
+    space: ColorSpace,
+    kept: Kept | None,
+    blend: Any,
+) -> Float[Array, "h w 3"]:
+    drawn = _drawn(x, units)
+    if how == "palette-after":
+        drawn = recolored(drawn, scene.content, *palettes_of(scene, blend), space)
+    else:
+        drawn = color.restored(drawn, scene.content, how, space)
+    return drawn if kept is None else composed(drawn, Kept(kept.mask, scene.content))
 
 
 class Arguments(NamedTuple):
@@ -106,14 +120,8 @@ class Problem(NamedTuple):
 
         Colours of the content are restored if asked for, and kept pixels are put in.
         """
-        drawn = _drawn(x, self.fn.units)
-        if self.color == "palette-after":
-            palettes = palettes_of(self.scene, self.args.weights.blend)
-            drawn = recolored(drawn, self.content, *palettes, self.color_space)
-        else:
-            drawn = color.restored(drawn, self.content, self.color, self.color_space)
-        kept = self.args.targets.kept
-        return drawn if kept is None else composed(drawn, Kept(kept.mask, self.content))
+        how, blend = (self.color, self.color_space), self.args.weights.blend
+        return _shown(x, self.fn.units, self.scene, *how, self.args.targets.kept, blend)
 
     @property
     def renewal(self) -> Renewal | None:
@@ -180,7 +188,7 @@ def prepare(
     spec = replace(spec, tile=settings.tile or 0)
     scene = _scene(settings, network, content, styles, regions, earlier)
     # Before the targets: they keep the processors busy while Python continues.
-    x = _unknown(settings, scene, start)
+    x = unknown(settings, scene, start, None if regions else blend)
     if targets is None:
         targets = targets_of(spec, scene, _kept(scene))
     weights = weights_of(settings, spec.terms, blend)
@@ -195,6 +203,23 @@ def prepare(
         settings.color,
         settings.color_space,
     )
+
+
+def begun(
+    settings: Settings,
+    network: Network,
+    content: Float[AnyArray, "h w 3"],
+    styles: Sequence[Float[AnyArray, "_ _ 3"]],
+    start: Float[AnyArray, "h3 w3 3"] | None = None,
+    regions: Regions | None = None,
+) -> Float[Array, "h w 3"]:
+    """The picture from which a minimisation would start, as a result; see `prepare`."""
+    content = jnp.asarray(content, jnp.float32)
+    styles = [jnp.asarray(style, jnp.float32) for style in styles]
+    scene = _scene(settings, network, content, styles, regions, None)
+    blend = None if regions else blend_weights(settings, len(styles))
+    x, how = unknown(settings, scene, start, blend), (settings.color, settings.color_space)
+    return _shown(x, settings.scale, scene, *how, _kept(scene), blend)
 
 
 def _require_fit(
@@ -247,17 +272,6 @@ def _scene(
     )
 
 
-def _unknown(
-    settings: Settings, scene: Scene, start: Float[AnyArray, "_ _ 3"] | None
-) -> Float[Array, "h w c"]:
-    """The starting point of the optimiser, in 0..units."""
-    x = initial_picture(settings, scene.content, scene.styles[0] if start is None else start)
-    if settings.color == "luminance":
-        # With three channels the optimiser would work on colours that the result does not show.
-        x = color.grey(x, settings.color_space)
-    return x * settings.scale
-
-
 def _kept(scene: Scene) -> Kept | None:
     """The pixels of the content that stay as they are; None if there are none."""
     if scene.regions is None or scene.regions.keep is None:
@@ -271,18 +285,3 @@ def size_of(content: AnyArray, styles: Sequence[AnyArray], regions: Regions | No
     height, width, _ = content.shape
     shapes = tuple((style.shape[0], style.shape[1]) for style in styles)
     return memory.Size(height, width, shapes, 0 if regions is None else len(regions.labels))
-
-
-def initial_picture(
-    settings: Settings, content: Float[AnyArray, "h w 3"], other: Float[AnyArray, "h2 w2 3"]
-) -> Float[Array, "h w 3"]:
-    """The picture to start from: the content, white noise, a blend of both, or `other`."""
-    if settings.init == "content":
-        return jnp.asarray(content)
-    if settings.init in ("noise", "blend"):
-        noise = jax.random.normal(jax.random.key(settings.seed), content.shape, jnp.float32)
-        noise = jnp.clip(_MEAN_COLOUR + settings.noise_scale * noise, 0, 1)
-        share = 1.0 if settings.init == "noise" else settings.init_noise
-        return jnp.asarray((1 - share) * content + share * noise)
-    height, width, _ = content.shape
-    return jnp.asarray(resizing.cover(np.asarray(other), (height, width)))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple, cast
 
+import jax
 import numpy as np
 
 from nst_jax.files import savepoint
@@ -74,11 +75,11 @@ def run(
     """
     plan, drawn = scales(request), None
     earlier, carried = position or ((), None)
-    problem = _problem(request, plan[len(earlier)])
+    problem = _problem(request, plan, len(earlier))
     while True:
         later = plan[len(earlier) + 1 :]
         try:
-            ahead = _ahead(_problem(request, later[0])) if later else None
+            ahead = _ahead(_problem(request, plan, len(earlier) + 1)) if later else None
             outcome = _draw(
                 request,
                 plan,
@@ -105,8 +106,18 @@ def run(
             return drawn._replace(outcome=replace(drawn.outcome, status="interrupted"))
 
 
-def _problem(request: Request, scale: Scale) -> Problem:
-    return request.problem_at(scale, total(request))
+def ready(request: Request) -> list[Problem]:
+    """Prepare and compile all scales; a `Request` takes the problems as its `problems`."""
+    plan = scales(request)
+    problems = [_problem(request, plan, n) for n in range(len(plan))]
+    for one in [_ahead(problem) for problem in problems]:
+        one.compiled.result()
+    jax.block_until_ready([problem.args.targets for problem in problems])
+    return problems
+
+
+def _problem(request: Request, plan: Sequence[Scale], at: int) -> Problem:
+    return request.problem_at(plan[at], total(request), first=at == 0)
 
 
 class _Ahead(NamedTuple):

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from nst_jax.losses.objective import Targets
 from nst_jax.losses.registry import TERMS
@@ -18,9 +19,16 @@ from nst_jax.solvers.outcome import Outcome
 from nst_jax.solvers.stopping import Rows, joined
 from nst_jax.stylizing import memory
 from nst_jax.stylizing.inputs import Pictures
-from nst_jax.stylizing.problem import Arguments, Problem, ScaledObjective, prepare, size_of
+from nst_jax.stylizing.problem import (
+    Arguments,
+    Problem,
+    ScaledObjective,
+    begun,
+    prepare,
+    size_of,
+)
 from nst_jax.stylizing.result import Scale, Stylization
-from nst_jax.stylizing.settings import Settings
+from nst_jax.stylizing.settings import MODELS, Settings
 from nst_jax.stylizing.terms import last_statistic, layers
 
 # Factor on the content weight while the draft's network draws. At the same weight it keeps less of
@@ -41,6 +49,7 @@ class Request:
             other lanes that share the program use them.
         targets: the targets of each scale that are known already; those that are computed are
             added. None for a run that shares them with no other.
+        problems: problems that were made ahead, by their scale; each is handed out once.
     """
 
     settings: Settings
@@ -49,6 +58,7 @@ class Request:
     draft: Network | None = None
     also: tuple[str, ...] = ()
     targets: dict[Scale, Targets] | None = None
+    problems: dict[Scale, Problem] | None = None
 
     def at(self, scale: Scale, evaluations: int) -> "Request":
         """The request at another scale, for a run of so many evaluations in total.
@@ -73,9 +83,16 @@ class Request:
             targets=None,
         )
 
-    def problem_at(self, scale: Scale, evaluations: int) -> Problem:
-        """The minimisation problem at a scale; see `at` and `prepare`."""
+    def problem_at(self, scale: Scale, evaluations: int, *, first: bool = True) -> Problem:
+        """The minimisation problem at a scale; see `at` and `prepare`.
+
+        A model draws the start only at the first scale: later ones start from the scale before.
+        """
+        if self.problems and scale in self.problems:
+            return self.problems.pop(scale)
         here = self.at(scale, evaluations)
+        if not first and here.settings.init in MODELS:
+            here = replace(here, settings=replace(here.settings, init="content"))
         content, styles, start, regions, names, earlier = here.pictures
         found = prepare(
             here.settings,
@@ -121,6 +138,12 @@ class Request:
         content, styles, _, regions, *_ = self.pictures
         return size_of(content.rgb, styles, regions)
 
+    def unchanged(self) -> Stylization:
+        """The result without evaluations: the picture to start from, without losses."""
+        content, styles, start, regions, *_ = self.pictures
+        image = begun(self.settings, self.network, content.rgb, styles, start, regions)
+        return self._result(np.asarray(image), {}, np.zeros(0, np.int32))
+
     def stylization(
         self, problem: Problem, outcome: Outcome, scales: Sequence[Scale] = ()
     ) -> Stylization:
@@ -132,22 +155,47 @@ class Request:
         image = np.asarray(problem.picture(outcome.x))
         if image.shape != content.rgb.shape:
             image = resizing.resize(image, content.rgb.shape[:2])
-        return Stylization(
-            image=image,
-            losses=_losses(problem, rows),
-            evaluations=rows.evaluations,
+        return self._result(
+            image,
+            _losses(problem, rows),
+            rows.evaluations,
+            tuple(scales),
+            network=network.name,
+            network_digest=network.digest,
             status=outcome.status,
             restarts=outcome.restarts,
             compile_seconds=outcome.compile_seconds,
             run_seconds=outcome.run_seconds,
+        )
+
+    def _result(
+        self,
+        image: Float[np.ndarray, "h w 3"],
+        losses: dict[str, Float[np.ndarray, " n"]],
+        evaluations: Int[np.ndarray, " n"],
+        scales: tuple[Scale, ...] = (),
+        **how: Any,
+    ) -> Stylization:
+        content = self.pictures.content
+        usual = {
+            "network": self.network.name,
+            "network_digest": self.network.digest,
+            "status": "finished",
+            "restarts": 0,
+            "compile_seconds": 0.0,
+            "run_seconds": 0.0,
+        }
+        return Stylization(
+            image=image,
+            losses=losses,
+            evaluations=evaluations,
             settings=self.settings,
-            network=network.name,
-            network_digest=network.digest,
             alpha=content.alpha,
             icc=content.icc,
             sources=self.pictures.sources,
-            scales=tuple(scales),
+            scales=scales,
             style_scales=tuple(max(s.shape) / max(content.rgb.shape) for s in self.pictures.styles),
+            **usual | how,
         )
 
 

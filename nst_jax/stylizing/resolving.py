@@ -14,6 +14,7 @@ from nst_jax.stylizing.settings import INITS, PICTURE, Settings
 # The settings that a network object has itself, and those that need a content picture.
 OF_NETWORK = tuple(f.name for f in fields(Options))
 OF_CONTENT = ("content_weight", "content_layers")
+AUTO = "auto"
 
 
 def resolve_options(
@@ -74,7 +75,9 @@ def without_content(preset: str, options: Mapping[str, Any], keep: Any) -> dict[
 def _resolve(preset: str, network: Any, options: Mapping[str, Any]) -> Settings:
     """Make the settings; a network object has its own pooling, padding, precision and remat."""
     if isinstance(network, str | os.PathLike):
-        return resolve(preset, network=os.fspath(network), **options)
+        # A preset may have a network of its own.
+        named = {} if network == AUTO else {"network": os.fspath(network)}
+        return resolve(preset, **named, **options)
     require_network(network)
     given = [name for name in OF_NETWORK if name in options]
     if given:

@@ -63,6 +63,7 @@ class Stylization:
         scales: the scales from coarse to fine, each with its evaluations. Losses at different
             sizes, or of a draft, cannot be compared.
         style_scales: long side of each style picture relative to the content's.
+        plan: in one line, what `seconds` planned; None if it did not plan.
         redraw: draws with the same pictures, network and settings; options replace settings. None
             if the pictures are not known.
     """
@@ -82,6 +83,7 @@ class Stylization:
     sources: Mapping[str, str] = field(default_factory=dict)
     scales: tuple[Scale, ...] = ()
     style_scales: tuple[float, ...] = ()
+    plan: str | None = None
     redraw: Callable[..., "Stylization"] | None = field(default=None, repr=False)
 
     @property
@@ -106,7 +108,8 @@ class Stylization:
         They contain the names of files, but not their folders.
         """
         settings = self.settings.to_dict()
-        values = {name: float(rows[self.best]) for name, rows in self.losses.items()}
+        drawn = self.evaluations.size > 0
+        values = {name: float(rows[self.best]) for name, rows in self.losses.items() if drawn}
         return {
             "version": __version__,
             "settings": settings
@@ -115,12 +118,13 @@ class Stylization:
             "network": self.network,
             "network_digest": self.network_digest,
             "status": self.status,
-            "evaluations": int(self.evaluations[-1]),
+            "evaluations": int(self.evaluations[-1]) if drawn else 0,
             "scales": [list(scale) for scale in self.scales],
             "style_scales": list(self.style_scales),
             "losses": {k: v if math.isfinite(v) else None for k, v in values.items()},
             "compile_seconds": round(self.compile_seconds, 3),
             "run_seconds": round(self.run_seconds, 3),
+            **({"plan": self.plan} if self.plan else {}),
         }
 
     def enlarge(self, size: int, **options: Any) -> "Stylization":
@@ -212,6 +216,8 @@ class Stylization:
 
     def __repr__(self) -> str:
         h, w, _ = self.image.shape
+        if not self.evaluations.size:
+            return f"Stylization({w}x{h}, init '{self.settings.init}' without evaluations)"
         loss = self.losses["total"][self.best]
         return (
             f"Stylization({w}x{h}, {self.status} after {self.evaluations[-1]} evaluations, "

@@ -21,6 +21,7 @@ from nst_jax.stylizing.resolving import (
     without_content,
 )
 from nst_jax.stylizing.result import Stylization
+from nst_jax.stylizing.scales import scales
 from nst_jax.stylizing.settings import Settings
 from nst_jax.stylizing.terms import layers
 
@@ -53,7 +54,7 @@ def requested(
     pictures = read_pictures(settings, sources._replace(start=start))
     if isinstance(network, str | os.PathLike):
         network = load_network(
-            network,
+            settings.network,
             network_options(settings),
             layers=layers(settings),
             offline=offline,
@@ -79,6 +80,8 @@ def draw(
         KeyboardInterrupt: Ctrl-C was pressed before there was a picture.
     """
     with memory_watched():
+        if not scales(request):
+            return request.unchanged()
         drawn = pyramid.run(
             request,
             position=position,

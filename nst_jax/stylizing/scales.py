@@ -46,6 +46,7 @@ def scales(request: Request) -> tuple[Scale, ...]:
     No scale is below `min_size`, or so small that a picture has no position at the deepest layer.
     With a draft, its network draws all sizes; then the request's own network draws the last size.
     A statistic that has a last pass gets one more scale, at the last size too.
+    Without evaluations at the end size, the last scale is left out; there may then be none.
     """
     settings, (height, width, _) = request.settings, request.pictures.content.rgb.shape
     long, sizes = max(height, width), list[int]()
@@ -59,7 +60,8 @@ def scales(request: Request) -> tuple[Scale, ...]:
     last = last_statistic(settings) is not None
     shapes = [fit(height, width, size) for size in sizes] + [(height, width)] * (draft or last)
     coarse = [Scale(*shape, settings.coarse_iterations, draft) for shape in shapes]
-    return (*coarse, Scale(height, width, settings.iterations, last=last))
+    end = Scale(height, width, settings.iterations, last=last)
+    return (*coarse, end) if settings.iterations else tuple(coarse)
 
 
 def used(plan: Sequence[Scale], rows: Sequence[Rows]) -> tuple[Scale, ...]:
@@ -83,7 +85,8 @@ def handed_on(
     Adam's moments are resized and kept, also when the network changes after a draft; those of a
     pyramid begin anew. L-BFGS drops
     its curvature pairs, since they belong to the old grid or objective (pairs from a draft blew up
-    at once). It keeps the length of its steps: from norm 1 they would take ten evaluations to grow.
+    at once). It keeps the length of its steps, unless each scale has a first step of its own: from
+    norm 1 they would take ten evaluations to grow.
 
     Args:
         x: the best point; it and `last` may have a leading axis of lanes.
@@ -97,7 +100,7 @@ def handed_on(
     state = start(x)._replace(evaluations=last.evaluations)
     if optimizer.method == "adam" and not optimizer.pyramid:
         state = state._replace(optimizer=_resized_moments(last.optimizer, x.shape))
-    elif optimizer.is_lbfgs:
+    elif optimizer.is_lbfgs and not optimizer.first:
         state = state._replace(optimizer=_with_step(state.optimizer, last.optimizer))
     return state
 

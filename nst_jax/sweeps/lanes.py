@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from nst_jax.errors import InputError
 from nst_jax.networks.base import Network
 from nst_jax.networks.load import load_network
 from nst_jax.pictures import reading
@@ -110,6 +111,10 @@ def lanes_of(
         options = {**fixed, **{k: v for k, v in point.items() if k not in ("content", "style")}}
         preset, named = options.pop("preset", "default"), options.pop("network", network)
         settings, start = resolve_options(preset, named, options)
+        if not settings.iterations:
+            raise InputError(
+                "iterations is 0, but a lane of a sweep needs one evaluation at least."
+            )
         loaded = load(settings)
         settings = known_layers(settings, loaded)
         plain = settings.to_dict()

@@ -77,11 +77,11 @@ def run(
     names = {i: str(some.lane) for i, some in enumerate(ready)}
     rows: dict[int, tuple[Rows, ...]] = dict.fromkeys(names, ())
     drawn: dict[int, Drawn] = {}
-    stage, start = prepared(plan[0]), None
+    stage, start = prepared(plan[0], first=True), None
     for at in range(len(plan)):
         try:
             later = plan[at + 1 : at + 2]
-            ahead = prepared(later[0]) if later else None
+            ahead = prepared(later[0], first=False) if later else None
             running = [(ready[i].lane, stage.problems[i]) for i in names]
             reports = _Reports(report, running, plan[at])
             compiled = ahead and compiling(_lowered(ahead, axes, mesh))
@@ -134,9 +134,15 @@ def axes_of(every: Sequence[Lane]) -> Arguments:
 
 
 def _stage(
-    ready: Sequence[Ready], width: int, axes: Arguments, mesh: Mesh | None, scale: Scale
+    ready: Sequence[Ready],
+    width: int,
+    axes: Arguments,
+    mesh: Mesh | None,
+    scale: Scale,
+    *,
+    first: bool,
 ) -> _Stage:
-    problems = [some.request.problem_at(scale, total(some.request)) for some in ready]
+    problems = [some.request.problem_at(scale, total(some.request), first=first) for some in ready]
     # Copies of the last lane fill the batch up: its width is a multiple of the devices.
     filled = (*problems, *[problems[-1]] * (width - len(problems)))
     args = jax.tree.map(_joined, axes, *[p.args for p in filled], is_leaf=lambda a: a is None)

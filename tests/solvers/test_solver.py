@@ -326,3 +326,17 @@ def test_averages_calm_a_restless_optimizer(rng):
     )
     np.testing.assert_array_equal(plain.x, calm.x)
     assert np.linalg.norm(solver.point(calm)) < 0.7 * np.linalg.norm(plain.x)
+
+
+@pytest.mark.parametrize("precondition", [0.0, 1.0])
+def test_the_first_step_has_the_length_that_was_asked_for(precondition, rng):
+    optimizer = Optimizer("lbfgs", history=3, precondition=precondition, growth=2.0, first=0.25)
+    start, goal = jnp.zeros((6, 8, 3)), jnp.float32(rng.normal(size=(6, 8, 3)))
+
+    def fn(x, args):
+        value = 100 * jnp.square(x - goal).sum()
+        return value, {"total": value}
+
+    state = solver.start(optimizer, start)
+    state, _ = solver.advance(fn, optimizer, state, (), 1.0, 1, capacity=1)
+    assert float(jnp.sqrt(jnp.square(state.x).mean())) == pytest.approx(0.25, rel=1e-5)

@@ -124,7 +124,7 @@ def test_plain_values_make_the_same_settings_again():
         ({"size": 0}, "size is 0, but must be a whole number from 1 to 100000, or None."),
         ({"size": 512.0}, "size is 512.0, but must be a whole number"),
         ({"style_size": -3}, "style_size is -3, but must be a whole number"),
-        ({"iterations": 0}, "iterations is 0, but must be a whole number from 1 to 10000000."),
+        ({"iterations": -1}, "iterations is -1, but must be a whole number from 0 to 10000000."),
         ({"iterations": None}, "iterations is None, but must be a whole number"),
         ({"history": 0}, "history is 0"),
         ({"momentum": 1.5}, "momentum is 1.5, but must be a number from 0 to 1."),

@@ -1,0 +1,135 @@
+"""`seconds` alone plans the run; a model's pass as the start, or as the whole result."""
+
+import numpy as np
+import pytest
+import tiny
+from hypothesis import given
+from hypothesis import strategies as st
+
+import nst_jax as nst
+from nst_jax.pictures import reading
+from nst_jax.stylizing import planning
+from nst_jax.stylizing.outputs import Outputs
+
+CONTENT, STYLE = tiny.picture(40, 56), tiny.picture(48, 48, seed=2)
+
+
+def stylize(**options):
+    wanted = {"size": None, "progress": False, "network": "vgg19-lite", "draft": False}
+    return nst.stylize(CONTENT, STYLE, **wanted | options)
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """What the model itself draws."""
+    return nst.load("adain")(CONTENT, STYLE).image
+
+
+def test_without_evaluations_the_start_is_the_result(drawn, tmp_path):
+    result = stylize(init="adain", min_size=None, iterations=0)
+    np.testing.assert_allclose(result.image, drawn, atol=1e-5)
+    assert (result.status, result.scales, result.losses) == ("finished", (), {})
+    record = reading.read_settings(result.save(tmp_path / "out.png"))
+    assert (record["evaluations"], record["losses"]) == (0, {})
+    assert "without evaluations" in repr(result)
+    content = stylize(init="content", min_size=None, iterations=0)
+    np.testing.assert_allclose(content.image, CONTENT / np.float32(255), atol=1e-6)
+
+
+def test_several_styles_are_mixed_by_their_weights(drawn):
+    options = {"init": "adain", "min_size": None, "iterations": 0, "network": "vgg19-lite"}
+    how = {"size": None, "progress": False, "draft": False}
+    styles = [STYLE, tiny.picture(48, 48, seed=3)]
+    mixed = nst.stylize(CONTENT, styles, style_blend=(1, 0), **options | how)
+    np.testing.assert_allclose(mixed.image, drawn, atol=1e-4)
+    equal = nst.stylize(CONTENT, styles, **options | how)
+    theirs = nst.load("adain")(CONTENT, styles).image
+    np.testing.assert_allclose(equal.image, theirs, atol=1e-5)
+
+
+def test_a_start_that_a_model_draws_takes_no_regions():
+    with pytest.raises(nst.InputError, match=r"init 'adain' .* takes neither regions"):
+        stylize(init="adain", min_size=None, iterations=0, keep=np.eye(40, 56))
+
+
+def test_sweeps_need_an_evaluation():
+    with pytest.raises(nst.InputError, match="iterations is 0, but a lane"):
+        nst.sweep(CONTENT, STYLE, seed=[0, 1], iterations=0, network=tiny.network())
+
+
+@pytest.mark.parametrize(
+    ("options", "plans"),
+    [
+        ({"seconds": 5}, True),
+        ({"seconds": 5, "style_weight": 1e4, "size": 300, "color": "luminance"}, True),
+        ({"seconds": None}, False),
+        ({}, False),
+        ({"seconds": 5, "iterations": 200}, False),
+        ({"seconds": 5, "min_size": None}, False),
+        ({"seconds": 5, "init": "noise"}, False),
+        ({"seconds": 5, "preset": "gatys"}, False),
+        ({"seconds": 5, "network": "vgg19"}, False),
+        ({"seconds": 5, "network": tiny.network()}, False),
+        ({"seconds": 5, "tolerance": 0.01}, False),
+        ({"seconds": 5, "style_weight_schedule": "linear:0:1"}, False),
+        ({"seconds": 5, "checkpoint": "run.ckpt"}, False),
+    ],
+)
+def test_seconds_plan_if_nothing_else_sets_the_course(options, plans):
+    rest = dict(options)
+    preset, network = rest.pop("preset", "default"), rest.pop("network", "auto")
+    outputs = Outputs(checkpoint=rest.pop("checkpoint", None))
+    assert planning.is_wanted(preset, network, rest, outputs) is plans
+
+
+@given(st.floats(0.1, 0.9), st.lists(st.floats(0.01, 1), min_size=1, max_size=5), st.floats(0, 100))
+def test_counts_use_the_time_and_no_more(coarse, costs, seconds):
+    many, last = planning.counts(coarse, costs, seconds)
+    each = many if len(costs) > 1 else 0
+    assert min(many, last) >= 1
+    spent = each * sum(costs[:-1]) + last * costs[-1]
+    if last > 1 and each != 1:
+        assert spent <= seconds * (1 + 1e-9)
+    assert spent + costs[-1] > seconds * (1 - 1e-9)
+
+
+@pytest.fixture
+def one_scale(monkeypatch):
+    """Only one way: a pass, then the small network at the end size."""
+    monkeypatch.setattr(planning, "WAYS", planning.WAYS[-1:])
+
+
+def test_a_planned_run_keeps_to_the_time_and_can_be_repeated(one_scale, tmp_path, capsys):
+    options = {"size": None, "seconds": 2.0}
+    first = nst.stylize(CONTENT, STYLE, callback=lambda now: True, **options)
+    again = nst.stylize(CONTENT, STYLE, **options)  # with its programs compiled
+    assert "compiled, once: the picture comes" in capsys.readouterr().err
+    assert again.plan == (
+        "Planned for 2 s: from one pass of adain, then at 56 px vgg19-lite until the time is up."
+    )
+    assert again.compile_seconds + again.run_seconds < 2
+    used = again.settings
+    assert (used.network, used.init, used.seconds) == ("vgg19-lite", "adain", None)
+    assert used.iterations == again.evaluations[-1] == again.scales[-1].evaluations > 3
+    assert first.plan == again.plan == again.record()["plan"]
+    path = again.save(tmp_path / "out.png")
+    repeated = nst.repeat(path, CONTENT, STYLE, progress=False)
+    np.testing.assert_array_equal(repeated.image, again.image)
+
+
+def test_too_few_seconds_give_one_pass_and_say_what_it_takes(drawn):
+    with pytest.warns(UserWarning, match=r"seconds is 0.001, but one pass at this size took \d"):
+        result = nst.stylize(CONTENT, STYLE, size=None, seconds=0.001, progress=False)
+    np.testing.assert_allclose(result.image, drawn, atol=1e-5)
+    assert result.plan == "Planned for 0.001 s: one pass of adain at 56 px."
+
+
+def test_what_no_model_draws_takes_more_time():
+    with pytest.raises(nst.InputError, match=r"seconds is 0.001, but needs about \d.*: no model"):
+        nst.stylize(CONTENT, STYLE, keep=np.eye(40, 56), size=None, seconds=0.001)
+
+
+def test_quick_is_one_pass_and_nine_evaluations():
+    result = nst.stylize(CONTENT, STYLE, preset="quick", size=None, progress=False)
+    assert (result.network, result.scales) == ("vgg19-lite", ((40, 56, 9, False),))
+    assert result.losses["total"].min() < result.losses["total"][0] / 2
