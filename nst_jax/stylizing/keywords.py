@@ -56,6 +56,7 @@ class Keywords(TypedDict, total=False):
     learning_rate: float | None
     learning_rate_schedule: str
     history: int | None
+    first_step: float | None
     precondition: float
     momentum: float
     pyramid: int

@@ -55,6 +55,7 @@ COURSE = (
 _OPERATIONS = {NETWORK: 2.2e5, BETTER: 9.8e5}
 _EACH = 0.004
 _READY = 0.35
+_PASS = 1.2  # of an evaluation at the same size
 _AFTER = 3e-7
 _SIDE = 1024  # of the matrices
 # The share of the time that is planned; the last scale goes on until the time is up.
@@ -84,8 +85,9 @@ class Way(NamedTuple):
 
 # The best first.
 WAYS = (
-    Way(25, BETTER, 3, 0.35, 20),
-    Way(30, NETWORK, 3, 0.3, 20),
+    Way(20, BETTER, 3, 0.35, 20),
+    Way(25, NETWORK, 3, 0.4, 20),
+    Way(8, NETWORK, 2, 0.4, 8),
     Way(3, NETWORK, 0, 0.0, 8),
 )
 
@@ -179,9 +181,12 @@ def planned(request: Request, began: float) -> Plan:
         request = _along(request, way)
         ready_from = time.perf_counter()
         problems = pyramid.ready(request)
+        if compiled() and way.steps and request.settings.init in MODELS:
+            request.redrawn(problems[-1], problems[-1].x)  # so that this is compiled too
         late = min(compiled(), time.perf_counter() - ready_from)
     costs = [_cost(request, scale, rate) for scale in scales(request)]
-    many = counts(way.coarse, costs, _PLANNED * (left() + late))
+    passes = _PASS * _seconds(NETWORK, height * width, rate) * (way.steps > 0)
+    many = counts(way.coarse, costs, _PLANNED * (left() + late) - passes)
     settings = replace(
         request.settings,
         coarse_iterations=many[0],

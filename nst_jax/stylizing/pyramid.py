@@ -23,7 +23,7 @@ from nst_jax.solvers.stopping import Limits, Rows, joined
 from nst_jax.stylizing.problem import Problem
 from nst_jax.stylizing.request import Request
 from nst_jax.stylizing.result import Scale
-from nst_jax.stylizing.scales import Drawn, handed_on, scales, total, used
+from nst_jax.stylizing.scales import Drawn, handed_on, is_redrawn, scales, total, used
 
 
 class Position(NamedTuple):
@@ -96,7 +96,10 @@ def run(
             drawn = Drawn(problem, whole, used(plan, earlier))
             if ahead is None or outcome.status not in ("finished", "plateau"):
                 return drawn
-            carried = _handed_on(outcome, problem.optimizer, later[0])
+            redraw = None
+            if is_redrawn(request.settings, plan, len(earlier)):
+                redraw = partial(request.redrawn, ahead.problem)
+            carried = _handed_on(outcome, problem.optimizer, later[0], redraw)
             del outcome  # the next scale needs the memory of its curvature pairs
             carried = when_compiled(ahead.compiled, carried)
             problem = ahead.problem
@@ -204,7 +207,9 @@ def _with_position(keep: Callable, earlier: tuple[Rows, ...]) -> Callable:
     return lambda carried: keep(Position(earlier, carried))
 
 
-def _handed_on(outcome: Outcome, optimizer: solver.Optimizer, scale: Scale) -> Carried:
+def _handed_on(
+    outcome: Outcome, optimizer: solver.Optimizer, scale: Scale, redraw: Callable | None
+) -> Carried:
     start, last = partial(solver.start_jit, optimizer), cast(solver.State, outcome.state)
-    state = handed_on(outcome.x, last, optimizer, scale, start)
+    state = handed_on(outcome.x, last, optimizer, scale, start, redraw)
     return Carried(state, None, outcome.compile_seconds, outcome.run_seconds)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
@@ -12,7 +13,7 @@ from nst_jax.losses.objective import Targets
 from nst_jax.losses.registry import TERMS
 from nst_jax.networks.base import Network, require_layers
 from nst_jax.options import WEIGHT
-from nst_jax.pictures import resizing
+from nst_jax.pictures import color, resizing
 from nst_jax.programs import jit
 from nst_jax.solvers import schedules
 from nst_jax.solvers.outcome import Outcome
@@ -29,7 +30,8 @@ from nst_jax.stylizing.problem import (
 )
 from nst_jax.stylizing.result import Scale, Stylization
 from nst_jax.stylizing.settings import MODELS, Settings
-from nst_jax.stylizing.terms import last_statistic, layers
+from nst_jax.stylizing.starts import unknown
+from nst_jax.stylizing.terms import blend_weights, last_statistic, layers
 
 # Factor on the content weight while the draft's network draws. At the same weight it keeps less of
 # the content, and lost content does not come back.
@@ -109,6 +111,12 @@ class Request:
         if self.targets is not None:
             self.targets[scale] = found.args.targets
         return found
+
+    def redrawn(self, problem: Problem, x: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
+        """What the model that drew the start makes of an unknown, at the scale of a problem."""
+        picture = color.as_rgb(jnp.clip(x / self.settings.scale, 0, 1))
+        blend = blend_weights(self.settings, len(self.pictures.styles))
+        return unknown(self.settings, problem.scene._replace(content=picture), None, blend)
 
     def network_at(self, scale: Scale) -> Network:
         """The network that draws a scale: the draft's network at a scale of the draft."""

@@ -15,6 +15,7 @@ from nst_jax.solvers.stopping import Rows
 from nst_jax.stylizing.problem import Problem
 from nst_jax.stylizing.request import Request
 from nst_jax.stylizing.result import Scale
+from nst_jax.stylizing.settings import MODELS, Settings
 from nst_jax.stylizing.terms import last_statistic, layers
 
 # The share of its last step that L-BFGS takes first at the next scale. With all of it losses climb.
@@ -64,6 +65,16 @@ def scales(request: Request) -> tuple[Scale, ...]:
     return (*coarse, end) if settings.iterations else tuple(coarse)
 
 
+def is_redrawn(settings: Settings, plan: Sequence[Scale], at: int) -> bool:
+    """Whether the model that drew the start draws the picture again when it comes to this scale.
+
+    That is where it comes to the end size. An enlarged picture lacks the finest strokes, which the
+    optimiser makes slowly and a model at once.
+    """
+    before, here, last = (plan[n][:2] for n in (at - 1, at, -1))
+    return settings.init in MODELS and before != here == last
+
+
 def used(plan: Sequence[Scale], rows: Sequence[Rows]) -> tuple[Scale, ...]:
     """The scales that were drawn, with the evaluations that each took."""
     ends = [0, *(int(part.evaluations[-1]) for part in rows)]
@@ -79,6 +90,7 @@ def handed_on(
     optimizer: solver.Optimizer,
     scale: Scale,
     start: Callable[[Array], solver.State],
+    redraw: Callable[[Array], Array] | None = None,
 ) -> solver.State:
     """Carry the best point, the count of evaluations and the optimiser's state to the next grid.
 
@@ -94,9 +106,12 @@ def handed_on(
         optimizer: the static part of the solver.
         scale: the next scale.
         start: makes the state before the first evaluation at a point.
+        redraw: what becomes of the enlarged point; None to take it as it is.
     """
     *lanes, _, _, channels = x.shape
     x = jax.image.resize(x, (*lanes, scale.height, scale.width, channels), "cubic")
+    if redraw is not None:
+        x = redraw(x)
     state = start(x)._replace(evaluations=last.evaluations)
     if optimizer.method == "adam" and not optimizer.pyramid:
         state = state._replace(optimizer=_resized_moments(last.optimizer, x.shape))

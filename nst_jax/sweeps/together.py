@@ -21,7 +21,7 @@ from nst_jax.stylizing import pyramid
 from nst_jax.stylizing.problem import Arguments, Problem
 from nst_jax.stylizing.request import Request
 from nst_jax.stylizing.result import Scale
-from nst_jax.stylizing.scales import Drawn, handed_on, scales, total, used
+from nst_jax.stylizing.scales import Drawn, handed_on, is_redrawn, scales, total, used
 from nst_jax.stylizing.terms import terms_of
 from nst_jax.sweeps.lanes import Lane
 
@@ -107,7 +107,12 @@ def run(
             if reports.stop:
                 _end(drawn, names, "stopped")
                 break
-            start = _handed_on(outcomes, stage.problems[0].optimizer, scale=later[0], mesh=mesh)
+            redraw = None
+            if is_redrawn(ready[0].request.settings, plan, at + 1):
+                redraw = partial(_redrawn, ready, ahead.problems)
+            start = _handed_on(
+                outcomes, stage.problems[0].optimizer, scale=later[0], mesh=mesh, redraw=redraw
+            )
             del outcomes  # the next scale needs the memory of their curvature pairs
             start = when_compiled(compiled, start)
             stage = ahead
@@ -165,13 +170,25 @@ def _lowered(stage: _Stage, axes: Arguments, mesh: Mesh | None) -> jax.stages.Lo
 
 
 def _handed_on(
-    outcomes: Sequence[Outcome], optimizer: solver.Optimizer, *, scale: Scale, mesh: Mesh | None
+    outcomes: Sequence[Outcome],
+    optimizer: solver.Optimizer,
+    *,
+    scale: Scale,
+    mesh: Mesh | None,
+    redraw: Callable | None,
 ) -> Carried:
     last = cast(solver.State, outcomes[0].state)
     start = partial(lanes.start, optimizer, mesh)
-    state = handed_on(solver.point(last), last, optimizer, scale, start)
+    state = handed_on(solver.point(last), last, optimizer, scale, start, redraw)
     spent = (sum(getattr(o, f"{what}_seconds") for o in outcomes) for what in ("compile", "run"))
     return Carried(lanes.placed(optimizer, mesh, state), None, *spent)
+
+
+def _redrawn(ready: Sequence[Ready], problems: Sequence[Problem], x: jax.Array) -> jax.Array:
+    """The points of all lanes, drawn again; copies fill the batch up."""
+    pairs = zip(ready, problems, x, strict=False)
+    drawn = [some.request.redrawn(problem, point) for some, problem, point in pairs]
+    return jnp.stack([*drawn, *[drawn[-1]] * (len(x) - len(drawn))])
 
 
 def _goes_on(outcome: Outcome) -> bool:

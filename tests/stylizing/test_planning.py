@@ -1,5 +1,6 @@
 """`seconds` alone plans the run; a model's pass as the start, or as the whole result."""
 
+import jax
 import numpy as np
 import pytest
 import tiny
@@ -10,6 +11,7 @@ import nst_jax as nst
 from nst_jax.pictures import reading
 from nst_jax.stylizing import planning
 from nst_jax.stylizing.outputs import Outputs
+from nst_jax.stylizing.resolving import resolve_options
 
 CONTENT, STYLE = tiny.picture(40, 56), tiny.picture(48, 48, seed=2)
 
@@ -100,7 +102,7 @@ def one_scale(monkeypatch):
 
 
 def test_a_planned_run_keeps_to_the_time_and_can_be_repeated(one_scale, tmp_path, capsys):
-    options = {"size": None, "seconds": 2.0}
+    options = {"size": None, "seconds": 2.0, **tiny.SHALLOW}
     first = nst.stylize(CONTENT, STYLE, callback=lambda now: True, **options)
     again = nst.stylize(CONTENT, STYLE, **options)  # with its programs compiled
     assert "compiled, once: the picture comes" in capsys.readouterr().err
@@ -129,7 +131,25 @@ def test_what_no_model_draws_takes_more_time():
         nst.stylize(CONTENT, STYLE, keep=np.eye(40, 56), size=None, seconds=0.001)
 
 
-def test_quick_is_one_pass_and_nine_evaluations():
-    result = nst.stylize(CONTENT, STYLE, preset="quick", size=None, progress=False)
-    assert (result.network, result.scales) == ("vgg19-lite", ((40, 56, 9, False),))
-    assert result.losses["total"].min() < result.losses["total"][0] / 2
+def test_quick_names_its_network():
+    assert resolve_options("quick", "auto", {})[0].network == "vgg19-lite"
+    assert resolve_options("quick", "vgg19", {})[0].network == "vgg19"
+
+
+def test_quick_goes_from_coarse_to_fine_and_draws_again_at_the_end_size():
+    seen = []
+    counts = {"min_size": 39, "coarse_iterations": 2, "iterations": 1, "size": None}
+    options = counts | tiny.SHALLOW | {"network": tiny.network()}
+    result = nst.stylize(
+        CONTENT,
+        STYLE,
+        preset="quick",
+        progress=False,
+        callback=lambda now: seen.append(np.asarray(now.x)),
+        **options,
+    )
+    assert result.scales == ((29, 40, 2, False), (40, 56, 1, False))
+    enlarged = np.clip(jax.image.resize(seen[1], (40, 56, 3), "cubic"), 0, 1)
+    again = nst.load("adain")(enlarged, STYLE).image
+    np.testing.assert_allclose(result.image, again, atol=0.02)
+    assert np.abs(result.image - enlarged).mean() > 0.02
