@@ -94,12 +94,12 @@ def compiled_anew() -> Iterator[Callable[[], float]]:
     """
     spent, here = [0.0], threading.local()
 
-    def heard(event: str, seconds: float, **_: Any) -> None:
+    def heard(event: str, duration_secs: float, **_: Any) -> None:
         if event == _FOUND:
             here.found = True
         elif event == _COMPILED:
-            if seconds > _QUICK and not getattr(here, "found", False):
-                spent.append(seconds)
+            if duration_secs > _QUICK and not getattr(here, "found", False):
+                spent.append(duration_secs)
             here.found = False
 
     jax.monitoring.register_event_duration_secs_listener(heard)

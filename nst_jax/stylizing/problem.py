@@ -218,7 +218,8 @@ def begun(
     styles = [jnp.asarray(style, jnp.float32) for style in styles]
     scene = _scene(settings, network, content, styles, regions, None)
     blend = None if regions else blend_weights(settings, len(styles))
-    x, how = unknown(settings, scene, start, blend), (settings.color, settings.color_space)
+    x = unknown(settings, scene, start, blend)
+    how = settings.color, settings.color_space
     return _shown(x, settings.scale, scene, *how, _kept(scene), blend)
 
 

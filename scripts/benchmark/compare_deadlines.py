@@ -11,9 +11,11 @@ objective. Pairs come in the order of a Latin square, so that the first ten of 1
 each content and each style once. FOLDER keeps the pictures and `rows.jsonl`; what it has is not
 drawn again.
 
-`--time` draws each way in a process of its own, first without compiled programs and then with them,
-and keeps the seconds. Pictures of `seconds=...` depend on the time, so that only these count: keep
-the machine quiet. `--show` sums up in NAME.json, plots NAME.png and lays pictures out in NAME.jpg.
+`--time` draws each way in a process of its own and keeps the seconds: `cold`, without compiled
+programs, for the first pair only; `fresh`, with the programs on disk, in a process that has drawn
+nothing; and `warm`, once more in the same process. Pictures of `seconds=...` depend on the time, so
+that only these count, the warm ones: keep the machine quiet. `--show` sums up in NAME.json, plots
+NAME.png and lays pictures out in NAME.jpg.
 """
 
 import argparse
@@ -67,7 +69,7 @@ class Judge:
 
     def __init__(self, network: Network, content: Path, style: Path, size: int):
         photo, painting = (jnp.asarray(read(path, size=size).rgb) for path in (content, style))
-        self._network, self._size = network, photo.shape[:2]
+        self._network, self._size = network, (photo.shape[0], photo.shape[1])
         scene = nst.Scene(network, photo, (painting,))
         self._targets = [nst.targets_of(spec, scene) for spec in (GATYS, MOMENTS)]
         self._photo = self._measured(photo)
@@ -116,8 +118,10 @@ class Kept:
         print(json.dumps(row), flush=True)
 
 
-def worker(options: argparse.Namespace, name: str, *files: Path, programs: Path) -> float:
-    """Draw by one way in a process of its own; return the seconds that it took."""
+def worker(
+    options: argparse.Namespace, name: str, *files: Path, programs: Path, once: bool = False
+) -> list[float]:
+    """Draw by one way in a process of its own, twice if not `once`; return the seconds."""
     way = options.known[name]
     place = {"JAX_COMPILATION_CACHE_DIR": str(programs)}
     if way.kind == "peer":
@@ -126,7 +130,7 @@ def worker(options: argparse.Namespace, name: str, *files: Path, programs: Path)
     python = options.peer_python if way.kind == "peer" else sys.executable
     command = [python, str(WORKER), name, *map(str, files), "--size", str(options.size)]
     done = subprocess.run(
-        [*command, "--models", *models],
+        [*command, *["--once"] * once, "--models", *models],
         env=os.environ | place,
         stdout=subprocess.PIPE,
         text=True,
@@ -145,7 +149,8 @@ def draw(options: argparse.Namespace, kept: Kept, chosen: list[str]) -> None:
             if way.timed or "share" in kept.rows.get((pair, name), {}):
                 continue
             if way.kind == "peer":
-                worker(options, name, content, style, place, programs=options.folder / "programs")
+                files, programs = (content, style, place), options.folder / "programs"
+                worker(options, name, *files, programs=programs, once=True)
             else:
                 artist(way, options.size)(content, style, place)
             judge = judge or Judge(network, content, style, options.size)
@@ -166,10 +171,9 @@ def clock(options: argparse.Namespace, kept: Kept, chosen: list[str]) -> None:
             run = partial(worker, options, name, content, style, place)
             if n == 0:
                 with tempfile.TemporaryDirectory() as nothing:
-                    found["cold"] = run(programs=Path(nothing))
-            # Programs for the sizes of these pictures.
-            run(programs=programs)
-            found["warm"] = run(programs=programs)
+                    (found["cold"],) = run(programs=Path(nothing), once=True)
+            run(programs=programs, once=True)  # compiles for the sizes of these pictures
+            found["fresh"], found["warm"] = run(programs=programs)
             if options.known[name].timed:
                 found |= Judge(network, content, style, options.size)(place)
             kept.add(pair, name, **found)
@@ -198,7 +202,7 @@ def summed_up(rows: Mapping[Any, Mapping[str, Any]], known: Mapping[str, Way]) -
             "pairs": len(judged),
             **{k: float(np.exp(np.log(values(k)).mean())) for k in ("share", "style")},
             "content": float(values("content").mean()),
-            **{k: float(np.median(values(k))) for k in ("warm", "cold") if values(k).size},
+            **{k: float(np.median(values(k))) for k in ("warm", "fresh", "cold") if values(k).size},
         }
     return found
 
@@ -207,10 +211,10 @@ def show(options: argparse.Namespace, kept: Kept, chosen: list[str]) -> None:
     """Write the summary, the curve and the sheet."""
     summary = summed_up(kept.rows, {name: options.known[name] for name in chosen})
     options.show.with_suffix(".json").write_text(json.dumps(summary, indent=1) + "\n")
-    print("| way | pairs | share | style | content | seconds | without programs |")
-    print("|---|--:|--:|--:|--:|--:|--:|")
+    print("| way | pairs | share | style | content | warm | fresh | cold |")
+    print("|---|--:|--:|--:|--:|--:|--:|--:|")
     for name, row in summary.items():
-        times = [f"{row[k]:.2f}" if k in row else "" for k in ("warm", "cold")]
+        times = [f"{row[k]:.2f}" if k in row else "" for k in ("warm", "fresh", "cold")]
         shares = [f"{row[k]:.3f}" for k in ("share", "style", "content")]
         print(f"| {name} | {row['pairs']} | {' | '.join([*shares, *times])} |")
     plot(summary, options)
@@ -239,7 +243,7 @@ def plot(summary: Mapping[str, Any], options: argparse.Namespace) -> None:
         if not options.known[name].timed:
             panel.plot(row["warm"], row["share"], "s" if ours else "^", color="#888888")
             panel.annotate(name, (row["warm"], row["share"]), (4, 4), textcoords="offset points")
-    panel.set(xscale="log", yscale="log", xlabel="seconds, programs cached", ylabel="share")
+    panel.set(xscale="log", yscale="log", xlabel="seconds, programs ready", ylabel="share")
     panel.set_title("Gatys' objective under VGG19 as a share of the photograph's")
     panel.grid(visible=True, which="both", color="#eeeeee")
     panel.legend()

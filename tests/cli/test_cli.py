@@ -209,7 +209,7 @@ def test_pictures_of_unfit_size(folder, capfd, size, which, said):
         (["--style-layers=relu1_1:-1"], "the weight of relu1_1 is -1.0"),
         (["--content-weight=0", "--style-weight=0"], "All weights are zero"),
         (["--size=0"], "size is 0, but must be a whole number"),
-        (["--iterations=0"], "iterations is 0, but must be a whole number"),
+        (["--iterations=-1"], "iterations is -1, but must be a whole number"),
         (["--precision=bfloat16"], "use optimizer 'adam'"),
         (["--optimizer=lbfgs-zoom", "--learning-rate=1"], "leave out learning_rate"),
         (["--size=many"], "argument --size: invalid whole number value: 'many'"),

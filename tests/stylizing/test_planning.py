@@ -1,5 +1,7 @@
 """`seconds` alone plans the run; a model's pass as the start, or as the whole result."""
 
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ CONTENT, STYLE = tiny.picture(40, 56), tiny.picture(48, 48, seed=2)
 
 
 def stylize(**options):
-    wanted = {"size": None, "progress": False, "network": "vgg19-lite", "draft": False}
+    wanted: Any = {"size": None, "progress": False, "network": "vgg19-lite", "draft": False}
     return nst.stylize(CONTENT, STYLE, **wanted | options)
 
 
@@ -39,8 +41,8 @@ def test_without_evaluations_the_start_is_the_result(drawn, tmp_path):
 
 
 def test_several_styles_are_mixed_by_their_weights(drawn):
-    options = {"init": "adain", "min_size": None, "iterations": 0, "network": "vgg19-lite"}
-    how = {"size": None, "progress": False, "draft": False}
+    options: Any = {"init": "adain", "min_size": None, "iterations": 0, "network": "vgg19-lite"}
+    how: Any = {"size": None, "progress": False, "draft": False}
     styles = [STYLE, tiny.picture(48, 48, seed=3)]
     mixed = nst.stylize(CONTENT, styles, style_blend=(1, 0), **options | how)
     np.testing.assert_allclose(mixed.image, drawn, atol=1e-4)
@@ -97,12 +99,13 @@ def test_counts_use_the_time_and_no_more(coarse, costs, seconds):
 
 @pytest.fixture
 def one_scale(monkeypatch):
-    """Only one way: a pass, then the small network at the end size."""
+    """Only one way: a pass, then the small network at the end size; and a machine of one speed."""
     monkeypatch.setattr(planning, "WAYS", planning.WAYS[-1:])
+    monkeypatch.setattr(planning, "speed", lambda: 1.8e11)
 
 
 def test_a_planned_run_keeps_to_the_time_and_can_be_repeated(one_scale, tmp_path, capsys):
-    options = {"size": None, "seconds": 2.0, **tiny.SHALLOW}
+    options: Any = {"size": None, "seconds": 2.0, **tiny.SHALLOW}
     first = nst.stylize(CONTENT, STYLE, callback=lambda now: True, **options)
     again = nst.stylize(CONTENT, STYLE, **options)  # with its programs compiled
     assert "compiled, once: the picture comes" in capsys.readouterr().err
@@ -139,7 +142,7 @@ def test_quick_names_its_network():
 def test_quick_goes_from_coarse_to_fine_and_draws_again_at_the_end_size():
     seen = []
     counts = {"min_size": 39, "coarse_iterations": 2, "iterations": 1, "size": None}
-    options = counts | tiny.SHALLOW | {"network": tiny.network()}
+    options: Any = counts | tiny.SHALLOW | {"network": tiny.network()}
     result = nst.stylize(
         CONTENT,
         STYLE,

@@ -123,7 +123,7 @@ def save_record(record):
         ({"sources": {"content": "content.png", "style": [None, "other.png"]}}, {}, "its style"),
         ({"settings": 3}, {}, "carries no settings of nst-jax"),
         ({}, {"preset": "paper"}, "so leave out preset."),
-        ({}, {"iterations": 0}, "iterations is 0"),
+        ({}, {"iterations": -1}, "iterations is -1"),
     ],
     ids=str,
 )
