@@ -120,8 +120,8 @@ class Problem(NamedTuple):
 
         Colours of the content are restored if asked for, and kept pixels are put in.
         """
-        how, blend = (self.color, self.color_space), self.args.weights.blend
-        return _shown(x, self.fn.units, self.scene, *how, self.args.targets.kept, blend)
+        kept, blend = self.args.targets.kept, self.args.weights.blend
+        return _shown(x, self.fn.units, self.scene, self.color, self.color_space, kept, blend)
 
     @property
     def renewal(self) -> Renewal | None:
@@ -219,8 +219,8 @@ def begun(
     scene = _scene(settings, network, content, styles, regions, None)
     blend = None if regions else blend_weights(settings, len(styles))
     x = unknown(settings, scene, start, blend)
-    how = settings.color, settings.color_space
-    return _shown(x, settings.scale, scene, *how, _kept(scene), blend)
+    kept, space = _kept(scene), settings.color_space
+    return _shown(x, settings.scale, scene, settings.color, space, kept, blend)
 
 
 def _require_fit(
