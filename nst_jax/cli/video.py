@@ -17,6 +17,8 @@ _OF_BOTH = ("coherent", "method", "content_regions", "keep")
 _OF_MODEL = ("keep_colors", "strength")
 _OF_OPTIMISE = ("evaluations", "seconds_per_frame", "passes", "loop", "style_regions")
 
+_FLAGS = {"coherent": "--each-frame"}  # that are called otherwise in Python
+
 
 def add(commands: Any) -> None:
     """Add the subcommand `video`."""
@@ -40,9 +42,18 @@ def add(commands: Any) -> None:
         help="picture file; given again: mixed. With --model a style of the model: "
         "NAME[:WEIGHT],..., or files for models that take any style",
     )
+    parser.add_argument(
+        "--keys",
+        metavar="DIR",
+        help="carry painted frames over the film: a folder of pictures, each named by the number "
+        "of its frame, from 1, or as that frame is if IN is a folder",
+    )
     parser.add_argument("--model", help="draw each frame in one pass: file or name of a model")
     parser.add_argument(
-        "--engine", default="auto", metavar="model|optimise", help="(default: by --model)"
+        "--engine",
+        default="auto",
+        metavar="model|optimise|keys",
+        help="(default: by what is given)",
     )
     parser.add_argument(
         "--rate", type=float, metavar="FPS", help="frames per second of a folder (default: 25)"
@@ -106,7 +117,7 @@ def add(commands: Any) -> None:
 def _run(args: argparse.Namespace) -> int:
     from nst_jax.videos.api import chosen_engine, video
 
-    engine = chosen_engine(args.engine, args.model)
+    engine = chosen_engine(args.engine, args.model, args.keys)
     options = _options(args, engine)
     if engine == "model":
         allocator.hold()
@@ -119,6 +130,7 @@ def _run(args: argparse.Namespace) -> int:
         args.target,
         style,
         model=args.model,
+        keys=args.keys,
         engine=engine,
         rate=args.rate,
         overwrite=args.force,
@@ -146,25 +158,29 @@ def _options(args: argparse.Namespace, engine: str) -> dict[str, Any]:
     for name in ("content_regions", "style_regions"):
         own[name] = flags.files(own[name])
     given |= {name: value for name, value in own.items() if value is not None}
-    if engine == "model":
-        other, way = (
-            given.keys() - {"size", "tile", "region_styles", *_OF_BOTH, *_OF_MODEL},
-            "leave out --model",
-        )
-    else:
+    if engine == "optimise":
         other, way = given.keys() & set(_OF_MODEL), "give --model"
         given |= {"offline": True} if args.offline else {}
+    elif engine == "model":
+        known = {"size", "tile", "region_styles", *_OF_BOTH, *_OF_MODEL}
+        other, way = given.keys() - known, "leave out --model"
+    else:
+        other, way = given.keys() - {"size", "method"}, "leave out --keys"
     if other:
-        name = flags.flag(min(other))
+        name = _FLAGS.get(min(other)) or flags.flag(min(other))
         raise InputError(f"{name} is of no use to the engine '{engine}': leave it out, or {way}.")
     return given
 
 
-def _measured(args: argparse.Namespace, style: Any, engine: str, options: dict[str, Any]) -> Any:
+def _measured(args: argparse.Namespace, style: Any, engine: Any, options: dict[str, Any]) -> Any:
     """The measures of the film, its original, and what is drawn of each frame on its own."""
+    from nst_jax.films.folder import files_of
     from nst_jax.videos.api import video
     from nst_jax.videos.measures import measure
 
+    if engine == "keys":  # which draw nothing of a frame on its own
+        style = str(files_of(Path(args.keys))[0])
+        return measure(args.source, args.target, style=style, rate=args.rate)
     alone = {k: v for k, v in options.items() if k not in ("passes", "loop")} | {"coherent": False}
     with tempfile.TemporaryDirectory(dir=Path(args.target).absolute().parent) as folder:
         ceiling = video(

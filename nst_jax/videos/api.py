@@ -8,9 +8,10 @@ from nst_jax.errors import InputError
 from nst_jax.models.load import load
 from nst_jax.options import unknown
 from nst_jax.videos.drawing import draw_video
+from nst_jax.videos.keyed import key_video
 from nst_jax.videos.optimising import optimise_video
 
-Engine = Literal["auto", "model", "optimise"]
+Engine = Literal["auto", "model", "optimise", "keys"]
 
 
 def video(
@@ -19,6 +20,7 @@ def video(
     style: Any = None,
     *,
     model: Any = None,
+    keys: Any = None,
     engine: Engine = "auto",
     size: int | None = None,
     rate: float | None = None,
@@ -36,14 +38,16 @@ def video(
             frames; it appears only when it is complete.
         style: a style of the model, as it takes it; without a model a picture, or a list of them.
         model: a model from `load`, or its name or file.
-        engine: "model" draws each frame in one pass, "optimise" as `stylize` does; "auto" takes the
-            model if there is one.
+        keys: painted frames of the film, in a folder, each named by the number of its frame, from
+            1, or as that frame is if the film is a folder; or a mapping from numbers to pictures.
+        engine: "model" draws each frame in one pass, "optimise" as `stylize` does, and "keys"
+            carries the painted frames over the film; "auto" takes what is there.
         size: long side of the frames in pixels; None keeps the film's size.
         rate: frames per second of a folder of pictures; None for 25.
         overwrite: replace an existing film, and what is left of one with other settings.
         progress: show a bar.
         **options: for a model those of `drawing.draw_video`, for optimisation those of
-            `optimising.optimise_video`.
+            `optimising.optimise_video`, for keys those of `keyed.key_video`.
 
     Returns:
         `target` as a path.
@@ -53,13 +57,17 @@ def video(
             written.
         KeyboardInterrupt: Ctrl-C was pressed; the same call goes on.
     """
-    chosen = chosen_engine(engine, model)
+    chosen = chosen_engine(engine, model, keys)
     shared: dict[str, Any] = {
         "size": size,
         "rate": rate,
         "overwrite": overwrite,
         "progress": progress,
     }
+    if chosen == "keys":
+        if style is not None:
+            raise InputError("The style is that of the key frames: leave out the other one.")
+        return key_video(source, target, keys, **shared, **options)
     if chosen == "optimise":
         if style is None:
             raise InputError("There is no style: give a picture, or a model that has learned some.")
@@ -69,11 +77,13 @@ def video(
     return draw_video(model, source, target, style, **shared, **options)
 
 
-def chosen_engine(engine: str, model: Any) -> Literal["model", "optimise"]:
-    """The engine that is meant: "model" or "optimise".
+def chosen_engine(
+    engine: str, model: Any, keys: Any = None
+) -> Literal["model", "optimise", "keys"]:
+    """The engine that is meant: "model", "optimise" or "keys".
 
     Raises:
-        InputError: there is no such engine, or it does not fit the model.
+        InputError: there is no such engine, or it does not fit the model or the keys.
     """
     if engine not in get_args(Engine):
         raise InputError(unknown("engine", engine, get_args(Engine)))
@@ -81,4 +91,10 @@ def chosen_engine(engine: str, model: Any) -> Literal["model", "optimise"]:
         raise InputError("The engine 'model' needs a model: give its name or file.")
     if engine == "optimise" and model is not None:
         raise InputError("The engine 'optimise' draws without a model: leave out one of them.")
+    if keys is not None and (model is not None or engine not in ("auto", "keys")):
+        raise InputError("Key frames are painted already: leave out the model, or the keys.")
+    if engine == "keys" and keys is None:
+        raise InputError("The engine 'keys' needs key frames: give the folder of painted frames.")
+    if keys is not None:
+        return "keys"
     return "optimise" if model is None else "model"

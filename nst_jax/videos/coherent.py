@@ -26,6 +26,7 @@ from nst_jax.programs import jit
 from nst_jax.typing import AnyArray
 from nst_jax.videos.passages import Passage
 
+_LEAD = 0.5  # of a change, by which places change sooner that are known better
 _HELD = 4  # frames for which strokes are kept
 _CELL = 40  # pixels between places that are drawn anew in different frames
 _COARSE = 8  # pixels beyond which colours are averaged
@@ -76,6 +77,32 @@ def composed(
 def carried(last: Float[AnyArray, "h w 3"], passage: Passage) -> Float[np.ndarray, "h w 4"]:
     """What a model that `carries` takes beside a frame: the last result, and where to trust it."""
     return np.asarray(_carried(last, passage.flow, passage.reliable))
+
+
+def crossed(
+    one: Float[AnyArray, "h w 3"],
+    other: Float[AnyArray, "h w 3"],
+    share: float,
+    lead: Float[AnyArray, "h w"],
+) -> Float[np.ndarray, "h w 3"]:
+    """Go over from one drawing of a frame to another: each place changes its strokes at once.
+
+    Args:
+        one: a drawing, in [0, 1].
+        other: another one.
+        share: how far to go, from 0 to 1.
+        lead: by how much the other one is better known, from -1 to 1; places change so much sooner.
+    """
+    ranks = _ranks(*one.shape[:2])
+    return np.asarray(_crossed(one, other, ranks, jnp.float32(share), lead))
+
+
+@jit()
+def _crossed(one, other, ranks, share, lead):
+    changed = _blurred((ranks < share + _LEAD * lead).astype(jnp.float32)[..., None], _FINE)
+    low, high = _low(one, _COARSE), _low(other, _COARSE)
+    strokes = (one - low) + changed * ((other - high) - (one - low))
+    return jnp.clip(low + share * (high - low) + strokes, 0, 1)
 
 
 @jit()
@@ -138,8 +165,14 @@ def _contrasted(detail: Float[Array, "h w 3"], aim: Float[Array, "h w 3"]) -> Fl
 @functools.lru_cache(maxsize=2)
 def _turns(height: int, width: int) -> Float[np.ndarray, "h w"]:
     """For each pixel the frame, modulo `_HELD`, in which it is drawn anew."""
+    return np.floor(_ranks(height, width) * _HELD).astype(np.float32)
+
+
+@functools.lru_cache(maxsize=2)
+def _ranks(height: int, width: int) -> Float[np.ndarray, "h w"]:
+    """Pixels in an order in which neighbours follow each other, from 0 to 1."""
     rows, columns = (max(2, -(-side // _CELL)) for side in (height, width))
     coarse = np.random.default_rng(0).random((1, rows, columns)).astype(np.float32)
     smooth = resizing.resize_masks(coarse, (height, width))[0]
     order = np.argsort(np.argsort(smooth, axis=None, kind="stable"), kind="stable")
-    return (order.reshape(height, width) * _HELD // smooth.size).astype(np.float32)
+    return order.reshape(height, width) / smooth.size

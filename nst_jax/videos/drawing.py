@@ -23,6 +23,7 @@ from nst_jax.videos.identity import beginning, identity
 from nst_jax.videos.maps import Maps
 from nst_jax.videos.parts import Parts
 from nst_jax.videos.passages import Method, Passage, method_of, passage
+from nst_jax.videos.preview import Preview
 from nst_jax.videos.shots import Shots
 
 _TOGETHER = 2**20  # pixels in the frames that are drawn at once
@@ -105,6 +106,7 @@ def draw_video(
     alone = coherent and model.carries
     together = 1 if alone else max(1, _TOGETHER // (height * width))
     wanted = replace(found, height=height, width=width)
+    preview = Preview(target, told=progress and coherent)
     with writing.opened(
         target, wanted, settings=settings, overwrite=overwrite, states=together
     ) as out:
@@ -132,10 +134,13 @@ def draw_video(
                 for i, (rgb, state) in enumerate(drawn, there):
                     whole = np.asarray(with_lightness(pictures[i], rgb)) if keep_colors else rgb
                     whole = batch.shown(i, pictures[i], whole) if batch else whole
+                    if not start + i:
+                        preview.show(np.clip(whole, 0, 1))
                     whole = np.rint(np.clip(whole, 0, 1) * 255).astype(np.uint8)
                     out.write(several[i][0]._replace(rgb=whole), state)
                 start += len(several)
                 bar.update(len(several))
+    preview.remove()
     return target
 
 

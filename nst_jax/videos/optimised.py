@@ -13,13 +13,11 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from nst_jax.devices import memory_watched
 from nst_jax.errors import InputError
 from nst_jax.losses.regions import Regions
 from nst_jax.losses.term import Earlier
@@ -27,24 +25,25 @@ from nst_jax.motion.warping import warp_sharp
 from nst_jax.options import in_range
 from nst_jax.pictures import resizing
 from nst_jax.pictures.reading import Picture
-from nst_jax.solvers import loop, solver
 from nst_jax.solvers.ahead import compiling
-from nst_jax.solvers.optimizer import Optimizer
-from nst_jax.solvers.outcome import Carried
-from nst_jax.solvers.stopping import Limits
 from nst_jax.stylizing.problem import Problem
 from nst_jax.stylizing.request import Request
 from nst_jax.stylizing.result import Scale
 from nst_jax.stylizing.run import draw
 from nst_jax.stylizing.settings import PICTURE
-from nst_jax.videos.earlier import agreement, closest_first, hole_of, start_of, stillness_of
+from nst_jax.videos.earlier import (
+    agreement,
+    closest_first,
+    hole_of,
+    start_of,
+    stillness_of,
+    strange_in,
+)
+from nst_jax.videos.minimum import lowered, minimum
 from nst_jax.videos.passages import Method, passage
 
 Frame = Float[np.ndarray, "h w 3"]
 
-# Root mean square of the first step of a frame, in 0..units of 255. Steps from norm 1 would need
-# ten evaluations to grow.
-_STEP = 0.5
 # Where nothing moves, nothing is blurred by warping, so that the weight may be higher by this much.
 _STILL = 4.0
 # What comes into sight: less than this share of a frame may be a fault of the flow. It is drawn at
@@ -91,6 +90,13 @@ class Past(NamedTuple):
     frame: Frame
     drawn: Frame
     regions: Regions | None = None
+
+
+class _Known(NamedTuple):
+    """What is known of a frame from earlier ones, and where it shows something new."""
+
+    earlier: Earlier
+    strange: Float[np.ndarray, "h w"]
 
 
 class Optimised:
@@ -141,12 +147,12 @@ class Optimised:
         began, self._regions = time.perf_counter(), regions
         if not self._plan.coherent:
             return self._alone(frame)
-        earlier = self._earlier(frame, self._past)
-        if earlier is None:
+        known = self._known(frame, self._past)
+        if known is None:
             self._past, self.since = [], 0
             drawn = self._anew(frame)
         else:
-            drawn = self._refined(frame, earlier, began)
+            drawn = self._refined(frame, known, began)
         self._past = [*self._past, Past(frame, drawn, regions)][-self.reach :]
         self.since += 1
         return drawn
@@ -166,50 +172,58 @@ class Optimised:
             KeyboardInterrupt: Ctrl-C was pressed before the frame was drawn.
         """
         began, self._regions = time.perf_counter(), regions
-        earlier = self._earlier(frame, past) or self._unknown(frame)
+        known = self._known(frame, past)
+        earlier = self._unknown(frame) if known is None else known.earlier
         # The blending of the paper, of what was drawn and its neighbour.
         share = np.minimum(earlier.weights[0], 1)[..., None]
         start = (drawn + share * earlier.pictures[0]) / (1 + share)
         return self._minimum(frame, earlier, start, began)
 
     def _unknown(self, frame: Frame) -> Earlier:
-        """As `_earlier`, where nothing is known."""
+        """Earlier frames of which nothing is known."""
         h, w, _ = frame.shape
         pictures = np.zeros((len(self._plan.lags), h, w, 3), np.float32)
         return Earlier(pictures, np.zeros(pictures.shape[:3], np.float32))
 
-    def _earlier(self, frame: Frame, before: Sequence[Past]) -> Earlier | None:
+    def _known(self, frame: Frame, before: Sequence[Past]) -> "_Known | None":
         """What was drawn of earlier frames, brought to this one; None at the start of a shot."""
         pictures, _ = self._unknown(frame)
+        strange = np.ones(pictures.shape[1:3], np.float32)
         reliable, stillness = np.zeros((2, *pictures.shape[:3]), np.float32)
         for n, lag in enumerate(lag for lag in self._plan.lags if lag <= len(before)):
             past = before[-lag]
             way = passage(past.frame, frame, method=self._plan.method)
             if lag == 1 and way.cut:
                 return None
+            if lag == 1:
+                strange = strange_in(past.frame, frame, way.flow)
             pictures[n] = warp_sharp(past.drawn, way.flow)
             reliable[n], stillness[n] = way.reliable, stillness_of(way.flow)
             if self._regions is not None and past.regions is not None:
                 size = frame.shape[0], frame.shape[1]
                 there, here = past.regions.drawn(size), self._regions.drawn(size)
-                reliable[n] *= agreement(there, here, way.flow)
+                agree = agreement(there, here, way.flow)
+                reliable[n] *= agree
+                strange = np.maximum(strange, 1 - agree) if lag == 1 else strange
         if not before:
             return None
-        return Earlier(pictures, closest_first(reliable) * (1 + _STILL * stillness))
+        weights = closest_first(reliable) * (1 + _STILL * stillness)
+        return _Known(Earlier(pictures, weights), strange)
 
     def _anew(self, frame: Frame) -> Frame:
         """Draw the first frame of a shot; the programs for later ones are compiled meanwhile."""
         if self._ahead is None:
             problems = self._problem(frame, self._unknown(frame), frame), self._small(frame)
-            self._ahead = [compiling(_lowered(problem)) for problem in problems]
+            self._ahead = [compiling(lowered(problem)) for problem in problems]
         result = draw(self._of(self._first, frame))
         if result.status == "interrupted":
             raise KeyboardInterrupt
         return result.image
 
-    def _refined(self, frame: Frame, earlier: Earlier, began: float) -> Frame:
+    def _refined(self, frame: Frame, known: "_Known", began: float) -> Frame:
         """Draw a frame from earlier ones."""
-        start, hole = start_of(earlier), hole_of(earlier)
+        earlier = known.earlier
+        start, hole = start_of(earlier), hole_of(earlier, known.strange)
         if hole.mean() > _SEEN:
             began += self._waited()
             start += hole[..., None] * (self._alone(frame) - start)
@@ -220,9 +234,9 @@ class Optimised:
         h, w, _ = frame.shape
         # Half of the time is for the frame itself.
         part = None if self._plan.seconds is None else self._plan.seconds / 4
-        small = resizing.resize(_minimum(self._small(frame), _COARSE, part), (h, w))
+        small = resizing.resize(minimum(self._small(frame), _COARSE, part), (h, w))
         problem = self._problem(frame, self._unknown(frame), small)
-        return _minimum(problem, self._plan.evaluations, part, begin=True)
+        return minimum(problem, self._plan.evaluations, part, begin=True)
 
     def _minimum(self, frame: Frame, earlier: Earlier, start: Frame, began: float) -> Frame:
         """Draw a frame from a start, within the time that is left since it began."""
@@ -231,7 +245,7 @@ class Optimised:
         seconds = self._plan.seconds
         if seconds is not None:
             seconds -= time.perf_counter() - began
-        return _minimum(problem, self._plan.evaluations, seconds, begin=True)
+        return minimum(problem, self._plan.evaluations, seconds, begin=True)
 
     def _waited(self) -> float:
         """Wait for programs, and return for how long: it does not count as a frame's time."""
@@ -255,47 +269,6 @@ class Optimised:
         """The request with this frame as its content, and the frame's regions."""
         pictures = request.pictures._replace(content=Picture(frame), regions=self._regions, **more)
         return replace(request, pictures=pictures)
-
-
-def begun(optimizer: Optimizer, x: Float[Array, "h w c"]) -> solver.State:
-    """The state before the first evaluation, where the first step is neither tiny nor a leap."""
-    state = solver.start_jit(optimizer, x)
-    if optimizer.method != "lbfgs":
-        return state
-    memory, *rest = cast(tuple, state.optimizer)
-    # The first step is as long as the limit on the growth of steps lets it be.
-    length = jnp.full_like(memory.length, _STEP * x.size**0.5 / optimizer.growth)
-    memory = memory._replace(scale=jnp.ones_like(memory.scale), length=length)
-    return state._replace(optimizer=(memory, *rest))
-
-
-def _minimum(
-    problem: Problem, evaluations: int, seconds: float | None = None, *, begin: bool = False
-) -> Frame:
-    """The picture that minimises a problem.
-
-    Raises:
-        KeyboardInterrupt: Ctrl-C was pressed.
-    """
-    state = begun if begin else solver.start_jit
-    with memory_watched():
-        outcome = loop.run(
-            problem.fn,
-            problem.optimizer,
-            Carried(state(problem.optimizer, problem.x)),
-            problem.args,
-            learning_rate=problem.learning_rate,
-            limits=Limits(evaluations, seconds),
-            renewal=problem.renewal,
-        )
-    if outcome.status == "interrupted":
-        raise KeyboardInterrupt
-    return np.asarray(problem.picture(outcome.x))
-
-
-def _lowered(problem: Problem) -> Any:
-    fn, optimizer, x, args, learning_rate, *_ = problem
-    return loop.lowered(fn, optimizer, x, args, learning_rate)
 
 
 def _matched(request: Request) -> Request:

@@ -1,7 +1,6 @@
 """optimise_video(): the frames of a film by optimisation, with all side effects."""
 
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from itertools import islice
@@ -20,7 +19,6 @@ from nst_jax.films.film import Film
 from nst_jax.losses.regions import Regions
 from nst_jax.networks.base import Network
 from nst_jax.options import in_range
-from nst_jax.pictures import writing as pictures
 from nst_jax.pictures.masks import MapSource
 from nst_jax.pictures.resizing import fit
 from nst_jax.pictures.sources import PictureSource
@@ -32,6 +30,7 @@ from nst_jax.videos.maps import Maps
 from nst_jax.videos.optimised import Frame, Optimised, Past, Plan
 from nst_jax.videos.passages import Method, method_of
 from nst_jax.videos.passes import in_passes, unit
+from nst_jax.videos.preview import Preview
 
 _WEIGHT = 1e6  # of the temporal term
 _AHEAD = 2  # frames that are decoded while one is drawn
@@ -148,29 +147,22 @@ def optimise_video(
         "maps": maps.identity(),
     }
     frames = Optimised(request, plan)
+    preview = Preview(target, told=progress and coherent)
     with writing.opened(
         target, wanted, settings=settings, overwrite=overwrite, states=frames.reach
     ) as out:
-        preview = target.with_name(f"{target.name}.preview.png")
         total = found.count and found.count * passes
         bar = tqdm(total=total, initial=out.done, disable=not progress, unit="frame", desc="video")
-
-        def show(drawn: Frame) -> None:
-            if not coherent:
-                return
-            pictures.save(preview, drawn)
-            if progress:
-                tqdm.write(f"The first frame: {preview}", file=sys.stderr)
 
         with bar:
             if passes > 1:
                 with out.telling():
                     maps.store(out.folder / writing.PASSES)
                 parts = frames, out, found, wanted, regions_of
-                _in_passes(*parts, bar, show, passes=passes, loop=loop)
+                _in_passes(*parts, bar, preview.show, passes=passes, loop=loop)
             else:
-                _at_once(frames, out, found, wanted, regions_of, bar, show)
-    preview.unlink(missing_ok=True)
+                _at_once(frames, out, found, wanted, regions_of, bar, preview.show)
+    preview.remove()
     return target
 
 

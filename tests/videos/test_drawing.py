@@ -92,12 +92,15 @@ def test_a_killed_film_goes_on_and_is_the_same(film, folder, model, monkeypatch,
     with pytest.raises(RuntimeError, match="killed"):
         drawing.draw_video(model, "shots", "out.mp4", **options)
     assert not (folder / "out.mp4").exists()
+    with Image.open("out.mp4.preview.png") as preview:
+        assert preview.size == (32, 24)
     other: dict[str, Any] = options | {"style": "night"}
     with pytest.raises(nst.InputError, match="frames of this film with other settings"):
         drawing.draw_video(model, "shots", "out.mp4", **other)
     drawing.draw_video(model, "shots", "out.mp4", **options)
     assert batches == [2, 2, 1, 1], "the frames that were there are not drawn again"
     assert (folder / "out.mp4").read_bytes() == (folder / "whole.mp4").read_bytes()
+    assert not list(folder.glob("*.preview.png"))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import nst_jax as nst
 from nst_jax.losses import Earlier
 from nst_jax.stylizing.inputs import Sources
 from nst_jax.stylizing.run import draw, requested
-from nst_jax.videos import earlier, optimised
+from nst_jax.videos import earlier, minimum
 from nst_jax.videos.optimised import Optimised, Past, Plan
 from nst_jax.videos.passes import in_passes
 
@@ -130,13 +130,13 @@ def test_a_killed_film_goes_on_to_the_same_bits(folder, monkeypatch):
 
 def test_a_frame_takes_no_longer_than_it_may(folder, monkeypatch):
     seen = []
-    usual = optimised.loop.run
+    usual = minimum.loop.run
 
     def watched(*args, limits, **options):
         seen.append(limits.seconds)
         return usual(*args, limits=limits, **options)
 
-    monkeypatch.setattr(optimised.loop, "run", watched)
+    monkeypatch.setattr(minimum.loop, "run", watched)
     make("out", seconds_per_frame=60.0)
     for_parts = [s for s in seen if s == 15]
     whole = [s for s in seen if s not in (15, None)]
@@ -229,3 +229,16 @@ def test_passes_go_on_after_a_kill(folder, monkeypatch):
         assert (folder / "out" / name).read_bytes() == (folder / "whole" / name).read_bytes()
         assert (folder / "out" / name).read_bytes() != (folder / "once" / name).read_bytes()
     assert {p.name for p in (folder / "out").iterdir()} == {f"{n:06}.png" for n in range(1, 5)}
+
+
+def test_what_looks_alike_after_motion_is_nothing_new():
+    before, frame = frames(4, 2)
+    flow = np.zeros((HEIGHT, WIDTH, 2), np.float32)
+    flow[..., 0] = 4
+    seen = earlier.strange_in(before, frame, flow)
+    assert seen[:-14, :-14].max() < 0.01
+    assert seen[:, -4:].min() == 1, "it comes from outside"
+    assert earlier.strange_in(before, frame, 0 * flow).mean() > 0.5
+    weights = np.zeros((1, HEIGHT, WIDTH), np.float32)
+    hole = earlier.hole_of(Earlier(np.zeros((1, HEIGHT, WIDTH, 3), np.float32), weights), seen)
+    assert hole[:-14, :-14].max() < 0.01
