@@ -19,6 +19,7 @@ class Entry(NamedTuple):
             change without recompiling. Other terms are left out if their weight is zero.
         alone: whether it is an objective by itself. A term that only holds others in check is not.
         films: whether it needs earlier frames of a film, which trainings lack.
+        renews: whether its target is renewed during a run; trainings do not renew targets.
     """
 
     place: str
@@ -27,6 +28,7 @@ class Entry(NamedTuple):
     always: bool = False
     alone: bool = True
     films: bool = False
+    renews: bool = False
 
 
 TERMS: dict[str, Entry] = {
@@ -34,6 +36,11 @@ TERMS: dict[str, Entry] = {
     "style": Entry("nst_jax.losses.style:Style", "style loss", 1e3, True),
     "tv": Entry("nst_jax.losses.smoothness:TotalVariation", "total variation", always=True),
     "range": Entry("nst_jax.losses.range:Range", "penalty on values outside [0, 1]", alone=False),
+    "similarity": Entry(
+        "nst_jax.losses.similarity:SelfSimilarity",
+        "distance of what is alike from what is alike in the content",
+        renews=True,
+    ),
     "temporal": Entry(
         "nst_jax.losses.temporal:Temporal",
         "distance from earlier frames of a film",
@@ -49,6 +56,7 @@ STATISTICS: dict[str, str] = {
     "sliced": "nst_jax.losses.statistics.quantiles:Sliced",
     "histogram": "nst_jax.losses.statistics.quantiles:Histogram",
     "mrf": "nst_jax.losses.statistics.mrf:MarkovField",
+    "remd": "nst_jax.losses.statistics.remd:RelaxedTransport",
     "neighbours": "nst_jax.losses.statistics.neighbours:Neighbours",
 }
 

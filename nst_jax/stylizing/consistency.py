@@ -69,6 +69,7 @@ def require_consistent(settings: Any) -> None:
     if getattr(statistic, "joint", False):
         _require_joint(settings, statistic)
     renewed = [one.name for one in (*settings.terms, statistic) if getattr(one, "renew_every", 0)]
+    renewed += [name for name in settings.weighing if TERMS[name].renews]
     if settings.tolerance and renewed:
         raise InputError(
             "tolerance stops a run when its loss no longer falls, but it may rise when "
@@ -103,9 +104,10 @@ def _require_parts(settings: Any) -> None:
             f"tile computes in parts, but statistic '{getattr(statistic, 'name', statistic)}' "
             f"needs the whole picture: leave out tile, or use statistic {', '.join(known)}."
         )
-    whole = next((term.name for term in settings.terms if term.layers and not term.additive), None)
+    whole = [term.name for term in settings.terms if term.layers and not term.additive]
+    whole += [name for name in settings.weighing if TERMS[name].renews]
     if whole:
         raise InputError(
-            f"tile computes in parts, but the term '{whole}' needs the whole picture: leave out "
+            f"tile computes in parts, but the term '{whole[0]}' needs the whole picture: leave out "
             "tile or that term."
         )

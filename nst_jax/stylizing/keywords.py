@@ -33,17 +33,21 @@ class Keywords(TypedDict, total=False):
     style_weight: float
     tv_weight: float
     range_weight: float
+    similarity_weight: float
     temporal_weight: float
     content_weight_schedule: str
     style_weight_schedule: str
     tv_weight_schedule: str
     range_weight_schedule: str
+    similarity_weight_schedule: str
     temporal_weight_schedule: str
     content_layers: str | Sequence[str] | Mapping[str, float]
     style_layers: str | Sequence[str] | Mapping[str, float]
     terms: str | Term | Sequence[str | Term] | Mapping[Any, float]
     statistic: (
-        Literal["gram", "moments", "wasserstein", "sliced", "histogram", "mrf", "neighbours"]
+        Literal[
+            "gram", "moments", "wasserstein", "sliced", "histogram", "mrf", "remd", "neighbours"
+        ]
         | Statistic
     )
     normalize_gradients: bool

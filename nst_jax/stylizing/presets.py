@@ -83,6 +83,30 @@ PRESETS: dict[str, Settings] = {
         style_weight=1e-4,
         tv_weight=1e-3,
     ),
+    # The code of Kolkin et al. 2019. There the content counts twice as much at each smaller scale;
+    # here the term does that.
+    "strotss": Settings(
+        preset="strotss",
+        statistic="remd",
+        style_layers=dict.fromkeys(
+            (
+                *(f"relu{b}_{i}" for b in (1, 2) for i in (1, 2)),
+                *("relu3_1", "relu3_2", "relu3_3", "relu4_3", "relu5_3"),
+            ),
+            1.0,
+        ),
+        content_weight=0.0,
+        style_weight=1.0,
+        similarity_weight=1.0,
+        min_size=64,
+        scale_step=2.0,
+        coarse_iterations=250,
+        iterations=250,
+        optimizer="rmsprop",
+        learning_rate=2e-3,
+        pyramid=5,
+        units=1.0,
+    ),
     # The code of Kolkin et al. 2022, whose network is VGG16. It has no conv5, since that costs time
     # and changes little.
     "nnst": Settings(

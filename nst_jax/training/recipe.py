@@ -21,7 +21,9 @@ def _option(default: Any, help: str) -> Any:
     return field(default=default, metadata={"help": help})
 
 
-OTHERS = tuple(k for k, v in TERMS.items() if k not in ("content", "style") and not v.films)
+OTHERS = tuple(
+    k for k, v in TERMS.items() if k not in ("content", "style") and not (v.films or v.renews)
+)
 _Weights: Any = make_dataclass(
     "_Weights",
     [
