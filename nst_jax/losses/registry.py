@@ -59,6 +59,8 @@ STATISTICS: dict[str, str] = {
     "remd": "nst_jax.losses.statistics.remd:RelaxedTransport",
     "neighbours": "nst_jax.losses.statistics.neighbours:Neighbours",
 }
+# Those that compare all layers together, and renew their targets (`Statistic.joint`).
+JOINT = ("neighbours", "remd")
 
 
 def term(name: str) -> Any:
@@ -69,6 +71,11 @@ def term(name: str) -> Any:
 def statistic(given: Any) -> Any:
     """Load the statistic of that name; return an object as it is."""
     return _loaded(STATISTICS[given])() if isinstance(given, str) else given
+
+
+def is_joint(given: Any) -> bool:
+    """Whether a statistic, by name or as an object, compares all layers together."""
+    return given in JOINT if isinstance(given, str) else getattr(given, "joint", False)
 
 
 def _loaded(place: str) -> Any:

@@ -65,7 +65,7 @@ class Style(Term):
         """The term for the layers whose weight is not zero; None if there are none."""
         layers = weighted_layers(options.style_layers)
         statistic = registry.statistic(options.statistic)
-        if layers and getattr(statistic, "joint", False):
+        if layers and registry.is_joint(statistic):
             return statistic.term(layers)
         return cls(layers, statistic, options.normalization) if layers else None
 

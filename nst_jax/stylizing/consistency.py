@@ -65,10 +65,12 @@ def require_consistent(settings: Any) -> None:
             "tolerance stops a run when its loss no longer falls, but under a schedule of weights "
             "it may rise on the way: leave out tolerance or the schedule."
         )
-    statistic = registry.statistic(settings.statistic)
-    if getattr(statistic, "joint", False):
+    joint = registry.is_joint(settings.statistic)
+    statistic = getattr(settings.statistic, "name", settings.statistic)
+    if joint:
         _require_joint(settings, statistic)
-    renewed = [one.name for one in (*settings.terms, statistic) if getattr(one, "renew_every", 0)]
+    renewed = [one.name for one in settings.terms if getattr(one, "renew_every", 0)]
+    renewed += [statistic] * joint
     renewed += [name for name in settings.weighing if TERMS[name].renews]
     if settings.tolerance and renewed:
         raise InputError(
@@ -82,16 +84,16 @@ def require_consistent(settings: Any) -> None:
         )
 
 
-def _require_joint(settings: Any, statistic: Any) -> None:
+def _require_joint(settings: Any, statistic: str) -> None:
     weights = {weight for weight in settings.style_layers.values() if weight}
     if len(weights) > 1:
         raise InputError(
-            f"statistic '{statistic.name}' compares all layers as one, so they have no weights of "
+            f"statistic '{statistic}' compares all layers as one, so they have no weights of "
             "their own: give style_layers without weights."
         )
     if settings.normalize_gradients:
         raise InputError(
-            f"statistic '{statistic.name}' compares all layers as one, so there is no gradient of "
+            f"statistic '{statistic}' compares all layers as one, so there is no gradient of "
             "each to normalize: leave out normalize_gradients."
         )
 

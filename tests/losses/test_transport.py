@@ -11,6 +11,7 @@ from scipy import ndimage
 from scipy.spatial.distance import cdist
 
 import nst_jax as nst
+from nst_jax.losses import registry
 from nst_jax.losses.points import at_points, drawn_points
 from nst_jax.losses.similarity import similarity_loss
 from nst_jax.losses.statistics.remd import RelaxedTransport
@@ -144,3 +145,9 @@ def test_options_that_contradict_it(options, said):
     with pytest.raises(nst.InputError) as caught:
         resolve("strotss", **options)
     assert said in str(caught.value)
+
+
+def test_the_registry_knows_which_compare_all_layers_without_loading_them():
+    joint = [name for name in registry.STATISTICS if registry.statistic(name).joint]
+    assert sorted(joint) == sorted(registry.JOINT)
+    assert all(registry.statistic(name).renew_every for name in joint)
