@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from nst_jax.losses.regions import Regions, require_all, stacked, weights_at
+from nst_jax.losses.regions import Regions, filled, require_all, stacked, weights_at
 from nst_jax.losses.term import Scene
 from nst_jax.networks.base import Network
 from nst_jax.networks.layers import projected
@@ -68,7 +68,10 @@ def guides_of(
     drawn = ones if scene.regions is None else scene.regions.drawn((height, width))
     found = {key: weights_at(drawn, stride) for key, stride in strides.items()}
     if scene.regions is not None:
-        require_all(found, scene.regions.labels, "content")
+        if scene.regions.passing:
+            found = filled(found)
+        else:
+            require_all(found, scene.regions.labels, "content")
         _require_styles(scene.regions, scene, strides)
     chosen = np.array([pair.region for pair in pairs])
     return {key: guides[chosen] for key, guides in found.items()}
