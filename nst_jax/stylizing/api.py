@@ -1,5 +1,6 @@
 """stylize(): from pictures to a Stylization, with all side effects (files, progress, downloads)."""
 
+import contextlib
 import inspect
 import os
 import sys
@@ -16,6 +17,7 @@ from nst_jax.files import savepoint
 from nst_jax.networks.base import Network
 from nst_jax.pictures.masks import MapSource
 from nst_jax.pictures.sources import PictureSource
+from nst_jax.programs import compiled_anew
 from nst_jax.stylizing import checkpoint, planning, pyramid, scales
 from nst_jax.stylizing.inputs import Sources
 from nst_jax.stylizing.keywords import Keywords
@@ -93,16 +95,17 @@ def stylize(
         progress=progress,
         **settings,
     )
-    if wanted and content is not None:
-        plan = planning.planned(request, began)
-        request = plan.request
-        for line in filter(None, (plan.line, plan.delay)) if progress else ():
-            print(line, file=sys.stderr)
-    with savepoint.kept_alone(outputs.checkpoint, "run"):
+    with contextlib.ExitStack() as stack:
+        if wanted and content is not None:
+            plan = planning.planned(request, began, stack.enter_context(compiled_anew()))
+            request = plan.request
+            for line in filter(None, (plan.line, plan.delay)) if progress else ():
+                print(line, file=sys.stderr)
+        stack.enter_context(savepoint.kept_alone(outputs.checkpoint, "run"))
         result, used = _recorded(request, outputs, progress, callback)
-    if plan is not None:
-        result = plan.kept(result)
-        used, network = result.settings, result.settings.network
+        if plan is not None:
+            result = plan.kept(result)
+            used, network = result.settings, result.settings.network
     sources = sources._replace(start=settings.get("init"))
     again = redrawing(used, sources, network=network, offline=offline, progress=progress)
     return replace(result, redraw=again)

@@ -9,18 +9,13 @@ of the machine at a matrix product, which is measured each time.
 import math
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
-
 from nst_jax.errors import InputError
 from nst_jax.files import weights
-from nst_jax.networks import lite
 from nst_jax.networks.load import load_network
-from nst_jax.programs import compiled_anew, jit
 from nst_jax.stylizing import pyramid
 from nst_jax.stylizing.outputs import Outputs
 from nst_jax.stylizing.request import Request
@@ -29,10 +24,18 @@ from nst_jax.stylizing.result import Scale, Stylization
 from nst_jax.stylizing.run import draft_of
 from nst_jax.stylizing.scales import scales, total
 from nst_jax.stylizing.settings import MODELS, Settings
+from nst_jax.stylizing.speed import (
+    AFTER,
+    BETTER,
+    NETWORK,
+    PASS,
+    evaluation_seconds,
+    ready_seconds,
+    speed,
+)
 from nst_jax.stylizing.starts import SMALLEST
 from nst_jax.stylizing.terms import layers
 
-NETWORK, BETTER = lite.ARCHITECTURE, "vgg19"
 # Beside the usual first step, this saves the ten evaluations that steps take to grow.
 FIRST_STEP = 0.012
 # The options that a plan sets, or to which it could not keep: with one of them, `seconds` is only a
@@ -49,18 +52,8 @@ COURSE = (
     "optimizer",
     "tolerance",
 )
-# Measured on two CPU cores: operations of a matrix product in the time of an evaluation, for each
-# pixel of the picture, and seconds of any evaluation; a model's pass, in evaluations at the same
-# size; seconds to trace a scale's programs, load them from JAX's cache and compute the targets, on
-# a machine of that speed; seconds for each pixel to encode the result.
-_OPERATIONS = {NETWORK: 2.2e5, BETTER: 9.8e5}
-_EACH = 0.004
-_PASS = 1.2
-_READY, _MEASURED_AT = 0.8, 1.8e11
-_AFTER = 3e-7
-_SIDE = 1024  # of the matrices
 # The share of the time that is planned; the last scale goes on until the time is up.
-_PLANNED, _AT_MOST = 0.95, 1.3
+_PLANNED, _AT_MOST = 0.95, 4
 _LATE = 1.1
 
 
@@ -103,6 +96,7 @@ class Plan:
         seconds: the seconds that were asked for.
         began: when they began, by `time.perf_counter`.
         late: how many seconds later the result comes, because programs were compiled.
+        compiled: tells for how many seconds programs were compiled.
     """
 
     request: Request
@@ -110,6 +104,7 @@ class Plan:
     seconds: float
     began: float
     late: float
+    compiled: Callable[[], float]
 
     @property
     def delay(self) -> str | None:
@@ -123,11 +118,12 @@ class Plan:
 
     def kept(self, result: Stylization) -> Stylization:
         """The result with the plan, and with settings that repeat it without a deadline."""
-        spent = time.perf_counter() - self.began
-        if not result.scales and spent - self.late > _LATE * self.seconds:
+        late = self.late or self.compiled()
+        spent = time.perf_counter() - self.began - late
+        if not result.scales and spent > _LATE * self.seconds:
+            once = f" after {late:.0f} s in which programs were compiled, once" if late else ""
             warnings.warn(
-                f"seconds is {self.seconds:g}, but one pass at this size took "
-                f"{spent - self.late:.1f} s.",
+                f"seconds is {self.seconds:g}, but one pass at this size took {spent:.1f} s{once}.",
                 stacklevel=3,
             )
         settings = replace(result.settings, seconds=None)
@@ -155,12 +151,13 @@ def is_wanted(preset: str, network: Any, options: Mapping[str, Any], outputs: Ou
     )
 
 
-def planned(request: Request, began: float) -> Plan:
+def planned(request: Request, began: float, compiled: Callable[[], float]) -> Plan:
     """Plan a request with the small network, whose settings have `seconds`, and get it ready.
 
     Args:
         request: what to draw.
         began: when the seconds began, by `time.perf_counter`.
+        compiled: tells for how many seconds programs were compiled since, as `compiled_anew` does.
 
     Raises:
         InputError: a picture is too small, there is too little memory, or too little time for a
@@ -168,25 +165,24 @@ def planned(request: Request, began: float) -> Plan:
     """
     seconds = float(request.settings.seconds or 0)
     height, width, _ = request.pictures.content.rgb.shape
-    with compiled_anew() as compiled:
-        rate = speed()
+    rate = speed()
 
-        def left() -> float:
-            spent = time.perf_counter() - began
-            return seconds - spent - _AFTER * height * width
+    def left() -> float:
+        spent = time.perf_counter() - began
+        return seconds - spent - AFTER * height * width
 
-        way = _way(request, left(), rate)
-        if way is None:
-            one = replace(request, settings=_one_pass(request, seconds, rate))
-            return Plan(one, _said(seconds, one), seconds, began, 0.0)
-        request = _along(request, way)
-        ready_from = time.perf_counter()
-        problems = pyramid.ready(request)
-        if compiled() and way.steps and request.settings.init in MODELS:
-            request.redrawn(problems[-1], problems[-1].x)  # so that this is compiled too
-        late = min(compiled(), time.perf_counter() - ready_from)
+    way = _way(request, left(), rate)
+    if way is None:
+        one = replace(request, settings=_one_pass(request, seconds, rate))
+        return Plan(one, _said(seconds, one), seconds, began, 0.0, compiled)
+    request = _along(request, way)
+    ready_from = time.perf_counter()
+    problems = pyramid.ready(request)
+    if compiled() and way.steps and request.settings.init in MODELS:
+        request.redrawn(problems[-1], problems[-1].x)  # so that this is compiled too
+    late = min(compiled(), time.perf_counter() - ready_from)
     costs = [_cost(request, scale, rate) for scale in scales(request)]
-    passes = _PASS * _seconds(NETWORK, height * width, rate) * (way.steps > 0)
+    passes = PASS * evaluation_seconds(NETWORK, height * width, rate) * (way.steps > 0)
     many = counts(way.coarse, costs, _PLANNED * (left() + late) - passes)
     settings = replace(
         request.settings,
@@ -196,7 +192,7 @@ def planned(request: Request, began: float) -> Plan:
     )
     request = replace(request, settings=settings)
     request = replace(request, problems=dict(zip(scales(request), problems, strict=True)))
-    return Plan(request, _said(seconds, request), seconds, began, late)
+    return Plan(request, _said(seconds, request), seconds, began, late, compiled)
 
 
 def counts(coarse: float, costs: Sequence[float], seconds: float) -> tuple[int, int]:
@@ -218,9 +214,9 @@ def _way(request: Request, left: float, rate: float) -> Way | None:
     height, width, _ = request.pictures.content.rgb.shape
     here = weights.locate(BETTER) is not None
     for way in WAYS:
-        each = _seconds(way.network, height * width, rate)
+        each = evaluation_seconds(way.network, height * width, rate)
         drafted = way.network != NETWORK
-        ready = _READY * max(1.0, _MEASURED_AT / rate) * (1 + way.steps + drafted)
+        ready = (1 + way.steps + drafted) * ready_seconds(rate)
         if (left - ready) / each >= way.least and (here or not drafted):
             return way
     return None
@@ -255,7 +251,9 @@ def _along(request: Request, way: Way) -> Request:
 def _one_pass(request: Request, seconds: float, rate: float) -> Settings:
     if not _can_pass(request, 1.0):
         height, width, _ = request.pictures.content.rgb.shape
-        needed = _READY + WAYS[-1].least * _seconds(NETWORK, height * width, rate)
+        needed = ready_seconds(rate) + WAYS[-1].least * evaluation_seconds(
+            NETWORK, height * width, rate
+        )
         raise InputError(
             f"seconds is {seconds:g}, but needs about {needed:.1f}: no model draws a picture with "
             f"regions, masks, transparent styles or sides below {SMALLEST} pixels in one pass."
@@ -280,31 +278,9 @@ def _can_pass(request: Request, share: float) -> bool:
     return share * min(sides) >= SMALLEST
 
 
-def speed() -> float:
-    """Operations a second at a float32 matrix product, now."""
-    x = jnp.ones((_SIDE, _SIDE))
-    jax.block_until_ready(_product(x))
-    times = []
-    for _ in range(5):
-        began = time.perf_counter()
-        jax.block_until_ready(_product(x))
-        times.append(time.perf_counter() - began)
-    return 2 * _SIDE**3 / min(times)
-
-
-@jit()
-def _product(x):
-    return jnp.dot(x, x, precision="highest")
-
-
-def _seconds(network: str, pixels: int, rate: float) -> float:
-    """The seconds of an evaluation."""
-    return _OPERATIONS[network] * pixels / rate + _EACH
-
-
 def _cost(request: Request, scale: Scale, rate: float) -> float:
     network = NETWORK if scale.draft else request.settings.network
-    return _seconds(network, scale.height * scale.width, rate)
+    return evaluation_seconds(network, scale.height * scale.width, rate)
 
 
 def _said(seconds: float, request: Request) -> str:
