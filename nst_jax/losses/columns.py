@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from nst_jax.losses.regions import Regions, filled, require_all, stacked, weights_at
 from nst_jax.losses.term import Scene
@@ -47,7 +47,7 @@ def pairs_of(scene: Scene) -> list[Pair]:
     return [Pair(r, k, *sources[k]) for r, k in np.argwhere(np.asarray(used) > 0).tolist()]
 
 
-def weights_of(pairs: Float[AnyArray, "p 2"], blend: Any) -> Float[Array, " p"]:
+def weights_of(pairs: Int[AnyArray, "p 2"], blend: Any) -> Float[Array, " p"]:
     """The weight of each pair of region and source, from `Seen.blend`."""
     pairs = jnp.asarray(pairs, jnp.int32)
     if blend is None:
