@@ -130,12 +130,14 @@ def run(group: Group, devices: Sequence[Any], report: Report) -> Iterator[tuple[
     devices, in_flight = list(devices)[: len(group.lanes)], group.in_flight
     waiting = list(group.lanes)
     axes = together.axes_of(waiting)
-    known: dict[tuple[str, str], dict[Scale, Targets]] = {}
+    known: dict[Any, dict[Scale, Targets]] = {}
     width = _width(len(waiting), in_flight, len(devices))
     while waiting:
         batch = waiting[:width]
-        known = {lane.pair: known.get(lane.pair, {}) for lane in batch}
-        ready = [group.ready(lane, known[lane.pair]) for lane in batch]
+        # Some targets are drawn at random, with the seed. Lanes side by side share the first one's.
+        keys = [(lane.pair, lane.settings.seed if width == 1 else None) for lane in batch]
+        known = {key: known.get(key, {}) for key in keys}
+        ready = [group.ready(lane, known[key]) for lane, key in zip(batch, keys, strict=True)]
         try:
             if width == 1:
                 results = [_by_itself(ready[0], report)]
