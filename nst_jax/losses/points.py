@@ -2,16 +2,28 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from nst_jax.networks.base import Network
 from nst_jax.networks.layers import projected
 from nst_jax.typing import AnyArray
 
+_DEVIATION = 0.226  # of ImageNet's pictures, in [0, 1]
+
 
 def strides_of(network: Network, layers: tuple[str, ...]) -> dict[str, Int[Array, ""]]:
     """The strides of layers, as data."""
     return {layer: jnp.asarray(network.strides[layer], jnp.int32) for layer in layers}
+
+
+def unit_of(network: Network) -> float:
+    """How many times larger features are than for input of unit deviation, as the authors' is.
+
+    Covariances, and the share of RGB beside features, depend on it: about 58 for Caffe's networks.
+    """
+    how = getattr(network, "preprocessing", None)
+    return 1.0 if how is None else float(_DEVIATION * np.mean(how.scale / np.asarray(how.std)))
 
 
 def drawn_points(key: Array, weights: Float[AnyArray, "h w"], count: int) -> Int[Array, "count 2"]:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from nst_jax.losses.content import content_features
-from nst_jax.losses.points import at_points, drawn_points, strides_of
+from nst_jax.losses.points import at_points, drawn_points, strides_of, unit_of
 from nst_jax.losses.term import Scene, Seen, Term
 from nst_jax.losses.transport import cosine_distances
 from nst_jax.options import weighted
@@ -91,8 +91,11 @@ class SelfSimilarity(Term):
         """See `similarity_loss`; it grows as the picture shrinks."""
         y, x = target.points[:, 0], target.points[:, 1]
         pictures = jnp.asarray(seen.picture), target.picture
+        size = unit_of(seen.network)
         ours, theirs = (
-            jnp.concatenate([picture[y, x], *(seen.found[layer][n] for layer in self.layers)], -1)
+            jnp.concatenate(
+                [picture[y, x], *(seen.found[layer][n] / size for layer in self.layers)], -1
+            )
             for n, picture in enumerate(pictures)
         )
         return _LONG / max(target.picture.shape) * similarity_loss(ours, theirs)

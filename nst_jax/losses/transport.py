@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from nst_jax.linalg import dot
 from nst_jax.losses.columns import Pair, guides_of, pairs_of, weights_of
-from nst_jax.losses.points import at_points, drawn_points, strides_of
+from nst_jax.losses.points import at_points, drawn_points, strides_of, unit_of
 from nst_jax.losses.term import Scene, Seen, Term
 from nst_jax.networks.base import Network
 from nst_jax.patches.nearest import unit
@@ -132,7 +132,8 @@ class Transport(Term):
         """The sum of the distance, the moments' and the colours'; see `transport_loss`."""
         picture = jnp.asarray(seen.picture)
         colors = jax.vmap(lambda p: picture[p[:, 0], p[:, 1]])(target.points)
-        ours = jnp.concatenate([colors, *(seen.found[layer] for layer in self.layers)], -1)
+        size = unit_of(seen.network)
+        ours = jnp.concatenate([colors, *(seen.found[layer] / size for layer in self.layers)], -1)
         each = jax.vmap(lambda o, s, m: transport_loss(o, s, m, target.palette))(
             ours, target.samples, target.moments
         )
@@ -205,7 +206,8 @@ def _sampled(
 
     found = network(picture, layers, tap)
     colors = picture[points[:, 0], points[:, 1]]
-    return jnp.concatenate([colors, *(found[layer] for layer in layers)], -1)
+    size = unit_of(network)
+    return jnp.concatenate([colors, *(found[layer] / size for layer in layers)], -1)
 
 
 @jit()

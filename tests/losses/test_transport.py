@@ -12,7 +12,7 @@ from scipy.spatial.distance import cdist
 
 import nst_jax as nst
 from nst_jax.losses import registry
-from nst_jax.losses.points import at_points, drawn_points
+from nst_jax.losses.points import at_points, drawn_points, unit_of
 from nst_jax.losses.similarity import similarity_loss
 from nst_jax.losses.statistics.remd import RelaxedTransport
 from nst_jax.losses.transport import moments, transport_loss
@@ -120,6 +120,12 @@ def test_the_preset_has_the_numbers_of_its_code():
     assert (found.optimizer, found.learning_rate, found.pyramid) == ("rmsprop", 2e-3, 5)
     assert (found.min_size, found.scale_step, found.coarse_iterations) == (64, 2, 250)
     assert RelaxedTransport() == RelaxedTransport(count=1024, samples=5000, renew_every=1)
+
+
+def test_features_have_the_authors_scale():
+    """Those of a network for 0..255 are divided by 255 times ImageNet's deviation."""
+    assert unit_of(tiny.network()) == pytest.approx(255 * 0.226)
+    assert unit_of(tiny.PIXELS) == 1
 
 
 def test_a_run():
