@@ -28,13 +28,13 @@ from nst_jax.videos.passages import Passage
 
 _LEAD = 0.5  # of a change, by which places change sooner that are known better
 _HELD = 4  # frames for which strokes are kept
-_CELL = 40  # pixels between places that are drawn anew in different frames
+_CELL = 120  # pixels between places that are drawn anew in different frames
 _COARSE = 8  # pixels beyond which colours are averaged
 _AVERAGED = 0.8  # share of the last result in averages
 _DENOISED = 0.8  # share of the frames before in what the model sees of a film
 _DIFFERENCE = 70.0  # that share falls to 1/e where colours differ by an eighth of white
 _SIDE = 3  # pixels of the square whose least trusted one counts
-_AROUND = 6  # pixels over which contrast is measured
+_AROUND = 12  # pixels over which contrast is measured
 _MOST = 1.5  # factor of contrast
 _FLAT = 1e-5  # squared contrast that is none
 _SOFT = (0.25, 0.5, 0.25)

@@ -15,6 +15,7 @@ import nst_jax as nst
 from nst_jax.cli import cache
 from nst_jax.films import pieces
 from nst_jax.videos import optimised, passes
+from nst_jax.videos.measures import Report
 
 FAST = [
     "--content-layers=relu1_1",
@@ -54,28 +55,34 @@ def test_a_film_is_drawn_with_its_sound(folder, capfd):
 
 
 def test_a_report_has_the_ceiling(folder, monkeypatch, capfd):
-    monkeypatch.setattr("nst_jax.videos.measures.load_network", lambda _: tiny.network())
+    seen = []
+
+    def measured(original, styled, *, per_frame, style, rate):
+        seen.append((original, styled, Path(per_frame).read_bytes(), style, rate))
+        return Report({}, 3, 0)
+
+    monkeypatch.setattr("nst_jax.videos.measures.measure", measured)
     file = tiny.stylizer(folder / "styles.safetensors")
-    command = ["video", "in.mkv", "out.mp4", f"--model={file}", "--style=ink", "--quiet"]
-    assert run(*command, "--report", "--json") == 0
-    films = json.loads(capfd.readouterr().out)["results"][0]["report"]["films"]
-    assert list(films) == ["original", "styled", "each frame"]
-    assert run(*command[:2], "each.mp4", *command[3:], "--each-frame") == 0
-    wanted = nst.measure("in.mkv", "out.mp4", per_frame="each.mp4").to_dict()["films"]
-    assert films == wanted
+    more = [f"--model={file}", "--style=ink", "--quiet"]
+    assert run("video", "in.mkv", "out.mp4", *more, "--report", "--json") == 0
+    report = json.loads(capfd.readouterr().out)["results"][0]["report"]
+    assert report == {"films": {}, "frames": 3, "cuts": 0}
+    assert run("video", "in.mkv", "each.mp4", *more, "--each-frame") == 0
+    each = (folder / "each.mp4").read_bytes()
+    assert seen == [("in.mkv", "out.mp4", each, None, None)]
+    assert (folder / "out.mp4").read_bytes() != each
     names = {"in.mkv", "out.mp4", "each.mp4", "style.png", "styles.safetensors"}
     assert {p.name for p in folder.iterdir()} == names
 
 
 def test_frames_by_optimisation_are_drawn_on_their_own(folder, capfd):
-    assert run(*video("--each-frame", target="one")) == 0
-    assert run(*video("--each-frame", source="one", target="two")) == 0
-    (folder / "same").mkdir()
-    for number in range(2):
-        (folder / "same" / f"{number}.png").write_bytes((folder / "one/000001.png").read_bytes())
-    assert run(*video("--each-frame", source="same", target="out")) == 0
-    first = (folder / "two/000001.png").read_bytes()
-    assert [p.read_bytes() for p in sorted((folder / "out").iterdir())] == [first, first]
+    (folder / "film").mkdir()
+    first, second, _ = clips.frames(3)
+    for number, frame in enumerate([first, second, first]):
+        Image.fromarray(frame).save(folder / "film" / f"{number}.png")
+    assert run(*video("--each-frame", source="film", target="out")) == 0
+    one, two, again = (p.read_bytes() for p in sorted((folder / "out").iterdir()))
+    assert one == again != two
     said = refusal(capfd, *video("--each-frame", "--loop", target="none"))
     assert "leave out one of them" in said
 
