@@ -237,7 +237,9 @@ def plot(summary: Mapping[str, Any], options: argparse.Namespace) -> None:
     figure, panel = pyplot.subplots(figsize=(8, 5), layout="constrained")
     timed = {name: row for name, row in summary.items() if "warm" in row}
     line = [(row["warm"], row["share"]) for name, row in timed.items() if options.known[name].timed]
-    panel.plot(*zip(*sorted(line), strict=True), "o-", color="#1f5fa8", label="seconds=S")
+    if line:
+        panel.plot(*zip(*sorted(line), strict=True), "o-", color="#1f5fa8", label="seconds=S")
+        panel.legend()
     for name, row in timed.items():
         ours = options.known[name].kind != "peer" and name not in options.models
         if not options.known[name].timed:
@@ -246,7 +248,6 @@ def plot(summary: Mapping[str, Any], options: argparse.Namespace) -> None:
     panel.set(xscale="log", yscale="log", xlabel="seconds, programs ready", ylabel="share")
     panel.set_title("Gatys' objective under VGG19 as a share of the photograph's")
     panel.grid(visible=True, which="both", color="#eeeeee")
-    panel.legend()
     figure.savefig(options.show.with_suffix(".png"), dpi=100)
 
 
