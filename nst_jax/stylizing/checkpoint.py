@@ -35,7 +35,7 @@ _RUN = "run"
 # and the seconds are only a limit.
 _FREE = ("preset", "network", "seconds")
 # Endings of the names of options that earlier versions lack. They then have their default values.
-_LATER = ("_weight", "_weight_schedule", "terms")
+_LATER = ("_weight", "_weight_schedule", "terms", "first_step", "pyramid", "scale_step")
 _CALLED = {"content": "content picture", "styles": "style picture", "start": "init picture"}
 
 

@@ -39,6 +39,7 @@ def _drawn(x: Float[Array, "h w c"], units: Any) -> Float[Array, "h w 3"]:
 def _shown(
     x: Float[Array, "h w c"],
     units: float,
+    content: Float[Array, "h w 3"],
     scene: Scene,
     how: Color,
     space: ColorSpace,
@@ -47,10 +48,10 @@ def _shown(
 ) -> Float[Array, "h w 3"]:
     drawn = _drawn(x, units)
     if how == "palette-after":
-        drawn = recolored(drawn, scene.content, *palettes_of(scene, blend), space)
+        drawn = recolored(drawn, content, *palettes_of(scene, blend), space)
     else:
-        drawn = color.restored(drawn, scene.content, how, space)
-    return drawn if kept is None else composed(drawn, Kept(kept.mask, scene.content))
+        drawn = color.restored(drawn, content, how, space)
+    return drawn if kept is None else composed(drawn, Kept(kept.mask, content))
 
 
 class Arguments(NamedTuple):
@@ -121,7 +122,16 @@ class Problem(NamedTuple):
         Colours of the content are restored if asked for, and kept pixels are put in.
         """
         kept, blend = self.args.targets.kept, self.args.weights.blend
-        return _shown(x, self.fn.units, self.scene, self.color, self.color_space, kept, blend)
+        return _shown(
+            x,
+            self.fn.units,
+            self.content,
+            self.scene,
+            self.color,
+            self.color_space,
+            kept,
+            blend,
+        )
 
     @property
     def renewal(self) -> Renewal | None:
@@ -220,7 +230,7 @@ def begun(
     blend = None if regions else blend_weights(settings, len(styles))
     x = unknown(settings, scene, start, blend)
     kept, space = _kept(scene), settings.color_space
-    return _shown(x, settings.scale, scene, settings.color, space, kept, blend)
+    return _shown(x, settings.scale, content, scene, settings.color, space, kept, blend)
 
 
 def _require_fit(

@@ -66,7 +66,7 @@ def test_each_region_has_the_palette_of_its_style():
     content, styles = picture(2), [picture(3), np.float32(picture(5) * [1, 0.5, 0.4])]
     half = np.zeros((2, 14, 18), np.float32)
     half[0, :, :9], half[1, :, 9:] = 1, 1
-    regions = match({"1": half[0], "2": half[1]}, [None, None], (1, 1), chosen={"1": 1, "2": 2})
+    regions = match({"1": half[0], "2": half[1]}, [None, None], (1.0, 1.0), chosen={"1": 1, "2": 2})
     settings = nst.Settings(
         color="palette-after", color_space="oklab", content_layers="relu1_1", style_layers="relu1_1"
     )

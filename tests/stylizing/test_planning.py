@@ -106,11 +106,12 @@ def one_scale(monkeypatch):
 
 def test_a_planned_run_keeps_to_the_time_and_can_be_repeated(one_scale, tmp_path, capsys):
     options: Any = {"size": None, "seconds": 2.0, **tiny.SHALLOW}
-    first = nst.stylize(CONTENT, STYLE, callback=lambda now: True, **options)
-    again = nst.stylize(CONTENT, STYLE, **options)  # with its programs compiled
+    content = CONTENT[:, :-1]  # no other test has compiled programs for this size
+    first = nst.stylize(content, STYLE, callback=lambda now: True, **options)
+    again = nst.stylize(content, STYLE, **options)
     assert "compiled, once: the picture comes" in capsys.readouterr().err
     assert again.plan == (
-        "Planned for 2 s: from one pass of adain, then at 56 px vgg19-lite until the time is up."
+        "Planned for 2 s: from one pass of adain, then at 55 px vgg19-lite until the time is up."
     )
     assert again.compile_seconds + again.run_seconds < 2
     used = again.settings
@@ -118,7 +119,7 @@ def test_a_planned_run_keeps_to_the_time_and_can_be_repeated(one_scale, tmp_path
     assert used.iterations == again.evaluations[-1] == again.scales[-1].evaluations > 3
     assert first.plan == again.plan == again.record()["plan"]
     path = again.save(tmp_path / "out.png")
-    repeated = nst.repeat(path, CONTENT, STYLE, progress=False)
+    repeated = nst.repeat(path, content, STYLE, progress=False)
     np.testing.assert_array_equal(repeated.image, again.image)
 
 

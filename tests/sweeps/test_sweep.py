@@ -140,8 +140,9 @@ def test_every_traced_option_leaves_the_program_alone():
         "init": "noise",
     }
     term = Whole()
-    values |= {"terms": {term: 3}, "range_weight": 3, "temporal_weight": 3}
-    plain = nst.Settings(range_weight=2, temporal_weight=2, terms={term: 2})
+    values |= {"terms": {term: 3}, "range_weight": 3}
+    values |= {"temporal_weight": 3, "similarity_weight": 3}
+    plain = nst.Settings(range_weight=2, temporal_weight=2, similarity_weight=2, terms={term: 2})
     for name in TRACED:
         changed = dataclasses.replace(plain, **{name: values.get(name, 1)})
         assert changed != plain
