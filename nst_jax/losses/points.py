@@ -7,6 +7,7 @@ from jaxtyping import Array, Float, Int
 
 from nst_jax.networks.base import Network
 from nst_jax.networks.layers import projected
+from nst_jax.networks.lite import Lite
 from nst_jax.typing import AnyArray
 
 _DEVIATION = 0.226  # of ImageNet's pictures, in [0, 1]
@@ -22,6 +23,8 @@ def unit_of(network: Network) -> float:
 
     Covariances, and the share of RGB beside features, depend on it: about 58 for Caffe's networks.
     """
+    if isinstance(network, Lite):
+        return 255 * _DEVIATION  # its heads give the features of Caffe's VGG19
     how = getattr(network, "preprocessing", None)
     return 1.0 if how is None else float(_DEVIATION * np.mean(how.scale / np.asarray(how.std)))
 

@@ -125,6 +125,7 @@ def test_the_preset_has_the_numbers_of_its_code():
 def test_features_have_the_authors_scale():
     """Those of a network for 0..255 are divided by 255 times ImageNet's deviation."""
     assert unit_of(tiny.network()) == pytest.approx(255 * 0.226)
+    assert unit_of(nst.load_network("vgg19-lite")) == pytest.approx(255 * 0.226)
     assert unit_of(tiny.PIXELS) == 1
 
 
