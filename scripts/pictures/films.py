@@ -64,6 +64,23 @@ def load(folder: Path) -> list[UInt8[np.ndarray, "h w 3"]]:
     return [np.asarray(Image.open(path).convert("RGB")) for path in sorted(folder.glob("*.png"))]
 
 
+def animate(
+    strips: list[UInt8[np.ndarray, "h w 3"]], output: Path, per_second: int, quality: int
+) -> None:
+    """Write an endless WebP animation."""
+    first, *rest = (Image.fromarray(strip) for strip in strips)
+    first.save(
+        output,
+        save_all=True,
+        append_images=rest,
+        duration=1000 // per_second,
+        loop=0,
+        quality=quality,
+        method=6,
+    )
+    print(f"{output}: {output.stat().st_size / 1e6:.2f} MB")
+
+
 def main() -> None:
     """Draw both films and write the animation."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -85,17 +102,7 @@ def main() -> None:
         np.concatenate([np.concatenate([film[n] for film in row], 1) for row in rows])
         for n in range(COUNT)
     ]
-    first, *rest = (Image.fromarray(strip) for strip in strips)
-    first.save(
-        args.output,
-        save_all=True,
-        append_images=rest,
-        duration=1000 // PER_SECOND,
-        loop=0,
-        quality=_QUALITY,
-        method=6,
-    )
-    print(f"{args.output}: {args.output.stat().st_size / 1e6:.2f} MB")
+    animate(strips, args.output, PER_SECOND, _QUALITY)
 
 
 if __name__ == "__main__":

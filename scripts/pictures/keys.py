@@ -9,8 +9,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from films import WIDTH, load, pan, save
-from PIL import Image
+from films import WIDTH, animate, load, pan, save
 
 import nst_jax as nst
 
@@ -42,17 +41,7 @@ def main() -> None:
         target = nst.video(source, Path(place) / "painted", keys=keys)
         print(f"{(time.perf_counter() - began) / COUNT:.1f} s a frame")
         strips = [np.concatenate(both) for both in zip(load(source), load(target), strict=True)]
-    first, *rest = (Image.fromarray(strip) for strip in strips)
-    first.save(
-        args.output,
-        save_all=True,
-        append_images=rest,
-        duration=1000 // PER_SECOND,
-        loop=0,
-        quality=_QUALITY,
-        method=6,
-    )
-    print(f"{args.output}: {args.output.stat().st_size / 1e6:.2f} MB")
+    animate(strips, args.output, PER_SECOND, _QUALITY)
 
 
 if __name__ == "__main__":
