@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,14 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from nst_jax._version import __version__
-from nst_jax.films import film, reading, writing
+from nst_jax.films import reading, writing
 from nst_jax.films.ahead import ahead
 from nst_jax.films.film import Frame
 from nst_jax.options import parse_choices
 from nst_jax.pictures.color import with_lightness
 from nst_jax.pictures.masks import MapSource
-from nst_jax.pictures.resizing import fit
 from nst_jax.pictures.sources import PictureSource
+from nst_jax.videos.ends import ends
 from nst_jax.videos.identity import beginning, identity
 from nst_jax.videos.maps import Maps
 from nst_jax.videos.parts import Parts
@@ -79,13 +78,8 @@ def draw_video(
         InputError: the film cannot be read, or the target cannot be written.
     """
     motion = method_of(method) if coherent else None
-    target = film.check(target, overwrite=overwrite)
-    found = reading.probe(source, rate=rate)
-    if not film.format_of(target).pixel:
-        found = film.square(found)
-    height, width = found.height, found.width
-    if size is not None:
-        height, width = fit(height, width, size)
+    target, found, wanted = ends(source, target, size=size, rate=rate, overwrite=overwrite)
+    height, width = wanted.height, wanted.width
     maps, chosen = Maps(found, (height, width), content_regions, keep), parse_choices(region_styles)
     several = isinstance(style, list | tuple) and content_regions is not None
     painters = [
@@ -105,7 +99,6 @@ def draw_video(
     # A model that carries needs the last result before it can draw the next frame.
     alone = coherent and model.carries
     together = 1 if alone else max(1, _TOGETHER // (height * width))
-    wanted = replace(found, height=height, width=width)
     preview = Preview(target, told=progress and coherent)
     with writing.opened(
         target, wanted, settings=settings, overwrite=overwrite, states=together

@@ -6,7 +6,7 @@ between, strokes change from those of one key to those of the other, place by pl
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,10 +16,10 @@ from safetensors.numpy import load_file, save_file
 from tqdm.auto import tqdm
 
 from nst_jax._version import __version__
-from nst_jax.films import film, reading, writing
+from nst_jax.films import reading, writing
 from nst_jax.patches.guided import matched, painted_at, places_in
-from nst_jax.pictures.resizing import fit
 from nst_jax.videos.coherent import crossed
+from nst_jax.videos.ends import ends
 from nst_jax.videos.identity import beginning, identity
 from nst_jax.videos.keys import read_keys, require_frames
 from nst_jax.videos.passages import Method, method_of, passage
@@ -62,16 +62,10 @@ def key_video(
         KeyboardInterrupt: Ctrl-C was pressed; the same call goes on.
     """
     method = method_of(method)
-    target = film.check(target, overwrite=overwrite)
-    found = reading.probe(source, rate=rate)
-    if not film.format_of(target).pixel:
-        found = film.square(found)
-    height, width = found.height, found.width
-    if size is not None:
-        height, width = fit(height, width, size)
+    target, found, wanted = ends(source, target, size=size, rate=rate, overwrite=overwrite)
+    height, width = wanted.height, wanted.width
     painted = read_keys(keys, found, (height, width))
     require_frames(painted, found)
-    wanted = replace(found, height=height, width=width)
     settings = {
         "version": __version__,
         "source": beginning(Path(source)),

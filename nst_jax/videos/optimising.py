@@ -13,18 +13,18 @@ from tqdm.auto import tqdm
 
 from nst_jax._version import __version__
 from nst_jax.errors import InputError
-from nst_jax.films import film, reading, writing
+from nst_jax.films import reading, writing
 from nst_jax.films.ahead import ahead
 from nst_jax.films.film import Film
 from nst_jax.losses.regions import Regions
 from nst_jax.networks.base import Network
 from nst_jax.options import in_range
 from nst_jax.pictures.masks import MapSource
-from nst_jax.pictures.resizing import fit
 from nst_jax.pictures.sources import PictureSource
 from nst_jax.stylizing import checkpoint
 from nst_jax.stylizing.inputs import Sources
 from nst_jax.stylizing.run import requested
+from nst_jax.videos.ends import ends
 from nst_jax.videos.identity import beginning
 from nst_jax.videos.maps import Maps
 from nst_jax.videos.optimised import Frame, Optimised, Past, Plan
@@ -109,14 +109,8 @@ def optimise_video(
             "leave out one of them."
         )
     passes = max(passes, 2) if loop else passes
-    target = film.check(target, overwrite=overwrite)
-    found = reading.probe(source, rate=rate)
-    if not film.format_of(target).pixel:
-        found = film.square(found)
-    height, width = found.height, found.width
-    if size is not None:
-        height, width = fit(height, width, size)
-    wanted = replace(found, height=height, width=width)
+    target, found, wanted = ends(source, target, size=size, rate=rate, overwrite=overwrite)
+    height, width = wanted.height, wanted.width
     first = next(_frames(found, wanted, 0)).rgb
     maps = Maps(found, (height, width), content_regions, keep)
     regions, kept = maps.at(0)
