@@ -1,5 +1,6 @@
 """Nearest neighbours as a statistic (NNST): each step of the published method, worked in numpy."""
 
+import dataclasses
 import functools
 
 import jax
@@ -10,6 +11,7 @@ import tiny
 from refusals import sentence
 
 import nst_jax as nst
+from nst_jax.losses.columns import aligned
 from nst_jax.losses.hypercolumns import mixed
 from nst_jax.losses.regions import match
 from nst_jax.losses.statistics.neighbours import Neighbours
@@ -237,6 +239,24 @@ def test_the_preset_has_the_numbers_of_its_code():
     assert [scale.width for scale in plan] == [64, 128, 256, 512, 512]
     assert [scale.evaluations for scale in plan] == [200] * 5
     assert [scale.last for scale in plan] == [False] * 4 + [True]
+
+
+def test_the_preset_of_this_library_has_the_same_objective():
+    ours, theirs = (dataclasses.asdict(PRESETS[name]) for name in ("neighbours", "nnst"))
+    how = {"optimizer", "learning_rate", "pyramid", "precondition", "history", "first_step"}
+    how |= {"preset", "iterations", "coarse_iterations", "range_weight"}
+    assert {name for name in ours if ours[name] != theirs[name]} <= how
+
+
+@pytest.mark.parametrize("shape", [(13, 9), (3, 5), (5, 1), (2, 20)])
+def test_layers_are_aligned_and_so_are_their_gradients(shape):
+    x = np.random.default_rng(0).normal(size=(5, 9, 2)).astype(np.float32)
+    given = np.random.default_rng(1).normal(size=(*shape, 2)).astype(np.float32)
+    found, pull = jax.vjp(lambda x: aligned(x, *shape), x)
+    np.testing.assert_allclose(found, resized(x, *shape), atol=1e-5)
+    np.testing.assert_allclose(
+        np.vdot(pull(jnp.asarray(given))[0], x), np.vdot(given, found), rtol=1e-4
+    )
 
 
 def test_a_network_with_some_of_the_layers_takes_these():

@@ -239,8 +239,8 @@ def asked_for(monkeypatch, **options):
 def test_presets_are_taken(monkeypatch, preset):
     settings, how = asked_for(monkeypatch, preset=preset)
     expected = nst.PRESETS[preset]
-    evaluations = expected.iterations * (2 if preset == "nnst" else 1)  # it has a last pass
-    given = {"size": None, "network": "vgg19", "iterations": evaluations}
+    passes = 2 if expected.statistic == "neighbours" else 1  # it has a last pass
+    given = {"size": None, "network": "vgg19", "iterations": passes * expected.iterations}
     assert settings == dataclasses.replace(expected, **given)
     assert how == Options(expected.pooling, expected.padding, expected.precision, expected.remat)
 
