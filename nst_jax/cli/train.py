@@ -22,8 +22,8 @@ def add(commands: Any) -> None:
         action="append",
         required=True,
         metavar="FILE",
-        help="style picture, named after its file; given again for each style; for predicted, "
-        "adain and wct a folder of them",
+        help="style picture, named after its file; given again for each style; for models "
+        "for any style a folder of them",
     )
     parser.add_argument(
         "-o", "--output", required=True, metavar="MODEL", help="the .safetensors to write"

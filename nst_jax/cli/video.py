@@ -92,7 +92,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
     one = parser.add_argument_group("with --model")
     one.add_argument("--keep-colors", action="store_const", const=True, help="draw lightness alone")
-    one.add_argument("--strength", type=float, help="of adain and wct: 0 draws the content")
+    one.add_argument("--strength", type=float, help="of models for any style: 0 draws the content")
     later = parser.add_argument_group("frames after the first, without --model")
     later.add_argument(
         "--evaluations", type=int, help="function evaluations of a frame (default: 20)"

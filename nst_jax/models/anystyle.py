@@ -1,4 +1,4 @@
-"""Models for any style, AdaIN and WCT: an encoder and the decoders trained with it."""
+"""Models for any style, AdaIN, WCT and style swap: an encoder and the decoders trained with it."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from nst_jax.errors import InputError
 from nst_jax.losses.regions import at_layers, require_all
+from nst_jax.losses.statistics.mrf import SIDE, middles
 from nst_jax.models import modelfile, tiling, transfer
 from nst_jax.models.model import Model, Painter, finished, shares, tile_for, to_multiple
 from nst_jax.models.modelfile import ModelFile
@@ -26,7 +27,7 @@ STRENGTH = (*WEIGHT[:2], 1)
 
 
 class AnyStyle(Model):
-    """A model that draws in the style of any picture, by AdaIN or WCT; see `transfer`.
+    """A model that draws in the style of any picture; see `transfer` for the methods.
 
     Args:
         file: the content of the model file.
@@ -67,13 +68,17 @@ class AnyStyle(Model):
         in_range(strength, "strength", *STRENGTH)
         sources, weights_ = style_pictures(style)
         blend = shares(weights_, height, width)
+        if self.method == "swap":
+            self._require_patch(height, width)
         pictures = [transparency.read_style(source) for source in sources]
-        if max(min(picture.rgb.shape[:2]) for picture in pictures) < 4 * _DEEPEST:
-            small = named(sources[0], "style picture")
-            raise InputError(f"The {small} is too small: give one of at least 32 pixels.")
-        for picture in pictures:
+        for source, picture in zip(sources, pictures, strict=True):
+            if min(picture.rgb.shape[:2]) < 4 * _DEEPEST:
+                small = named(source, "style picture")
+                raise InputError(f"The {small} is too small: give one of at least 32 pixels.")
             if picture.alpha is not None:
                 guides = at_layers(picture.alpha[None], self.network, list(self.decoders))
+                if self.method == "swap":
+                    guides = {level: middles(guide[0])[None] for level, guide in guides.items()}
                 require_all(guides, ["that is opaque"], "style")
         measured = {
             level: [
@@ -91,6 +96,16 @@ class AnyStyle(Model):
             return finished(frames, found, keep_colors)
 
         return paint
+
+    def _require_patch(self, height: int, width: int) -> None:
+        """Refuse pictures that have no patch of features at one of the levels."""
+        for level in self.decoders:
+            least = (SIDE - 1) * self.network.strides[level] + 1
+            if min(height, width) < least:
+                raise InputError(
+                    f"The picture is {width}x{height} pixels, but style swap takes patches of "
+                    f"{SIDE} x {SIDE} positions at {level}: both sides need at least {least}."
+                )
 
     def _painted(
         self,

@@ -1,7 +1,7 @@
 """load(): read a model file and return a model that is ready to draw."""
 
 import os
-from pathlib import Path
+from dataclasses import replace
 
 from nst_jax.errors import InputError
 from nst_jax.files import weights
@@ -14,6 +14,9 @@ from nst_jax.models.predicted import Predicted
 from nst_jax.models.predictor import LAYERS
 from nst_jax.models.stylizer import Stylizer
 from nst_jax.networks.load import load_network
+
+# Models of the package that draw with the decoders of another, by a method of `transfer`.
+_SHARED = {"swap": "adain"}
 
 
 def load(path: str | os.PathLike, *, offline: bool | None = None) -> Model:
@@ -32,8 +35,12 @@ def load(path: str | os.PathLike, *, offline: bool | None = None) -> Model:
         InputError: there is no such file, or it is no model, damaged, or of another version or
             kind.
     """
-    path = weights.find_model(path)
-    file, name = modelfile.load(path), Path(path).name
+    found = weights.find_model(path)
+    shared = None if os.path.isfile(found) else _SHARED.get(os.fspath(path))
+    file, name = modelfile.load(weights.find_model(shared) if shared else found), found.name
+    if shared:
+        architecture = {**file.architecture, "method": name}
+        file = replace(file, architecture=architecture, digest=f"{file.digest} {name}")
     if file.kind == modelfile.TRANSFORMER:
         return Stylizer(file, name)
     if file.kind == modelfile.MICROAST:
@@ -45,7 +52,7 @@ def load(path: str | os.PathLike, *, offline: bool | None = None) -> Model:
         encoder = load_network(file.architecture["encoder"], layers=LAYERS, offline=offline)
         return Predicted(file, name, encoder)
     if file.kind != modelfile.ANY_STYLE:
-        raise InputError(f"The file {str(path)!r} holds a model of a kind not known: {file.kind}.")
+        raise InputError(f"The file {str(found)!r} holds a model of a kind not known: {file.kind}.")
     levels = list(modelfile.decoders_of(file, name))
     network = load_network(file.architecture["encoder"], layers=levels, offline=offline)
     return AnyStyle(file, name, network)

@@ -1,12 +1,13 @@
-"""Style transfer for any style: give the content's features the statistics of the style's features.
+"""Style transfer for any style: move the content's features to those of the style.
 
 AdaIN (Huang & Belongie 2017) transfers means and deviations; WCT (Li et al. 2017) transfers means
-and covariances. `LEVELS` are the layers where this is done. A decoder for each level turns its
+and covariances; style swap (Chen & Schmidt 2016) replaces each patch by the style's nearest.
+`LEVELS` are the layers where models are trained to do this. A decoder for each level turns its
 features back into a picture.
 """
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -14,17 +15,20 @@ from jaxtyping import Array, Float
 
 from nst_jax.linalg import dot, roots
 from nst_jax.losses.statistics.gram import gram
+from nst_jax.losses.statistics.mrf import SIDE, Field, nearest_patches
 from nst_jax.models import stages
 from nst_jax.models.layers import instance_moments, normalize
 from nst_jax.models.stages import Parameters, Stage
 from nst_jax.networks.base import Network
+from nst_jax.patches.fields import voted
 from nst_jax.typing import AnyArray
 
-Method = Literal["adain", "wct"]
+Method = Literal["adain", "wct", "swap"]
 METHODS: tuple[str, ...] = get_args(Method)
 LEVELS: dict[str, tuple[str, ...]] = {
     "adain": ("relu4_1",),
     "wct": ("relu4_1", "relu3_1", "relu2_1", "relu1_1"),
+    "swap": ("relu3_1",),
 }
 # Factors that give features about unit deviation before a decoder, for VGG19 and vgg19-lite.
 SCALES = {"relu4_1": 0.0015, "relu3_1": 0.006, "relu2_1": 0.007, "relu1_1": 0.03}
@@ -48,12 +52,18 @@ def measure(
     method: Method,
     features: Float[AnyArray, "h w c"],
     weights: Float[AnyArray, "h w"] | None = None,
-) -> Statistics:
-    """Compute the statistics of a style picture's features at one level, in float32.
+) -> Statistics | Field:
+    """What a method needs of a style picture's features at one level, in float32.
+
+    For AdaIN and WCT these are statistics, for style swap the features themselves.
 
     Positions have weights, with any sum above 0; None for equal weights.
     """
     features = jnp.asarray(features, jnp.float32)
+    if method == "swap":
+        shape = features.shape[:2]
+        weights = jnp.ones(shape, jnp.float32) if weights is None else jnp.asarray(weights)
+        return Field(features, weights / weights.sum())
     if weights is not None:
         weights = jnp.asarray(weights / weights.sum())
         mean = jnp.einsum("hw,hwc->c", weights, features, precision="highest")
@@ -71,22 +81,22 @@ def measure(
 def transfer(
     method: Method,
     features: Float[AnyArray, "h w c"],
-    styles: Sequence[Statistics],
+    styles: Sequence[Statistics | Field],
     shares: Float[AnyArray, "*hw k"],
     strength: Float[AnyArray, ""] | float = 1.0,
 ) -> Float[Array, "h w c"]:
-    """Give features the statistics of one or several styles.
+    """Move features to one or several styles.
 
     Args:
-        method: `adain` or `wct`.
+        method: `adain`, `wct` or `swap`.
         features: features of the content picture.
-        styles: statistics of each style, from `measure`.
+        styles: each style, from `measure`.
         shares: weights of the styles, summing to 1: for the picture, (k,), or for each position,
             (h, w, k).
         strength: from 0 (the content's features) to 1 (alpha in both papers).
     """
     features = jnp.asarray(features, jnp.float32)
-    function = adain if method == "adain" else whiten_and_color
+    function: Any = {"adain": adain, "wct": whiten_and_color, "swap": swap}[method]
     mixed = jnp.zeros_like(features)
     for k, style in enumerate(styles):
         share = jnp.asarray(shares)[..., k]
@@ -113,6 +123,16 @@ def whiten_and_color(
     _, white = roots(gram(centred), share=_LEAST)
     color, _ = roots(style.spread, share=_LEAST)
     return dot(centred, dot(white, color)) + jnp.asarray(style.mean)[None, None]
+
+
+def swap(features: Float[AnyArray, "h w c"], style: Field) -> Float[Array, "h w c"]:
+    """Style swap: replace patches by those of the style that are nearest by cosine.
+
+    Chen & Schmidt 2016, section 3.1. Patches of 3 x 3 positions overlap at every position; each
+    position gets the mean of all that cover it.
+    """
+    content = Field(jnp.asarray(features, jnp.float32), jnp.ones(features.shape[:2], jnp.float32))
+    return voted(style.features, nearest_patches(content, style), SIDE)
 
 
 def encode(

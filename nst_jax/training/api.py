@@ -50,7 +50,7 @@ def train_model(
     Args:
         content: folder of training pictures.
         styles: a mapping from style name to picture, or a list of files, whose names become the
-            styles' names. For predicted, adain and wct: files and folders of style pictures.
+            styles' names. For models for any style: files and folders of style pictures.
         output: the `.safetensors` file to write.
         base: a trained transformer to which the styles are added. Only the parameters of the new
             styles are trained.

@@ -1,4 +1,4 @@
-"""AdaIN and WCT: their closed forms in numpy, decoders, models for any style, their training."""
+"""AdaIN, WCT and style swap by hand, decoders, models for any style, their training."""
 
 import jax
 import numpy as np
@@ -13,8 +13,10 @@ from nst_jax.models import load as model_module
 from nst_jax.models import modelfile, stages, transfer
 from nst_jax.models.anystyle import AnyStyle
 from nst_jax.models.modelfile import ModelFile
-from nst_jax.training import api
+from nst_jax.pictures import reading, resizing
+from nst_jax.training import api, kinds, tasks
 from nst_jax.training.api import train_model
+from nst_jax.training.recipe import Recipe
 from nst_jax.training.recording import Files
 
 NETWORK = tiny.network()
@@ -62,23 +64,51 @@ def test_directions_without_variance_are_left_out(features):
     assert np.abs(found).max() < 10 * np.abs(style).max()
 
 
+def swapped(content, style, allowed):
+    """Style swap by loops: correlate with unit patches, choose, lay out, divide by the coverage."""
+
+    def corners(f):
+        return [(y, x) for y in range(f.shape[0] - 2) for x in range(f.shape[1] - 2)]
+
+    patches = [style[y : y + 3, x : x + 3] for y, x in corners(style) if allowed[y + 1, x + 1]]
+    unit = [patch / np.linalg.norm(patch) for patch in patches]
+    total, covered = np.zeros_like(content), np.zeros((*content.shape[:2], 1))
+    for y, x in corners(content):
+        here = np.s_[y : y + 3, x : x + 3]
+        total[here] += patches[np.argmax([(content[here] * u).sum() for u in unit])]
+        covered[here] += 1
+    return total / covered
+
+
+def test_style_swap_by_loops(features, rng):
+    content, style, _ = (f.astype(float) for f in features)
+    everywhere = np.ones(style.shape[:2], np.float32)
+    found = transfer.swap(content, transfer.measure("swap", style))
+    np.testing.assert_allclose(found, swapped(content, style, everywhere), rtol=1e-4, atol=1e-4)
+    some = np.float32(rng.uniform(size=style.shape[:2]) > 0.6)
+    found = transfer.swap(content, transfer.measure("swap", style, some))
+    np.testing.assert_allclose(found, swapped(content, style, some), rtol=1e-4, atol=1e-4)
+    # Only the directions of the content's patches count.
+    louder = transfer.swap(3 * content, transfer.measure("swap", style, some))
+    np.testing.assert_allclose(louder, found, rtol=1e-6)
+
+
 @pytest.mark.parametrize("method", transfer.METHODS)
 def test_strength_and_shares(features, method):
+    transferred = jax.jit(transfer.transfer, static_argnums=0)
     content, *styles = features
     measured = [transfer.measure(method, style) for style in styles]
-    alone = [
-        transfer.transfer(method, content, [style], np.ones(1, np.float32)) for style in measured
-    ]
+    alone = [transferred(method, content, [style], np.ones(1, np.float32)) for style in measured]
     shares = np.float32([0.3, 0.7])
-    both = transfer.transfer(method, content, measured, shares)
+    both = transferred(method, content, measured, shares)
     np.testing.assert_allclose(both, 0.3 * alone[0] + 0.7 * alone[1], atol=1e-4)
     where = np.zeros((9, 11, 2), np.float32)
     where[:4, :, 0] = where[4:, :, 1] = 1
-    mixed = transfer.transfer(method, content, measured, where)
+    mixed = transferred(method, content, measured, where)
     np.testing.assert_allclose(mixed[:4], alone[0][:4], atol=1e-4)
     np.testing.assert_allclose(mixed[4:], alone[1][4:], atol=1e-4)
     np.testing.assert_allclose(
-        transfer.transfer(method, content, measured, shares, 0.0), content, atol=1e-5
+        transferred(method, content, measured, shares, 0.0), content, atol=1e-5
     )
 
 
@@ -169,6 +199,29 @@ def test_a_style_that_shows_too_little_is_refused():
         AnyStyle(made("adain"), "m", NETWORK).painter(dot, 40, 48)
 
 
+def test_pictures_without_a_patch_are_refused():
+    model = nst.load("swap")
+    with pytest.raises(nst.InputError, match=r"40x16 pixels.*at least 17"):
+        model.painter(tiny.picture(40, 48), 16, 40)
+    corner = np.zeros((48, 48, 4), np.uint8)
+    corner[:8] = 255  # opaque where no patch has its middle
+    with pytest.raises(nst.InputError, match="opaque of the style is empty"):
+        model.painter(corner, 40, 48)
+    with pytest.raises(nst.InputError, match="too small"):
+        model.painter([tiny.picture(40, 48), tiny.picture(16, 48)], 40, 48)
+
+
+def test_the_packages_style_swap_takes_a_picture_s_own_patches_for_itself():
+    model, other = nst.load("swap"), nst.load("adain")
+    photo = resizing.resize(nst.samples.content("cat"), (96, 128))
+    drawn, wanted = (model(photo, photo, strength=s).image for s in (1.0, 0.0))
+    # Beyond the edge features of the style see nothing, those of the content its reflection.
+    inside = np.s_[32:-32, 32:-32]
+    np.testing.assert_allclose(drawn[inside], wanted[inside], atol=0.02)
+    assert model.digest != other.digest
+    assert model.draw(reading.read(photo), photo).about["model"] == "swap"
+
+
 def test_other_models_are_refused(folder):
     with pytest.raises(nst.InputError, match="trained with other weights"):
         AnyStyle(made("adain"), "m", tiny.network(seed=1))
@@ -178,7 +231,7 @@ def test_other_models_are_refused(folder):
         AnyStyle(broken, "m", NETWORK)
 
 
-@pytest.mark.parametrize("method", transfer.METHODS)
+@pytest.mark.parametrize("method", ["adain", "wct"])
 def test_training_lowers_the_loss(folder, monkeypatch, method):
     monkeypatch.setitem(transfer.LEVELS, "wct", ("relu2_1", "relu1_1"))
     layers = {"style_layers": "relu1_1,relu2_1"} if method == "adain" else {}
@@ -202,6 +255,15 @@ def test_training_lowers_the_loss(folder, monkeypatch, method):
     assert np.mean(losses[-3:]) < 0.9 * np.mean(losses[:3])
     assert nst.load(path)(tiny.picture(24, 32), "photos/1.png").image.shape == (24, 32, 3)
     assert images_of(folder / "seen") == ["0000012.png"]
+
+
+def test_style_swap_is_trained_as_wct_at_one_level(folder):
+    recipe = Recipe(kind="swap", crop=16, network="vgg19-lite")
+    made = kinds.decoding(recipe, NETWORK, ["photos"], None)
+    file = made.model(made.task.parameters)
+    assert isinstance(made.task.loss, tasks.ReconstructionLoss)
+    assert (file.architecture["method"], file.architecture["levels"]) == ("swap", {"relu3_1": 6})
+    assert AnyStyle(file, "m", NETWORK).method == "swap"
 
 
 def images_of(folder):

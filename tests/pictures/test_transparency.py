@@ -71,7 +71,7 @@ def test_statistics_are_those_of_the_visible_pixels():
     np.testing.assert_allclose(np.squeeze(found), expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("method", transfer.METHODS)
+@pytest.mark.parametrize("method", ["adain", "wct"])
 def test_models_for_any_style_measure_the_visible(method, rng):
     features = rng.normal(size=(9, 7, 5)).astype(np.float32)
     weights = rng.uniform(size=(9, 7)).astype(np.float32) * (rng.uniform(size=(9, 7)) > 0.5)

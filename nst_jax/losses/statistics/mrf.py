@@ -14,7 +14,7 @@ from nst_jax.options import Normalization
 from nst_jax.patches.nearest import nearest, patches
 from nst_jax.typing import AnyArray
 
-_SIDE = 3  # of the patches, in positions
+SIDE = 3  # of the patches, in positions
 
 
 class Field(NamedTuple):
@@ -54,10 +54,10 @@ class MarkovField(Statistic):
         """
         del directions
         height, width, _ = features.shape
-        if min(height, width) < _SIDE:
+        if min(height, width) < SIDE:
             raise InputError(
                 f"The picture has {width} x {height} positions at a layer, fewer than a patch of "
-                f"{_SIDE} x {_SIDE}: give a larger picture, or take shallower style_layers."
+                f"{SIDE} x {SIDE}: give a larger picture, or take shallower style_layers."
             )
         if weights is None:
             weights = jnp.full((height, width), 1 / (height * width), jnp.float32)
@@ -73,7 +73,7 @@ class MarkovField(Statistic):
         loss = mrf_loss(found, target, width=width, stride=self.stride)
         if normalization == "neural-style":
             height, across, _ = found.features.shape
-            return loss * (width * (height - _SIDE + 1) * (across - _SIDE + 1) / 2)
+            return loss * (width * (height - SIDE + 1) * (across - SIDE + 1) / 2)
         return loss
 
 
@@ -92,37 +92,37 @@ def mrf_loss(
         stride: distance of neighbouring patches of the style.
     """
     features, channels = found.features, found.features.shape[-1]
-    weights = lax.stop_gradient(_middles(found.weights))
+    weights = lax.stop_gradient(middles(found.weights))
     weights = weights / jnp.maximum(weights.sum(), 1e-12)
     chosen = nearest_patches(found, target, stride)
     total = jnp.zeros((), jnp.float32)
     rows, columns = weights.shape
-    for y, x in np.ndindex(_SIDE, _SIDE):
+    for y, x in np.ndindex(SIDE, SIDE):
         own = features[y : y + rows, x : x + columns]
         other = target.features[chosen[..., 0] + y, chosen[..., 1] + x]
         total += (weights[..., None] * jnp.square(own - lax.stop_gradient(other))).sum()
-    return total / (_SIDE**2 * (width or channels))
+    return total / (SIDE**2 * (width or channels))
 
 
 def nearest_patches(found: Field, target: Field, stride: int = 1) -> Int[Array, "rows columns 2"]:
     """The corner, (row, column), of the nearest patch of the style, for each patch of a picture."""
     features, style = (lax.stop_gradient(f.features) for f in (found, target))
-    theirs = patches(style, _SIDE, stride)
-    allowed = _middles(target.weights)[::stride, ::stride] > 0
+    theirs = patches(style, SIDE, stride)
+    allowed = middles(target.weights)[::stride, ::stride] > 0
     penalty = jnp.where(allowed, 0, jnp.inf).reshape(-1).astype(jnp.float32)
     vectors = theirs.reshape(-1, theirs.shape[-1])
 
     # Row by row, since all patches of the picture at once would be nine times its features.
     def of_row(y: Array) -> Array:
-        strip = lax.dynamic_slice_in_dim(features, y, _SIDE)
-        ours = patches(strip, _SIDE)[0]
+        strip = lax.dynamic_slice_in_dim(features, y, SIDE)
+        ours = patches(strip, SIDE)[0]
         return nearest(ours, vectors, metric="cosine", penalty=penalty).indices[:, 0]
 
-    index = lax.map(of_row, jnp.arange(features.shape[0] - _SIDE + 1))
+    index = lax.map(of_row, jnp.arange(features.shape[0] - SIDE + 1))
     return stride * jnp.stack(jnp.divmod(index, theirs.shape[1]), -1)
 
 
-def _middles(weights: Float[AnyArray, "h w"]) -> Float[AnyArray, "h2 w2"]:
+def middles(weights: Float[AnyArray, "h w"]) -> Float[AnyArray, "h2 w2"]:
     """The weights at the middles of all patches."""
-    edge = _SIDE // 2
+    edge = SIDE // 2
     return weights[edge:-edge, edge:-edge]
