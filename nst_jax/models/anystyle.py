@@ -76,7 +76,7 @@ class AnyStyle(Model):
                 small = named(source, "style picture")
                 raise InputError(f"The {small} is too small: give one of at least 32 pixels.")
             if picture.alpha is not None:
-                guides = at_layers(picture.alpha[None], self.network, list(self.decoders))
+                guides: Any = at_layers(picture.alpha[None], self.network, list(self.decoders))
                 if self.method == "swap":
                     guides = {level: middles(guide[0])[None] for level, guide in guides.items()}
                 require_all(guides, ["that is opaque"], "style")

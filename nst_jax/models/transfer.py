@@ -55,15 +55,23 @@ def measure(
 ) -> Statistics | Field:
     """What a method needs of a style picture's features at one level, in float32.
 
-    For AdaIN and WCT these are statistics, for style swap the features themselves.
-
-    Positions have weights, with any sum above 0; None for equal weights.
+    For AdaIN and WCT these are statistics, for style swap the features themselves. Positions have weights, with any sum above 0; None for equal weights.
     """
     features = jnp.asarray(features, jnp.float32)
     if method == "swap":
         shape = features.shape[:2]
         weights = jnp.ones(shape, jnp.float32) if weights is None else jnp.asarray(weights)
         return Field(features, weights / weights.sum())
+    return statistics(method, features, weights)
+
+
+def statistics(
+    method: Method,
+    features: Float[AnyArray, "h w c"],
+    weights: Float[AnyArray, "h w"] | None = None,
+) -> Statistics:
+    """Compute the statistics of features for AdaIN or WCT; see `measure`."""
+    features = jnp.asarray(features, jnp.float32)
     if weights is not None:
         weights = jnp.asarray(weights / weights.sum())
         mean = jnp.einsum("hw,hwc->c", weights, features, precision="highest")

@@ -190,7 +190,7 @@ class AdainLoss:
         crops, styles = batch
         (level,) = self.objective.term("content").layers
         features = transfer.encode(frozen.network, crops, level)
-        given = jax.vmap(lambda s: transfer.measure("adain", frozen.network(s, (level,))[level]))
+        given = jax.vmap(lambda s: transfer.statistics("adain", frozen.network(s, (level,))[level]))
         aims = jax.vmap(transfer.adain)(features, given(styles))
         drawn = transfer.decode(self.decoder, at_precision(parameters, self.precision), aims)
 

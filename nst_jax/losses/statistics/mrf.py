@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 from nst_jax.errors import InputError
 from nst_jax.losses.statistics.base import Statistic
 from nst_jax.options import Normalization
-from nst_jax.patches.nearest import nearest, patches
+from nst_jax.patches.fields import nearest_corners
 from nst_jax.typing import AnyArray
 
 SIDE = 3  # of the patches, in positions
@@ -106,20 +106,9 @@ def mrf_loss(
 
 def nearest_patches(found: Field, target: Field, stride: int = 1) -> Int[Array, "rows columns 2"]:
     """The corner, (row, column), of the nearest patch of the style, for each patch of a picture."""
-    features, style = (lax.stop_gradient(f.features) for f in (found, target))
-    theirs = patches(style, SIDE, stride)
+    ours, theirs = (lax.stop_gradient(f.features) for f in (found, target))
     allowed = middles(target.weights)[::stride, ::stride] > 0
-    penalty = jnp.where(allowed, 0, jnp.inf).reshape(-1).astype(jnp.float32)
-    vectors = theirs.reshape(-1, theirs.shape[-1])
-
-    # Row by row, since all patches of the picture at once would be nine times its features.
-    def of_row(y: Array) -> Array:
-        strip = lax.dynamic_slice_in_dim(features, y, SIDE)
-        ours = patches(strip, SIDE)[0]
-        return nearest(ours, vectors, metric="cosine", penalty=penalty).indices[:, 0]
-
-    index = lax.map(of_row, jnp.arange(features.shape[0] - SIDE + 1))
-    return stride * jnp.stack(jnp.divmod(index, theirs.shape[1]), -1)
+    return nearest_corners(ours, theirs, SIDE, metric="cosine", stride=stride, allowed=allowed)
 
 
 def middles(weights: Float[AnyArray, "h w"]) -> Float[AnyArray, "h2 w2"]:
