@@ -55,7 +55,8 @@ def measure(
 ) -> Statistics | Field:
     """What a method needs of a style picture's features at one level, in float32.
 
-    For AdaIN and WCT these are statistics, for style swap the features themselves. Positions have weights, with any sum above 0; None for equal weights.
+    For AdaIN and WCT these are statistics, for style swap the features themselves. Positions have
+    weights, with any sum above 0; None for equal weights.
     """
     features = jnp.asarray(features, jnp.float32)
     if method == "swap":
