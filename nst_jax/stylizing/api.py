@@ -154,6 +154,7 @@ def _recorded(
             marks=recorder.marks,
             keep=None if outputs.checkpoint is None else save,
             keep_every=outputs.checkpoint_every,
+            shown=callback is not None or bool(recorder.marks),
         )
     recorder.finish(result.image)
     return result, request.settings

@@ -53,6 +53,7 @@ def run(
     marks: Sequence[int] = (),
     keep: Callable[[Position], None] | None = None,
     keep_every: int = 100,
+    shown: bool = True,
 ) -> Drawn:
     """Draw a picture at one scale after the other, each from the best picture of the last.
 
@@ -68,6 +69,7 @@ def run(
         marks: as in `loop.run`.
         keep: as in `loop.run`, but gets a `Position`.
         keep_every: as in `loop.run`.
+        shown: whether reports need the picture; otherwise their `x` is the unknown.
 
     Raises:
         InputError: `prepare` raises it.
@@ -87,6 +89,7 @@ def run(
                 earlier,
                 carried,
                 report=report,
+                shown=shown,
                 marks=marks,
                 keep=keep and _with_position(keep, earlier),
                 keep_every=keep_every,
@@ -143,12 +146,13 @@ def _draw(
     carried: Carried | None,
     *,
     report: Callable | None,
+    shown: bool,
     **options: Any,
 ) -> Outcome:
     """Draw one scale, after the `earlier` ones."""
     settings, scale = request.settings, plan[len(earlier)]
     done = int(earlier[-1].evaluations[-1]) if earlier else 0
-    reports = _Reports(report, problem, scale)
+    reports = _Reports(report, problem, scale, shown=shown)
     if carried is not None and carried.args is not None:
         carried = _with_targets(carried, problem)
     elif carried is not None and earlier and problem.renewal is not None:
@@ -185,11 +189,17 @@ class _Reports:
     The run must then stop even if the scale was over anyway.
     """
 
-    def __init__(self, report: Callable | None, problem: Problem, scale: Scale):
+    def __init__(self, report: Callable | None, problem: Problem, scale: Scale, *, shown: bool):
         self._report, self._problem, self._scale, self.stop = report, problem, scale, False
+        self._shown = shown
 
     def __call__(self, now: outcomes.Progress) -> bool:
-        self.stop = bool(self._report and self._report(seen(now, self._problem, self._scale)))
+        if self._report:
+            # Only what is looked at is drawn: at each size that is a program of its own.
+            progress = Progress(**vars(now), scale=self._scale)
+            if self._shown:
+                progress = seen(now, self._problem, self._scale)
+            self.stop = bool(self._report(progress))
         return self.stop
 
 

@@ -72,6 +72,7 @@ def draw(
     marks: Sequence[int] = (),
     keep: Callable[[pyramid.Position], None] | None = None,
     keep_every: int = 100,
+    shown: bool = True,
 ) -> Stylization:
     """Draw what is requested, from coarse to fine; for the arguments see `pyramid.run`.
 
@@ -89,6 +90,7 @@ def draw(
             marks=marks,
             keep=keep,
             keep_every=keep_every,
+            shown=shown,
         )
     return request.stylization(*drawn)
 
