@@ -36,6 +36,7 @@ from .pictures.color import with_lightness as with_lightness
 from .solvers.optimizer import Optimizer as Optimizer
 from .solvers.solver import minimize as minimize
 from .stylizing.api import stylize as stylize
+from .stylizing.deep_analogy import deep_analogy as deep_analogy
 from .stylizing.interpolation import interpolate as interpolate
 from .stylizing.presets import PRESETS as PRESETS
 from .stylizing.problem import prepare as prepare

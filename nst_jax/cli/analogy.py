@@ -4,7 +4,6 @@ import argparse
 from typing import Any
 
 from nst_jax.cli import cache, drawn, streams
-from nst_jax.errors import InputError
 
 
 def add(commands: Any) -> None:
@@ -46,16 +45,9 @@ def _run(args: argparse.Namespace) -> int:
     names = ("color", "kappa", "levels", "remap", "search")
     options = {k: v for k in names if (v := getattr(args, k)) is not None}
     if args.guide_weights is not None:
-        options["guide_weights"] = _numbers(args.guide_weights)
+        options["guide_weights"] = drawn.numbers(args.guide_weights, "guide_weights")
     a, b = (text.split(",") for text in (args.a, args.b))
     files = streams.opened([*a, args.prime, *b])
     a, prime, b = files[: len(a)], files[len(a)], files[len(a) + 1 :]
     result = analogy(a, prime, b, **options)
     return drawn.finish(result, args)
-
-
-def _numbers(text: str) -> list[float]:
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise InputError(f"guide_weights is {text!r}, but must be NUMBER,NUMBER,...") from None

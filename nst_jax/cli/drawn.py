@@ -1,9 +1,11 @@
 """What commands share that draw one picture: its file or stream, and what they say of it."""
 
 import argparse
+from collections.abc import Mapping
 from typing import Any
 
 from nst_jax.cli import streams
+from nst_jax.errors import InputError
 
 
 def add_output(parser: Any) -> None:
@@ -30,15 +32,28 @@ def check(args: argparse.Namespace) -> None:
         writing.check_output(args.output, overwrite=args.force)
 
 
-def finish(result: Any, args: argparse.Namespace) -> int:
-    """Write a `Drawn`, and say so; returns the exit code."""
+def numbers(text: str, name: str) -> list[float]:
+    """The value of a flag that takes several numbers.
+
+    Raises:
+        InputError: it is something else.
+    """
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"{name} is {text!r}, but must be NUMBER,NUMBER,...") from None
+
+
+def finish(result: Any, args: argparse.Namespace, more: Mapping[str, Any] | None = None) -> int:
+    """Write a `Drawn`, and say so, in JSON with `more`; returns the exit code."""
     if args.output == streams.STREAM:
         streams.write_picture(result, ".png")
         return 0
     path = result.save(args.output, overwrite=args.force)
     height, width, _ = result.image.shape
     if args.json:
-        streams.report({"output": path, "width": width, "height": height} | dict(result.about))
+        said = {"output": path, "width": width, "height": height, **(more or {})}
+        streams.report(said | dict(result.about))
     elif not args.quiet:
         print(f"{result!r}\n{path}")
     return 0

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 
 from nst_jax.errors import InputError
 from nst_jax.options import WEIGHT, in_range, is_number
+from nst_jax.patches.fields import enlarged
 from nst_jax.patches.scan import Layers, Level, drawn_level, first_sources
 from nst_jax.pictures import color as colors
 from nst_jax.pictures import reading
@@ -192,7 +193,7 @@ def _drawn(
         if coarser is None or sources is None:
             sources = first_sources(own, other)
         else:
-            sources = _finer(sources, own.shape[:2], other.shape[:2])
+            sources = enlarged(sources, own.shape[:2], other.shape[:2])
         begin = Level(
             Layers(own, copied),
             Layers(other, copied[sources[..., 0], sources[..., 1]]),
@@ -210,12 +211,3 @@ def _pyramid(x: Float[np.ndarray, "h w c"], levels: int) -> list[Float[Array, "_
     height, width, channels = x.shape
     sizes = [(-(-height // 2**n), -(-width // 2**n), channels) for n in reversed(range(levels))]
     return [jax.image.resize(jnp.asarray(x), size, "linear") for size in sizes]
-
-
-def _finer(sources: Array, size: tuple[int, int], wanted: tuple[int, int]) -> Array:
-    """The sources at the next level of pictures of these sizes."""
-    y, x = (jnp.arange(n) for n in wanted)
-    rows, columns = sources.shape[:2]
-    at = sources[jnp.minimum(y // 2, rows - 1)[:, None], jnp.minimum(x // 2, columns - 1)[None]]
-    odd = jnp.stack(jnp.meshgrid(y % 2, x % 2, indexing="ij"), -1)
-    return jnp.minimum(2 * at + odd, jnp.asarray(size) - 1)

@@ -136,7 +136,7 @@ def prepared(
     return unit(a), unit(b)
 
 
-def unit(x: Float[Array, "n d"]) -> Float[Array, "n d"]:
+def unit(x: Float[Array, "*n d"]) -> Float[Array, "*n d"]:
     """Scale vectors to length 1; zero stays zero."""
     return x * lax.rsqrt(jnp.maximum(jnp.square(x).sum(-1, keepdims=True), _TINY))
 
