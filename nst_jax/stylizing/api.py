@@ -60,8 +60,8 @@ def stylize(
             styles, give a list with one entry for each; None is the whole style picture. The
             option `region_styles` can assign one of several styles to each region.
         keep: a grey mask, white where the content picture's own pixels stay.
-        preset: the bundle of settings to start from: `default`, `quick`, or `gatys`, `paper`,
-            `neural-style` or `wasserstein`, which follow a paper or another implementation.
+        preset: the bundle of settings to start from: `default`, `quick`, `neighbours`, or one that
+            follows a paper or another implementation, such as `gatys`; docs/options.md lists them.
         network: `vgg19`, `vgg16`, `vgg19-lite`, the path of a weight file, or a network object,
             which has its own pooling, padding, precision and remat. `auto` takes `vgg19` if its
             weights are on this machine or can be downloaded, and otherwise `vgg19-lite`.

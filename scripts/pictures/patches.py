@@ -1,4 +1,4 @@
-"""Draw two pairs of samples by every method of `nst_jax.patches`, and measure time and memory.
+"""Draw two pairs of samples by every method of patches, and measure time and memory.
 
 python scripts/pictures/patches.py docs/patches.jpg
 """
@@ -19,13 +19,22 @@ from nst_jax.pictures.sheet import contact_sheet
 
 _QUALITY = 88  # of JPEG: sheets are for looking at
 
+NETWORK = "vgg19-lite"
 PAIRS = [("cat", "night"), ("coffee", "waves")]
-METHODS = ("quilt, content", "analogy, luminance", "analogy, colours", "quilt, texture")
+PRESETS = ("default", "neighbours", "strotss", "cnnmrf")
+METHODS = (
+    *("quilt, texture", "quilt, content", "analogy, luminance", "analogy, colours"),
+    *("deep analogy", "swap", *PRESETS),
+)
 
 
 def drawn(method: str, content: Any, style: Any) -> Any:
     """The result of a method. A painting's A is the painting, smoothed."""
     smooth = ndimage.gaussian_filter(style, (2, 2, 0))
+    if method in PRESETS:
+        return nst.stylize(
+            content, style, size=None, preset=method, network=NETWORK, progress=False
+        )
     match method:
         case "quilt, content":
             return nst.quilt(style, content)
@@ -34,6 +43,10 @@ def drawn(method: str, content: Any, style: Any) -> Any:
         case "analogy, colours":
             matched = np.clip(nst.match_colors(content, style), 0, 1)
             return nst.analogy(smooth, style, matched, color=True, kappa=2.0)
+        case "deep analogy":
+            return nst.deep_analogy(content, style, size=None, network=NETWORK)[0]
+        case "swap":
+            return nst.load("swap")(content, style)
     return nst.quilt(style, size=tuple(content.shape[:2]))
 
 
@@ -73,7 +86,11 @@ def main() -> None:
                 )
                 row.append(image)
             rows.append(row)
-    sheet = contact_sheet(rows, size=args.size * 2 // 3, columns=["content", "style", *METHODS])
+    # Two rows a pair: a single one would be too wide.
+    names, half = ["content", "style", *METHODS], (len(METHODS) + 2) // 2
+    rows = [part for row in rows for part in (row[:half], row[half:])]
+    below = [names[:half], names[half:]] * len(PAIRS)
+    sheet = contact_sheet(rows, size=args.size * 2 // 3, below=below)
     sheet.save(args.output, quality=_QUALITY)
 
 
