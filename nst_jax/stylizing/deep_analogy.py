@@ -80,8 +80,8 @@ def deep_analogy(
     begin = time.perf_counter()
     shares = _shares(weights)
     count = int(in_range(evaluations, "evaluations", Integral, 1, 10_000) or 1)
-    side = in_range(size, "size", Integral, 1, 2**30, optional=True)
-    pictures = [reading.read(one, size=side, what="picture") for one in (a, b)]
+    in_range(size, "size", Integral, 1, 2**30, optional=True)
+    pictures = [reading.read(one, size=size, what="picture") for one in (a, b)]
     loaded = load_network(network, layers=LAYERS, offline=offline)
     require_layers(loaded, LAYERS)
     least = 3 * loaded.strides[LAYERS[0]]
