@@ -45,7 +45,7 @@ def numbers(text: str, name: str) -> list[float]:
 
 
 def finish(result: Any, args: argparse.Namespace, more: Mapping[str, Any] | None = None) -> int:
-    """Write a `Drawn`, and say so, in JSON with `more`; returns the exit code."""
+    """Write a `Drawn`, and say so, with `more` that was written; returns the exit code."""
     if args.output == streams.STREAM:
         streams.write_picture(result, ".png")
         return 0
@@ -55,5 +55,5 @@ def finish(result: Any, args: argparse.Namespace, more: Mapping[str, Any] | None
         said = {"output": path, "width": width, "height": height, **(more or {})}
         streams.report(said | dict(result.about))
     elif not args.quiet:
-        print(f"{result!r}\n{path}")
+        print("\n".join(map(str, [repr(result), path, *(more or {}).values()])))
     return 0

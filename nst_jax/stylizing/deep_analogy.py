@@ -89,8 +89,9 @@ def deep_analogy(
         height, width, _ = picture.rgb.shape
         if min(height, width) < least:
             raise InputError(
-                f"The {named(source, 'picture')} is {width}x{height} pixels, but a patch of 3 x 3 "
-                f"positions at {LAYERS[0]} needs at least {least} on both sides: give a larger one."
+                f"The {named(source, 'picture')} is {width}x{height} pixels, but deep analogies "
+                f"need at least {least} on both sides, three positions at {LAYERS[0]}: give a larger "
+                "one."
             )
     ours, theirs = pictures
     drawn = _drawn(loaded, ours.rgb, theirs.rgb, shares, count)
