@@ -90,8 +90,8 @@ def deep_analogy(
         if min(height, width) < least:
             raise InputError(
                 f"The {named(source, 'picture')} is {width}x{height} pixels, but deep analogies "
-                f"need at least {least} on both sides, three positions at {LAYERS[0]}: give a larger "
-                "one."
+                f"need at least {least} on both sides, three positions at {LAYERS[0]}: give "
+                "a larger one."
             )
     ours, theirs = pictures
     drawn = _drawn(loaded, ours.rgb, theirs.rgb, shares, count)

@@ -76,10 +76,10 @@ def test_command(tmp_path, monkeypatch, capfd):
     assert run(*command, "--json") == 0
     said = json.loads(capfd.readouterr().out)
     assert (said["output"], said["back"], said["width"]) == ("out.png", "back.png", 96)
-    wanted = nst.deep_analogy(A, B, **FEW)
-    for name, result in zip(("out.png", "back.png"), wanted, strict=True):
-        found = reading.read(name).rgb
-        np.testing.assert_array_equal(found, np.rint(result.image * 255) / np.float32(255))
+    # Where both show the same, the results are the pictures themselves.
+    for name, columns, picture in (("out.png", np.s_[40:-8], A), ("back.png", np.s_[8:56], B)):
+        apart = np.abs(reading.read(name).rgb - picture / 255).max(-1)[8:-8, columns]
+        assert np.mean(apart < 1 / 250) > 0.95
     assert reading.read_settings("back.png")["evaluations"] == 2
     assert "exists" in refusal(capfd, *command)
     fresh = [*command[:4], "x.png"]
