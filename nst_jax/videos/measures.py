@@ -8,6 +8,7 @@ import os
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from numbers import Integral
 from typing import Any
 
 import jax.numpy as jnp
@@ -23,6 +24,7 @@ from nst_jax.losses.style import Style, StyleTarget
 from nst_jax.motion.warping import warp
 from nst_jax.networks.base import Network
 from nst_jax.networks.load import load_network
+from nst_jax.options import in_range
 from nst_jax.pictures import transparency
 from nst_jax.pictures.sources import PictureSource
 from nst_jax.programs import jit
@@ -31,7 +33,6 @@ from nst_jax.videos.pairs import require_alike, together
 from nst_jax.videos.passages import Method, Passage, passage
 
 FAR = 10  # frames between those that the long-term error compares
-_EVERY = 10  # frames from one whose losses are computed to the next
 _BOTH = Objective((Content(), Style()))
 _CONTENT = Objective((Content(),))
 
@@ -47,8 +48,8 @@ class Figures:
         long_term: the same of frames that are 10 apart.
         drift: the largest distance, over all frames, of the mean colour from that of the shot's
             first frame; the root of the mean square over channels, in [0, 1].
-        style: style loss of the layers relu1_1 to relu5_1, the mean of every tenth frame; None
-            without a style.
+        style: style loss of the layers relu1_1 to relu5_1, the mean of some frames; None without a
+            style.
         content: content loss of relu4_2 to the original, of the same frames.
     """
 
@@ -102,6 +103,7 @@ def measure(
     network: str | Network = "vgg19-lite",
     method: Method = "auto",
     rate: float | None = None,
+    every: int = 10,
 ) -> Report:
     """Measure a film that was drawn of another. Memory does not depend on the length.
 
@@ -114,10 +116,12 @@ def measure(
         network: of the losses.
         method: how the motion is found; see `passages.passage`.
         rate: frames per second of folders; None for 25.
+        every: frames from one whose losses are computed to the next.
 
     Raises:
         InputError: a film or the style cannot be read, or the films do not belong together.
     """
+    in_range(every, "every", Integral, 1, 10**9)
     places = {"original": original, "styled": styled}
     places |= {} if per_frame is None else {"each frame": per_frame}
     films: list[Film] = [
@@ -142,7 +146,7 @@ def measure(
             cuts += 1
             past.clear()
         far = passage(pictures[0], past[0], method=method) if len(past) == FAR else None
-        losses = (frames - 1) % _EVERY == 0
+        losses = (frames - 1) % every == 0
         for meter, picture in zip(meters.values(), pictures, strict=True):
             meter.add(picture, pictures[0] if losses else None, near, far)
         past.append(pictures[0])

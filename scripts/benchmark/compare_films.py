@@ -1,23 +1,27 @@
-"""How far films flicker: one pass coherent beside each frame on its own, and deflicker.
+"""How far films flicker: coherent beside each frame on its own, and deflicker.
 
     python scripts/benchmark/compare_films.py MODEL STYLE... --films FILM... [--size 480]
+    python scripts/benchmark/compare_films.py optimise STYLE... --films FILM... --size 240
     python scripts/benchmark/compare_films.py MODEL STYLE... --speed
     python scripts/benchmark/compare_films.py --films FILM --drawn FOLDER
 
 Three films are made here of scikit-image's pictures, in motion with the noise of a camera: a pan, a
-turn with a zoom, and a disc that moves before a slow background. For each film and style: the
-warping error and the style loss of what is coherent over those of each frame on its own, with the
-content's own warping error as floor. `--drawn` is a folder of frames that any tool drew of the
-film, which `deflicker` takes. `--speed` tells where the time goes at 640x360 pixels.
+turn with a zoom, and a disc that moves before a slow background. For the first frames of each film
+and for each style: the warping error of the film itself (the floor), of each frame drawn on its
+own, and of the coherent film, which is also told in shares of both; the losses of the coherent film
+over those of each frame; its drift of the mean colour; and its seconds a frame, with the first one
+and compiling. `optimise` draws without a model. `--drawn` is a folder of frames that any tool drew
+of the film, which `deflicker` takes. `--speed` tells where the time goes at 640x360 pixels.
 """
 
 import argparse
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import islice, pairwise
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -35,54 +39,82 @@ from nst_jax.videos.passages import passage
 
 HEIGHT, WIDTH, NOISE = 270, 480, 0.02
 KINDS = ("pan", "turn", "disc")
+EVERY = 3  # frames from one whose losses are computed to the next
+HEAD = """
+| film | style | floor | each | coherent | /each | /floor | style | content | drift | seconds |
+|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|"""
 
 
 def main() -> None:
     """Print what was asked for."""
     parser = argparse.ArgumentParser(description="How far films flicker.")
-    parser.add_argument("model", nargs="?")
+    parser.add_argument("model", nargs="?", help="a model, or 'optimise'")
     parser.add_argument("styles", nargs="*", default=[])
     parser.add_argument("--films", nargs="+", default=[])
+    parser.add_argument("--kinds", nargs="*", default=KINDS, help="of films that are made here")
     parser.add_argument("--size", type=int, default=480)
-    parser.add_argument("--frames", type=int, default=24, help="of the films that are made here")
+    parser.add_argument("--frames", type=int, default=12, help="of each film")
+    parser.add_argument("--network", default="vgg19-lite", help="to optimise by")
+    parser.add_argument("--evaluations", type=int, default=20, help="of a frame")
+    parser.add_argument("--temporal-weight", type=float, default=1e6)
     parser.add_argument("--drawn", help="frames of the first film, for deflicker")
     parser.add_argument("--speed", action="store_true")
     options = parser.parse_args()
     if options.drawn:
         deflickered(options.films[0], options.drawn)
         return
-    model: Any = nst.load(options.model)
     if options.speed:
-        speed(model, options.styles[0])
+        speed(nst.load(options.model), options.styles[0])
         return
-    print("| film | style | floor | each frame | coherent | error | style loss |")
-    print("|---|---|--:|--:|--:|--:|--:|", flush=True)
+    names = ("network", "evaluations", "temporal_weight")
+    how = {name: getattr(options, name) for name in names}
+    if options.model != "optimise":
+        how = {"model": nst.load(options.model)}
+    print(HEAD.strip(), flush=True)
     with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        for kind in KINDS:
-            (folder / kind).mkdir()
-            for number, frame in enumerate(made(kind, options.frames)):
-                Image.fromarray(frame).save(folder / kind / f"{number:03}.png")
-        for film in [*options.films, *(folder / kind for kind in KINDS)]:
+        for film in [*map(Path, options.films), *options.kinds]:
+            frames = decoded(film) if isinstance(film, Path) else made(film, options.frames)
+            name = film.stem if isinstance(film, Path) else film
+            folder = saved(islice(frames, options.frames), Path(place) / name)
             for style in options.styles:
-                compared(model, film, style, options.size, folder)
+                compared(partial(nst.video, **how), folder, style, options.size)
 
 
-def compared(model: Any, film: Any, style: str, size: int, folder: Path) -> None:
+def compared(draw: Callable[..., Any], film: Path, style: str, size: int) -> None:
     """Print a row."""
-    drawn = [folder / f"{Path(film).stem}-{style}-{i}" for i in range(2)]
-    for coherent, place in enumerate(drawn):
-        draw_video(model, film, place, style, coherent=bool(coherent), size=size, progress=False)
+    drawn, took = [], 0.0
+    for coherent in (False, True):
+        began = perf_counter()
+        target = film.with_name(f"{film.name}-{style}-{coherent}")
+        drawn.append(draw(film, target, style, coherent=coherent, size=size, progress=False))
+        took = perf_counter() - began
     alone, result = drawn
-    picture = nst.samples.path(style) if style in nst.samples.style_names() else None
-    report = nst.measure(film, result, per_frame=alone, style=picture)
+    sample = style in nst.samples.style_names()
+    picture = nst.samples.path(style) if sample else style if Path(style).is_file() else None
+    report = nst.measure(film, result, per_frame=alone, style=picture, every=EVERY)
     floor, mine, each = (report.films[name] for name in ("original", "styled", "each frame"))
-    losses = f"{(mine.style or 0) / (each.style or 1):.2f}"
     print(
-        f"| {Path(film).stem} | {style} | {floor.warping:.5f} | {each.warping:.5f} "
-        f"| {mine.warping:.5f} | {mine.warping / each.warping:.2f} | {losses} |",
+        f"| {film.name} | {style} | {floor.warping:.5f} | {each.warping:.5f} | {mine.warping:.5f} "
+        f"| {mine.warping / each.warping:.2f} | {mine.warping / floor.warping:.2f} "
+        f"| {(mine.style or 0) / (each.style or 1):.2f} | {mine.content / each.content:.2f} "
+        f"| {mine.drift:.4f} | {took / report.frames:.1f} |",
         flush=True,
     )
+
+
+def decoded(film: Path) -> Iterator[np.ndarray]:
+    """Yield the frames of a film, uint8."""
+    found = reading.probe(film)
+    for frame in reading.frames(found, found.height, found.width):
+        yield frame.rgb
+
+
+def saved(frames: Iterable[np.ndarray], folder: Path) -> Path:
+    """Write a film as a folder of frames."""
+    folder.mkdir()
+    for number, frame in enumerate(frames):
+        Image.fromarray(frame).save(folder / f"{number:03}.png")
+    return folder
 
 
 def deflickered(film: str, drawn: str) -> None:
@@ -108,9 +140,7 @@ def speed(model: Any, style: str) -> None:
     }
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        (folder / "in").mkdir()
-        for number, frame in enumerate(made("disc", 48, 360, 640)):
-            Image.fromarray(frame).save(folder / "in" / f"{number:03}.png")
+        saved(made("disc", 48, 360, 640), folder / "in")
         film = folder / "in.mp4"
         copied(folder / "in", film)
         for name, part in parts.items():
@@ -145,9 +175,9 @@ def copied(source: Path, target: Path) -> None:
 
 def timed(function: Callable[[], Any]) -> float:
     """Seconds that a call takes."""
-    began = time.perf_counter()
+    began = perf_counter()
     function()
-    return time.perf_counter() - began
+    return perf_counter() - began
 
 
 def made(kind: str, count: int, height: int = HEIGHT, width: int = WIDTH) -> Iterator[np.ndarray]:

@@ -47,7 +47,6 @@ def folder_of(place, frames):
 def films(tmp_path, monkeypatch):
     """A film with a cut after three frames; its drawing is brighter from frame to frame."""
     monkeypatch.setattr(measures, "FAR", 2)
-    monkeypatch.setattr(measures, "_EVERY", 2)
     grid = scenes.grid(SIDE)
     frames = [scenes.texture(grid + np.array([n, 0]), 0 if n < 3 else 9) for n in range(5)]
     light = [np.clip(f * 0.8 + 0.05 * n, 0, 1) for n, f in enumerate(frames)]
@@ -56,9 +55,8 @@ def films(tmp_path, monkeypatch):
 
 def test_a_report_has_floor_ceiling_and_losses(films):
     source, styled, _, light = films
-    report = measure(
-        source, styled, per_frame=styled, style=tiny.picture(), network=tiny.network(), method="dis"
-    )
+    drawn = {"per_frame": styled, "style": tiny.picture(), "every": 2}
+    report = measure(source, styled, network=tiny.network(), method="dis", **drawn)
     assert (report.frames, report.cuts) == (5, 1)
     assert list(report.films) == ["original", "styled", "each frame"]
     floor, found = report.films["original"], report.films["styled"]

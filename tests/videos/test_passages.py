@@ -23,6 +23,20 @@ def test_an_earlier_frame_is_brought_to_the_later_one():
     assert not found.cut
 
 
+def test_motion_is_found_better_from_both_sides_and_leads_back(rng):
+    earlier, frame, known = scenes.moved(np.eye(2), (2.3, -1.4))
+    middle, alone, found = np.s_[8:-8, 8:-8], [], []
+    for _ in range(4):
+        noise = 0.03 * rng.normal(size=(2, *frame.shape))
+        a, b = np.clip(np.stack([earlier, frame]) + noise, 0, 1).astype(np.float32)
+        way, back = passage(a, b, method="dis"), passage(b, a, method="dis")
+        home = way.flow + np.asarray(nst.warp(back.flow, way.flow)[0])
+        assert np.abs(home)[middle].mean() < 0.002
+        for flows, one in ((alone, nst.flow(b, a, "dis")), (found, way.flow)):
+            flows.append(np.linalg.norm(one + known, axis=-1)[middle].mean())
+    assert np.mean(found) < 0.95 * np.mean(alone)
+
+
 def test_what_comes_into_sight_is_not_trusted():
     earlier, frame, _, _, _ = scenes.disc()
     _, _, _, _, hidden = scenes.disc(motion=(-7, -3))  # the other way: what the disc uncovers
