@@ -30,7 +30,7 @@ _LEAD = 0.5  # of a change, by which places change sooner that are known better
 _HELD = 4  # frames for which strokes are kept
 _CELL = 120  # pixels between places that are drawn anew in different frames
 _COARSE = 8  # pixels beyond which colours are averaged
-_AVERAGED = 0.8  # share of the last result in averages
+_AVERAGED = 0.9  # share of the last result in averages
 _DENOISED = 0.8  # share of the frames before in what the model sees of a film
 _DIFFERENCE = 70.0  # that share falls to 1/e where colours differ by an eighth of white
 _SIDE = 3  # pixels of the square whose least trusted one counts
@@ -122,8 +122,9 @@ def _composed(drawn, last, flow, reliable, turns, moment):
     strokes = drawn - coarse
     mixed = strokes + trusted * _blurred(kept, _SOFT) * (warped - old - strokes)
     # Warping takes most from what is fine, and mixing from all.
-    middle = _blurred(mixed, _FINE)
-    mixed = middle + _contrasted(mixed - middle, strokes - _blurred(strokes, _FINE))
+    for taps in (_FINE, _SOFT):
+        middle = _blurred(mixed, taps)
+        mixed = middle + _contrasted(mixed - middle, strokes - _blurred(strokes, taps))
     mixed = _contrasted(mixed, strokes)
     return jnp.clip(coarse + _AVERAGED * trusted * (old - coarse) + mixed, 0, 1)
 

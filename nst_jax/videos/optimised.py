@@ -208,6 +208,8 @@ class Optimised:
         if not before:
             return None
         weights = closest_first(reliable) * (1 + _STILL * stillness)
+        # Where flow fails its checks but leads to what looks alike, strokes stay as well.
+        weights[0] = np.maximum(weights[0], 1 - strange)
         return _Known(Earlier(pictures, weights), strange)
 
     def _anew(self, frame: Frame) -> Frame:

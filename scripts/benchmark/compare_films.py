@@ -80,17 +80,18 @@ def main() -> None:
                 compared(partial(nst.video, **how), folder, style, options.size)
 
 
-def compared(draw: Callable[..., Any], film: Path, style: str, size: int) -> None:
+def compared(draw: partial[Any], film: Path, style: str, size: int) -> None:
     """Print a row."""
+    sample = style in nst.samples.style_names()
+    picture = nst.samples.path(style) if sample else style if Path(style).is_file() else None
+    given = style if "model" in draw.keywords else picture
     drawn, took = [], 0.0
     for coherent in (False, True):
         began = perf_counter()
         target = film.with_name(f"{film.name}-{style}-{coherent}")
-        drawn.append(draw(film, target, style, coherent=coherent, size=size, progress=False))
+        drawn.append(draw(film, target, given, coherent=coherent, size=size, progress=False))
         took = perf_counter() - began
     alone, result = drawn
-    sample = style in nst.samples.style_names()
-    picture = nst.samples.path(style) if sample else style if Path(style).is_file() else None
     report = nst.measure(film, result, per_frame=alone, style=picture, every=EVERY)
     floor, mine, each = (report.films[name] for name in ("original", "styled", "each frame"))
     print(

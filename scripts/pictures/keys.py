@@ -14,7 +14,8 @@ from films import WIDTH, animate, load, pan, save
 import nst_jax as nst
 
 COUNT, PER_SECOND = 12, 8
-_QUALITY = 55  # of WebP
+_QUALITY = 54  # of WebP
+_CONTENT = 20.0  # weight of the content, by which a small face is still known
 
 
 def main() -> None:
@@ -34,6 +35,7 @@ def main() -> None:
                 style,
                 network=args.network,
                 size=WIDTH,
+                content_weight=_CONTENT,
             ).image
             for number in (0, COUNT - 1)
         }
