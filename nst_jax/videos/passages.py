@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -71,7 +72,7 @@ def _averaged(
 ) -> Float[Array, "h w 2"]:
     """The mean of a flow and of that in the other direction, reversed; `share` is how far."""
     home, _ = warp(back, flow)
-    return flow - share[..., None] * (flow + home) / 2
+    return flow - jnp.asarray(share)[..., None] * (flow + home) / 2
 
 
 def method_of(method: Method) -> flows.Method:
