@@ -72,7 +72,7 @@ def _averaged(
 ) -> Float[Array, "h w 2"]:
     """The mean of a flow and of that in the other direction, reversed; `share` is how far."""
     home, _ = warp(back, flow)
-    return flow - jnp.asarray(share)[..., None] * (flow + home) / 2
+    return jnp.asarray(flow) - jnp.asarray(share)[..., None] * (flow + home) / 2
 
 
 def method_of(method: Method) -> flows.Method:
