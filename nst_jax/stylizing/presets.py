@@ -8,10 +8,20 @@ from nst_jax.options import unknown
 from nst_jax.stylizing.declarations import GATYS_STYLE_LAYERS
 from nst_jax.stylizing.settings import Settings
 
-# NNST has no conv5, since that costs time and changes little.
-_NNST_LAYERS = dict.fromkeys(
-    (f"relu{b}_{i}" for b, n in enumerate((2, 2, 3, 3), 1) for i in range(1, n + 1)), 1.0
-)
+# The objective of NNST. It has no conv5, since that costs time and changes little.
+_NNST: dict[str, Any] = {
+    "statistic": "neighbours",
+    "style_layers": dict.fromkeys(
+        (f"relu{b}_{i}" for b, n in enumerate((2, 2, 3, 3), 1) for i in range(1, n + 1)), 1.0
+    ),
+    "content_weight": 0.0,
+    "style_weight": 1.0,
+    "min_size": 64,
+    "scale_step": 2.0,
+    "units": 1.0,
+    "color": "palette-after",
+    "color_space": "oklab",
+}
 
 # Presets named after a paper or another implementation stay faithful to it. `default` may change.
 PRESETS: dict[str, Settings] = {
@@ -116,39 +126,23 @@ PRESETS: dict[str, Settings] = {
     # keeps values in range, as Adam's few small steps do in the authors' code.
     "neighbours": Settings(
         preset="neighbours",
-        statistic="neighbours",
-        style_layers=_NNST_LAYERS,
-        content_weight=0.0,
-        style_weight=1.0,
+        **_NNST,
         range_weight=3e-3,
-        min_size=64,
-        scale_step=2.0,
         coarse_iterations=40,
         iterations=40,
         history=20,
         first_step=0.02,
         precondition=1.0,
-        units=1.0,
-        color="palette-after",
-        color_space="oklab",
     ),
     # The code of Kolkin et al. 2022, whose network is VGG16.
     "nnst": Settings(
         preset="nnst",
-        statistic="neighbours",
-        style_layers=_NNST_LAYERS,
-        content_weight=0.0,
-        style_weight=1.0,
-        min_size=64,
-        scale_step=2.0,
+        **_NNST,
         coarse_iterations=200,
         iterations=200,
         optimizer="adam",
         learning_rate=2e-3,
         pyramid=8,
-        units=1.0,
-        color="palette-after",
-        color_space="oklab",
     ),
 }
 

@@ -11,7 +11,7 @@ import tiny
 from refusals import sentence
 
 import nst_jax as nst
-from nst_jax.losses.columns import aligned
+from nst_jax.losses.aligning import aligned
 from nst_jax.losses.hypercolumns import mixed
 from nst_jax.losses.regions import match
 from nst_jax.losses.statistics.neighbours import Neighbours
