@@ -1,16 +1,14 @@
 """Features of all layers at random pixels: what STROTSS (Kolkin et al. 2019) compares."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int
 
 from nst_jax.networks.base import Network
 from nst_jax.networks.layers import projected
-from nst_jax.networks.lite import Lite
 from nst_jax.typing import AnyArray
-
-_DEVIATION = 0.226  # of ImageNet's pictures, in [0, 1]
 
 
 def strides_of(network: Network, layers: tuple[str, ...]) -> dict[str, Int[Array, ""]]:
@@ -18,15 +16,16 @@ def strides_of(network: Network, layers: tuple[str, ...]) -> dict[str, Int[Array
     return {layer: jnp.asarray(network.strides[layer], jnp.int32) for layer in layers}
 
 
-def unit_of(network: Network) -> float:
-    """How many times larger features are than for input of unit deviation, as the authors' is.
+def unit_of(features: Sequence[Float[AnyArray, "*n _"]]) -> Float[Array, ""]:
+    """The root of the mean square of features, by layer; of all positions and channels together.
 
-    Covariances, and the share of RGB beside features, depend on it: about 58 for Caffe's networks.
+    Divided by it, features are as large as colours. The shares of means, covariances and colours in
+    the loss depend on how large features are, and they differ from network to network: those of
+    Caffe's VGG19 are ten times as large as the authors', if each pixel has unit deviation.
     """
-    if isinstance(network, Lite):
-        return 255 * _DEVIATION  # its heads give the features of Caffe's VGG19
-    how = getattr(network, "preprocessing", None)
-    return 1.0 if how is None else float(_DEVIATION * np.mean(how.scale / np.asarray(how.std)))
+    parts = [jnp.square(jnp.asarray(f, jnp.float32)) for f in features]
+    squares = sum((p.sum(-1).mean() for p in parts), jnp.zeros((), jnp.float32))
+    return jnp.sqrt(jnp.maximum(squares / sum(p.shape[-1] for p in parts), 1e-12))
 
 
 def drawn_points(key: Array, weights: Float[AnyArray, "h w"], count: int) -> Int[Array, "count 2"]:

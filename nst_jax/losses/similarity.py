@@ -25,6 +25,7 @@ class Alike(NamedTuple):
 
     Attributes:
         features: the content's features, by layer.
+        unit: their size, by which features are divided.
         picture: the content picture.
         points: the pixels that are compared with each other.
         strides: those of the layers.
@@ -32,6 +33,7 @@ class Alike(NamedTuple):
     """
 
     features: dict[str, Float[Array, "_ _ _"]]
+    unit: Float[Array, ""]
     picture: Float[Array, "h w 3"]
     points: Int[Array, "n 2"]
     strides: dict[str, Int[Array, ""]]
@@ -67,7 +69,8 @@ class SelfSimilarity(Term):
         points = jnp.zeros((self.count, 2), jnp.int32)
         key = jax.random.key_data(jax.random.fold_in(jax.random.key(scene.seed), 1))
         strides = strides_of(scene.network, self.layers)
-        return _renewed(Alike(features, jnp.asarray(scene.content), points, strides, key))
+        unit = unit_of(list(features.values()))
+        return _renewed(Alike(features, unit, jnp.asarray(scene.content), points, strides, key))
 
     def renewed(self, scene: Scene, target: Alike, picture: Float[Array, "h w 3"]) -> Alike:
         """Draw other pixels."""
@@ -91,10 +94,9 @@ class SelfSimilarity(Term):
         """See `similarity_loss`; it grows as the picture shrinks."""
         y, x = target.points[:, 0], target.points[:, 1]
         pictures = jnp.asarray(seen.picture), target.picture
-        size = unit_of(seen.network)
         ours, theirs = (
             jnp.concatenate(
-                [picture[y, x], *(seen.found[layer][n] / size for layer in self.layers)], -1
+                [picture[y, x], *(seen.found[layer][n] / target.unit for layer in self.layers)], -1
             )
             for n, picture in enumerate(pictures)
         )

@@ -44,6 +44,7 @@ class Transported(NamedTuple):
     Attributes:
         samples: features of the style, RGB first.
         moments: their means and covariances.
+        unit: the size of the style's features, by which features are divided.
         points: the pixels of the picture that are compared.
         weights: the weight of each pixel in each pair.
         pairs: the numbers of region and source.
@@ -54,6 +55,7 @@ class Transported(NamedTuple):
 
     samples: Float[Array, "p m d"]
     moments: Moments
+    unit: Float[Array, " p"]
     points: Int[Array, "p n 2"]
     weights: Float[Array, "p h w"]
     pairs: Int[Array, "p 2"]
@@ -86,14 +88,14 @@ class Transport(Term):
         """
         pairs, key = pairs_of(scene), jax.random.key(scene.seed)
         (weights,) = guides_of(scene, pairs, {"its full size": 1}).values()
-        found = jnp.stack(
-            [self._of(scene, pair, jax.random.fold_in(key, n)) for n, pair in enumerate(pairs)]
-        )
+        each = [self._of(scene, pair, jax.random.fold_in(key, n)) for n, pair in enumerate(pairs)]
+        found, units = (jnp.stack(parts) for parts in zip(*each, strict=True))
         long = max(scene.content.shape)
         numbers = jnp.asarray(np.array([pair[:2] for pair in pairs], np.int32))
         bare = Transported(
             found,
             jax.vmap(moments)(found),
+            units,
             jnp.zeros((len(pairs), self.count, 2), jnp.int32),
             weights,
             numbers,
@@ -103,7 +105,7 @@ class Transport(Term):
         )
         return _renewed(bare)
 
-    def _of(self, scene: Scene, pair: Pair, key: Array) -> Array:
+    def _of(self, scene: Scene, pair: Pair, key: Array) -> tuple[Array, Array]:
         style = scene.styles[pair.style]
         mask = np.ones(style.shape[:2], np.float32) if pair.mask is None else pair.mask
         data = jax.random.key_data(key)
@@ -132,8 +134,8 @@ class Transport(Term):
         """The sum of the distance, the moments' and the colours'; see `transport_loss`."""
         picture = jnp.asarray(seen.picture)
         colors = jax.vmap(lambda p: picture[p[:, 0], p[:, 1]])(target.points)
-        size = unit_of(seen.network)
-        ours = jnp.concatenate([colors, *(seen.found[layer] / size for layer in self.layers)], -1)
+        sizes = target.unit[:, None, None]
+        ours = jnp.concatenate([colors, *(seen.found[layer] / sizes for layer in self.layers)], -1)
         each = jax.vmap(lambda o, s, m: transport_loss(o, s, m, target.palette))(
             ours, target.samples, target.moments
         )
@@ -196,8 +198,8 @@ def _sampled(
     key: AnyArray,
     layers: tuple[str, ...],
     count: int,
-) -> Float[Array, "count d"]:
-    """Features of a style at random pixels, RGB first."""
+) -> tuple[Float[Array, "count d"], Float[Array, ""]]:
+    """Features of a style at random pixels, RGB first, and the unit by which they are divided."""
     picture = jnp.asarray(picture)
     points = drawn_points(jax.random.wrap_key_data(jnp.asarray(key)), jnp.asarray(mask), count)
 
@@ -206,8 +208,8 @@ def _sampled(
 
     found = network(picture, layers, tap)
     colors = picture[points[:, 0], points[:, 1]]
-    size = unit_of(network)
-    return jnp.concatenate([colors, *(found[layer] / size for layer in layers)], -1)
+    size = unit_of([found[layer] for layer in layers])
+    return jnp.concatenate([colors, *(found[layer] / size for layer in layers)], -1), size
 
 
 @jit()

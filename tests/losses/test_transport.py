@@ -98,11 +98,15 @@ def test_of_a_problem():
         found = evaluated(255 * drawn, args)
         style, alike = (args.targets.terms[k] for k in ("style", "similarity"))
         y, x = np.asarray(style.points[0]).T
-        ours = np.concatenate([drawn[y, x]] * 2, 1)
+        # The layer of this network is the picture itself; colours are not divided.
+        size = np.sqrt(np.square(style.samples[0, :, :3]).mean())
+        np.testing.assert_allclose(style.samples[0, :, 3:], style.samples[0, :, :3] / size, 1e-4)
+        ours = np.concatenate([drawn[y, x], drawn[y, x] / size], 1)
         expected = transport_by_hand(ours, style.samples[0], 32 / 1024)
         assert found["style"] == pytest.approx(expected, rel=1e-4)
         y, x = np.asarray(alike.points).T
-        pair = (np.concatenate([picture[y, x]] * 2, 1) for picture in (drawn, CONTENT))
+        size = np.sqrt(np.square(CONTENT).mean())
+        pair = (np.concatenate([p[y, x], p[y, x] / size], 1) for p in (drawn, CONTENT))
         assert found["similarity"] == pytest.approx(similarity_by_hand(*pair) * 32, rel=1e-4)
         seen.append(np.asarray(style.points))
         # Samples are pixels of the style.
@@ -122,11 +126,10 @@ def test_the_preset_has_the_numbers_of_its_code():
     assert RelaxedTransport() == RelaxedTransport(count=1024, samples=5000, renew_every=1)
 
 
-def test_features_have_the_authors_scale():
-    """Those of a network for 0..255 are divided by 255 times ImageNet's deviation."""
-    assert unit_of(tiny.network()) == pytest.approx(255 * 0.226)
-    assert unit_of(nst.load_network("vgg19-lite")) == pytest.approx(255 * 0.226)
-    assert unit_of(tiny.PIXELS) == 1
+def test_features_are_divided_by_their_size(rng):
+    parts = [scale * rng.normal(size=(20, n)).astype(np.float32) for scale, n in ((30, 2), (5, 6))]
+    size = np.sqrt(np.square(np.concatenate(parts, 1)).mean())
+    assert unit_of(parts) == pytest.approx(size, rel=1e-5)
 
 
 def test_a_run():
