@@ -16,7 +16,7 @@ def strides_of(network: Network, layers: tuple[str, ...]) -> dict[str, Int[Array
     return {layer: jnp.asarray(network.strides[layer], jnp.int32) for layer in layers}
 
 
-def unit_of(features: Sequence[Float[AnyArray, "*n _"]]) -> Float[Array, ""]:
+def unit_of(features: Sequence[Float[AnyArray, "..."]]) -> Float[Array, ""]:
     """The root of the mean square of features, by layer; of all positions and channels together.
 
     Divided by it, features are as large as colours. The shares of means, covariances and colours in
