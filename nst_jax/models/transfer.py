@@ -2,6 +2,9 @@
 
 AdaIN (Huang & Belongie 2017) transfers means and deviations; WCT (Li et al. 2017) transfers means
 and covariances; style swap (Chen & Schmidt 2016) replaces each patch by the style's nearest.
+`whitened` transfers what WCT does, but at one level, and its decoder has learned from styles, as
+AdaIN's (Li et al. 2019, "Learning linear transformations for fast image and video style transfer",
+learn such a transform and decoder together).
 `LEVELS` are the layers where models are trained to do this. A decoder for each level turns its
 features back into a picture.
 """
@@ -23,13 +26,15 @@ from nst_jax.networks.base import Network
 from nst_jax.patches.fields import voted
 from nst_jax.typing import AnyArray
 
-Method = Literal["adain", "wct", "swap"]
+Method = Literal["adain", "wct", "whitened", "swap"]
 METHODS: tuple[str, ...] = get_args(Method)
 LEVELS: dict[str, tuple[str, ...]] = {
     "adain": ("relu4_1",),
     "wct": ("relu4_1", "relu3_1", "relu2_1", "relu1_1"),
+    "whitened": ("relu4_1",),
     "swap": ("relu3_1",),
 }
+SMOOTH = ("whitened",)  # methods whose decoders upsample smoothly
 # Factors that give features about unit deviation before a decoder, for VGG19 and vgg19-lite.
 SCALES = {"relu4_1": 0.0015, "relu3_1": 0.006, "relu2_1": 0.007, "relu1_1": 0.03}
 # Share of the largest eigenvalue; directions with less variance are noise and are left out.
@@ -41,7 +46,7 @@ class Statistics(NamedTuple):
 
     Attributes:
         mean: means, (c,).
-        spread: variances (c,) for AdaIN, or the covariance matrix (c, c) for WCT.
+        spread: variances (c,) for AdaIN, or the covariance matrix (c, c) for whitening.
     """
 
     mean: Float[AnyArray, " c"]
@@ -55,8 +60,8 @@ def measure(
 ) -> Statistics | Field:
     """What a method needs of a style picture's features at one level, in float32.
 
-    For AdaIN and WCT these are statistics, for style swap the features themselves. Positions have
-    weights, with any sum above 0; None for equal weights.
+    For style swap these are the features themselves, otherwise statistics. Positions have weights,
+    with any sum above 0; None for equal weights.
     """
     features = jnp.asarray(features, jnp.float32)
     if method == "swap":
@@ -71,7 +76,7 @@ def statistics(
     features: Float[AnyArray, "h w c"],
     weights: Float[AnyArray, "h w"] | None = None,
 ) -> Statistics:
-    """Compute the statistics of features for AdaIN or WCT; see `measure`."""
+    """Compute the statistics of features for AdaIN or whitening; see `measure`."""
     features = jnp.asarray(features, jnp.float32)
     if weights is not None:
         weights = jnp.asarray(weights / weights.sum())
@@ -97,7 +102,7 @@ def transfer(
     """Move features to one or several styles.
 
     Args:
-        method: `adain`, `wct` or `swap`.
+        method: one of `METHODS`.
         features: features of the content picture.
         styles: each style, from `measure`.
         shares: weights of the styles, summing to 1: for the picture, (k,), or for each position,
@@ -105,7 +110,7 @@ def transfer(
         strength: from 0 (the content's features) to 1 (alpha in both papers).
     """
     features = jnp.asarray(features, jnp.float32)
-    function: Any = {"adain": adain, "wct": whiten_and_color, "swap": swap}[method]
+    function: Any = {"adain": adain, "swap": swap}.get(method, whiten_and_color)
     mixed = jnp.zeros_like(features)
     for k, style in enumerate(styles):
         share = jnp.asarray(shares)[..., k]
@@ -151,25 +156,37 @@ def encode(
     return jax.vmap(lambda image: network(image, (level,))[level])(jnp.asarray(images))
 
 
-def decoder(level: str, channels: int, full: bool) -> tuple[Stage, ...]:
+def decoder(level: str, channels: int, full: bool, *, smooth: bool = False) -> tuple[Stage, ...]:
     """The stages of a decoder from a level's features, with `channels` channels, to a picture.
 
     If `full`, the decoder mirrors VGG19, as that of Huang and Belongie. Otherwise it is narrow, for
     the embedded network, and ends like the small transformer: its last convolution runs at half the
     size and includes the nearest-neighbour upsampling.
+
+    If `smooth`, upsampling is bilinear, and the last convolutions run at full size. Nearest
+    neighbours leave a weave of 8 pixels, and of parts of that.
     """
     # For each size the widths of its convolutions; the first of them comes after upsampling.
     widths = {4: (256,), 3: (256, 256, 256, 128), 2: (128, 64), 1: (64,)}
     if not full:
         widths = {4: (128,), 3: (64, 64), 2: (32, 32), 1: (16,)}
     depth, found, inputs = int(level[4]), [], channels
-    last = 1 if full or depth == 1 else 2
+    last = 1 if full or smooth or depth == 1 else 2
     for size in range(depth, last - 1, -1):
         for i, outputs in enumerate(widths[size]):
             doubles = i == 0 and size < depth
             name = f"{level}.{'abcd'[i]}{size}"
             found.append(
-                Stage(name, "plain", 3, inputs, outputs, doubles=doubles, normalized=False)
+                Stage(
+                    name,
+                    "plain",
+                    3,
+                    inputs,
+                    outputs,
+                    doubles=doubles,
+                    normalized=False,
+                    smooth=smooth and doubles,
+                )
             )
             inputs = outputs
     name = f"{level}.out"
