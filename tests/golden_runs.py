@@ -83,5 +83,5 @@ RUNS: dict[str, Callable[[], np.ndarray]] = {
     "lanes": lambda: lanes(3),
     "lanes, one by one": lambda: lanes(1),
     "styles": lambda: drawn("styles", "night:2,ink"),
-    "adain": lambda: drawn("adain", OTHER.repeat(3, 0).repeat(3, 1)),
+    "anystyle": lambda: drawn("anystyle", OTHER.repeat(3, 0).repeat(3, 1)),
 }

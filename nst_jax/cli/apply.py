@@ -47,7 +47,7 @@ def add(commands: Any) -> None:
         action="append",
         metavar="NAME[:WEIGHT],...",
         help="a style of the model or a blend of several; given again: one more picture of each; "
-        "with models for any style, such as adain, style picture files",
+        "with models for any style, such as anystyle, style picture files",
     )
     parser.add_argument(
         "--mask",

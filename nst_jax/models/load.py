@@ -16,7 +16,7 @@ from nst_jax.models.stylizer import Stylizer
 from nst_jax.networks.load import load_network
 
 # Models of the package that draw with the decoders of another, by a method of `transfer`.
-_SHARED = {"swap": "adain"}
+_SHARED = {"swap": "anystyle"}
 
 
 def load(path: str | os.PathLike, *, offline: bool | None = None) -> Model:

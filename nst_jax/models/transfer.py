@@ -10,6 +10,7 @@ features back into a picture.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal, NamedTuple, get_args
 
 import jax
@@ -39,6 +40,9 @@ SMOOTH = ("whitened",)  # methods whose decoders upsample smoothly
 SCALES = {"relu4_1": 0.0015, "relu3_1": 0.006, "relu2_1": 0.007, "relu1_1": 0.03}
 # Share of the largest eigenvalue; directions with less variance are noise and are left out.
 _LEAST = 1e-5
+# Share of all variance that `whitened` adds to each channel's. Directions with less are faded
+# instead of left out, so that nothing jumps from one frame of a film to the next.
+_DAMPING = 3e-5
 
 
 class Statistics(NamedTuple):
@@ -46,7 +50,7 @@ class Statistics(NamedTuple):
 
     Attributes:
         mean: means, (c,).
-        spread: variances (c,) for AdaIN, or the covariance matrix (c, c) for whitening.
+        spread: variances (c,) for AdaIN, or the root of the covariance matrix (c, c) for whitening.
     """
 
     mean: Float[AnyArray, " c"]
@@ -84,12 +88,16 @@ def statistics(
         centred = features - mean[None, None]
         if method == "adain":
             return Statistics(mean, (weights[..., None] * jnp.square(centred)).sum((0, 1)))
-        return Statistics(mean, gram(centred, weights))
+        return Statistics(mean, _root(gram(centred, weights)))
     if method == "adain":
         mean, variance = instance_moments(features[None])
         return Statistics(mean[0], variance[0])
     mean = features.mean((0, 1))
-    return Statistics(mean, gram(features - mean[None, None]))
+    return Statistics(mean, _root(gram(features - mean[None, None])))
+
+
+def _root(covariance: Float[Array, "c c"]) -> Float[Array, "c c"]:
+    return roots(covariance, share=_LEAST)[0]
 
 
 def transfer(
@@ -110,11 +118,18 @@ def transfer(
         strength: from 0 (the content's features) to 1 (alpha in both papers).
     """
     features = jnp.asarray(features, jnp.float32)
-    function: Any = {"adain": adain, "swap": swap}.get(method, whiten_and_color)
+    functions: dict[str, Any] = {
+        "adain": adain,
+        "wct": whiten_and_color,
+        "whitened": partial(whiten_and_color, damping=_DAMPING),
+        "swap": swap,
+    }
     mixed = jnp.zeros_like(features)
     for k, style in enumerate(styles):
         share = jnp.asarray(shares)[..., k]
-        mixed += share.reshape(share.shape + (1,) * (3 - share.ndim)) * function(features, style)
+        mixed += share.reshape(share.shape + (1,) * (3 - share.ndim)) * functions[method](
+            features, style
+        )
     return jnp.asarray(strength * mixed + (1 - strength) * features)
 
 
@@ -128,15 +143,23 @@ def adain(features: Float[AnyArray, "h w c"], style: Statistics) -> Float[Array,
 
 
 def whiten_and_color(
-    features: Float[AnyArray, "h w c"], style: Statistics
+    features: Float[AnyArray, "h w c"], style: Statistics, *, damping: float = 0.0
 ) -> Float[Array, "h w c"]:
-    """Whitening and colouring transform (Li et al. 2017, eqs. 1 and 2), both symmetric (ZCA)."""
+    """Whitening and colouring transform (Li et al. 2017, eqs. 1 and 2), both symmetric (ZCA).
+
+    `damping`, if above 0, is the share of all variance that is added to each channel's before
+    whitening. Otherwise directions with next to no variance are left out.
+    """
     features = jnp.asarray(features, jnp.float32)
     mean = features.mean((0, 1))[None, None]
     centred = features - mean
-    _, white = roots(gram(centred), share=_LEAST)
-    color, _ = roots(style.spread, share=_LEAST)
-    return dot(centred, dot(white, color)) + jnp.asarray(style.mean)[None, None]
+    covariance = gram(centred)
+    if damping:
+        ridge = damping * jnp.trace(covariance) * jnp.eye(features.shape[-1])
+        _, white = roots(covariance + ridge)
+    else:
+        _, white = roots(covariance, share=_LEAST)
+    return dot(centred, dot(white, jnp.asarray(style.spread))) + jnp.asarray(style.mean)[None, None]
 
 
 def swap(features: Float[AnyArray, "h w c"], style: Field) -> Float[Array, "h w c"]:
@@ -161,17 +184,17 @@ def decoder(level: str, channels: int, full: bool, *, smooth: bool = False) -> t
 
     If `full`, the decoder mirrors VGG19, as that of Huang and Belongie. Otherwise it is narrow, for
     the embedded network, and ends like the small transformer: its last convolution runs at half the
-    size and includes the nearest-neighbour upsampling.
+    size and includes the upsampling.
 
-    If `smooth`, upsampling is bilinear, and the last convolutions run at full size. Nearest
-    neighbours leave a weave of 8 pixels, and of parts of that.
+    If `smooth`, upsampling is bilinear. Nearest neighbours leave a weave of 8 pixels, and of parts
+    of that.
     """
     # For each size the widths of its convolutions; the first of them comes after upsampling.
     widths = {4: (256,), 3: (256, 256, 256, 128), 2: (128, 64), 1: (64,)}
     if not full:
         widths = {4: (128,), 3: (64, 64), 2: (32, 32), 1: (16,)}
     depth, found, inputs = int(level[4]), [], channels
-    last = 1 if full or smooth or depth == 1 else 2
+    last = 1 if full or depth == 1 else 2
     for size in range(depth, last - 1, -1):
         for i, outputs in enumerate(widths[size]):
             doubles = i == 0 and size < depth
@@ -191,7 +214,8 @@ def decoder(level: str, channels: int, full: bool, *, smooth: bool = False) -> t
             inputs = outputs
     name = f"{level}.out"
     kind, side = ("plain", 3) if last == 1 else ("unpacked", 9)
-    found.append(Stage(name, kind, side, inputs, 3, normalized=False, linear=True))
+    smooth &= kind == "unpacked"
+    found.append(Stage(name, kind, side, inputs, 3, normalized=False, linear=True, smooth=smooth))
     return tuple(found)
 
 

@@ -197,7 +197,7 @@ class Options(_Weights):
     )
     init: str = _option(
         "content",
-        "start: content, noise, blend, style, a picture file, or adain: one pass of that model, "
+        "start: content, noise, blend, style, a picture file, or anystyle: one pass of that model, "
         "which also draws again what was enlarged to the end size",
     )
     init_noise: float = _option(0.5, "share of white noise in the start, if init is 'blend'", 0, 1)

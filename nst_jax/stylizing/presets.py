@@ -41,7 +41,7 @@ PRESETS: dict[str, Settings] = {
     "quick": Settings(
         preset="quick",
         network="vgg19-lite",
-        init="adain",
+        init="anystyle",
         min_size=256,
         coarse_iterations=5,
         iterations=6,

@@ -25,7 +25,7 @@ from nst_jax.stylizing.declarations import HISTORY, Options
 from nst_jax.stylizing.objects import Lost, parse_terms, require_optimizer, require_statistic
 
 INITS: tuple[str, ...] = get_args(Init)
-MODELS = ("adain",)  # the values of `init` that name a model, which draws the start in one pass
+MODELS = ("anystyle",)  # the values of `init` that name a model, which draws the start in one pass
 PICTURE = "picture"  # the value of `init` if the start is a picture without a file name
 
 # Options that are data of the compiled program or its start, so that a sweep over them compiles

@@ -58,7 +58,7 @@ class Recipe(_Weights):
     style_size: int = _option(512, "long side of the style pictures in pixels")
     content_weight: float = _option(1.0, "weight of the content loss")
     style_weight: float | None = _option(
-        None, "weight of the style loss (1000; 10 for predicted, 1 for the others)"
+        None, "weight of the style loss (1000; 10 for predicted, 3 for whitened, 1 for the others)"
     )
     content_layers: Mapping[str, float] | None = _option(
         None, "content layers: NAME[:WEIGHT],...; for adain and whitened relu4_1"
@@ -101,6 +101,8 @@ class Recipe(_Weights):
             style.pop("relu5_1")
             # Decoders have no normalisation, and soon saturate at a larger learning rate.
             fill |= {"style_weight": 1.0, "learning_rate": 1e-4, "content_layers": {"relu4_1": 1.0}}
+        if self.kind == "whitened":
+            fill["style_weight"] = 3.0  # of shares, too
         for name, value in fill.items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)

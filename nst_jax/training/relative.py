@@ -29,7 +29,8 @@ def relative(
 
     Content and style loss are shares of what they would be for a picture without any features, so
     that a pale style counts as much as a vivid one. Nearly all of the style loss is relu4_1's.
-    Therefore the logarithm of each style layer's own share is added, with a small weight.
+    Therefore the logarithm of each style layer's own share is added, with a small weight, but for
+    layers of the content.
 
     Args:
         spec: content, style by Gram matrices, and other terms.
@@ -56,6 +57,8 @@ def relative(
     }
     total = jnp.log(sum(terms[term.name] for term in spec.terms))
     for layer, whole in blank["style"].items():
+        if layer in content:  # what was found there has the content loss, too
+            continue
         terms[layer] = found[layer] / (whole + _TINY)
         total += _EACH * jnp.log(terms[layer] + _FLOOR)
     return terms | {"total": total}

@@ -224,7 +224,8 @@ class WhitenedLoss:
 
         def given(crop: Array, style: Array) -> Array:
             features, wanted = (frozen.network(x, (level,))[level] for x in (crop, style))
-            return transfer.whiten_and_color(features, transfer.statistics("whitened", wanted))
+            measured = transfer.statistics("whitened", wanted)
+            return transfer.transfer("whitened", features, [measured], jnp.ones(1))
 
         aims = jax.vmap(given)(crops, styles)
         drawn = transfer.decode(self.decoder, at_precision(parameters, self.precision), aims)

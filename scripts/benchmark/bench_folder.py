@@ -13,7 +13,7 @@ from bench_tools import Row, child, median_row, peak_rss
 from PIL import Image
 
 _FEW, _MANY = 4, 24  # pictures; their difference in time leaves out the start
-_MODELS = {"styles": "night", "adain": "style.png"}
+_MODELS = {"styles": "night", "anystyle": "style.png"}
 
 
 def folder_section(args: argparse.Namespace) -> list[Row]:

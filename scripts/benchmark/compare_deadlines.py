@@ -262,7 +262,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=10)
     parser.add_argument("--ways", nargs="+", metavar="NAME", help="default: all")
     parser.add_argument("--size", type=int, default=512, help="long side in pixels")
-    parser.add_argument("--models", nargs="*", default=["adain=adain"], metavar="NAME=FILE")
+    parser.add_argument("--models", nargs="*", default=["anystyle=anystyle"], metavar="NAME=FILE")
     parser.add_argument("--peer-python", default=sys.executable, help=f"one that has {PEER}")
     parser.add_argument("--peer-path", type=Path, help="PYTHONPATH for it")
     parser.add_argument("--time", action="store_true")

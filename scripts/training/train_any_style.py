@@ -223,7 +223,9 @@ def main() -> None:
     parser.add_argument("folder", type=Path, metavar="OUT")
     parser.add_argument("--seconds", type=float, default=330.0)
     parser.add_argument("--checkpoint", type=Path, help="where to go on from")
-    parser.add_argument("--init", type=Path, help="a model whose parameters to begin with, where their shapes fit")
+    parser.add_argument(
+        "--init", type=Path, help="a model whose parameters to begin with, where their shapes fit"
+    )
     parser.add_argument("--leave-out", default="", help="name patterns of pictures, with commas")
     parser.add_argument("--chunk", type=int, default=CHUNK, help="steps of one program")
     for name in ("crop", "batch", "blocks"):

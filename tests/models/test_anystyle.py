@@ -1,4 +1,4 @@
-"""AdaIN, WCT and style swap by hand, decoders, models for any style, their training."""
+"""AdaIN, whitening and style swap by hand, decoders, models for any style, their training."""
 
 import jax
 import numpy as np
@@ -6,6 +6,7 @@ import pytest
 import tiny
 from commands import refusal, run
 from PIL import Image
+from scipy import linalg
 
 import nst_jax as nst
 from nst_jax.cli import cache
@@ -53,6 +54,24 @@ def test_whitening_and_colouring_give_covariances(features):
 
     expected = (f - f.mean(0)) @ power(f, -0.5) @ power(s, 0.5) + s.mean(0)
     np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+def test_damped_whitening_by_hand(features):
+    content, style, _ = features
+    measured = transfer.measure("whitened", style)
+    found = transfer.whiten_and_color(content, measured, damping=0.01).reshape(-1, 6)
+    f, s = (x.reshape(-1, 6).astype(float) for x in (content, style))
+    own, wanted = (np.cov(x.T, bias=True) for x in (f, s))
+    white = linalg.inv(linalg.sqrtm(own + 0.01 * np.trace(own) * np.eye(6)))
+    expected = (f - f.mean(0)) @ white @ linalg.sqrtm(wanted) + s.mean(0)
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+def test_flat_features_get_the_style_s_mean(features):
+    flat = np.full((4, 5, 6), 3.0, np.float32)
+    style = transfer.measure("whitened", features[1])
+    found = transfer.transfer("whitened", flat, [style], np.ones(1, np.float32))
+    np.testing.assert_allclose(found, np.broadcast_to(style.mean, found.shape), atol=1e-5)
 
 
 def test_directions_without_variance_are_left_out(features):
@@ -112,11 +131,12 @@ def test_strength_and_shares(features, method):
     )
 
 
+@pytest.mark.parametrize("smooth", [False, True])
 @pytest.mark.parametrize("full", [False, True])
 @pytest.mark.parametrize("level", transfer.LEVELS["wct"])
-def test_decoders_lead_back_to_the_pictures_size(level, full):
+def test_decoders_lead_back_to_the_pictures_size(level, full, smooth):
     stride = 2 ** (int(level[4]) - 1)
-    decoder = transfer.decoder(level, 6, full)
+    decoder = transfer.decoder(level, 6, full, smooth=smooth)
     parameters = stages.initial(stages.shapes(decoder))
     found = jax.eval_shape(
         lambda x: transfer.decode(decoder, parameters, x), np.zeros((2, 4, 5, 6), np.float32)
@@ -125,11 +145,26 @@ def test_decoders_lead_back_to_the_pictures_size(level, full):
     assert found.dtype == np.float32
 
 
+def test_smooth_decoders_leave_no_weave(rng):
+    """In the picture of a ramp of features all frequencies of the weave are near nothing."""
+    ramp = np.linspace(0, 900, 12, dtype=np.float32)[:, None] * rng.normal(size=6)
+    ramp = np.broadcast_to(ramp[None, None], (1, 12, 12, 6)).astype(np.float32)
+    weave = {}
+    for smooth in (False, True):
+        decoder = transfer.decoder("relu4_1", 6, False, smooth=smooth)
+        parameters = stages.initial(stages.shapes(decoder), 3)
+        row = np.asarray(transfer.decode(decoder, parameters, ramp))[0, 48, 16:80]
+        found = np.abs(np.fft.rfft((row - row.mean(0)) * np.hanning(64)[:, None], axis=0))
+        weave[smooth] = found[[8, 16, 24, 32]].sum() / found.sum()
+    assert weave[True] < 0.2 * weave[False]
+
+
 def made(method, encoder="vgg19-lite"):
     """A model of random decoders."""
     levels = transfer.LEVELS[method][-2:] if method == "wct" else transfer.LEVELS[method]
     widths = {level: (4, 4, 6, 6)[int(level[4]) - 1] for level in levels}
-    rows = {level: transfer.decoder(level, width, False) for level, width in widths.items()}
+    smooth = method in transfer.SMOOTH
+    rows = {k: transfer.decoder(k, width, False, smooth=smooth) for k, width in widths.items()}
     shapes = {k: v for row in rows.values() for k, v in stages.shapes(row).items()}
     tensors = stages.initial(shapes, 4)
     tensors = {k: 9 * v if k.endswith("out.kernel") else v for k, v in tensors.items()}
@@ -212,7 +247,7 @@ def test_pictures_without_a_patch_are_refused():
 
 
 def test_the_packages_style_swap_takes_a_picture_s_own_patches_for_itself():
-    model, other = nst.load("swap"), nst.load("adain")
+    model, other = nst.load("swap"), nst.load("anystyle")
     photo = resizing.resize(nst.samples.content("cat"), (96, 128))
     drawn, wanted = (model(photo, photo, strength=s).image for s in (1.0, 0.0))
     # Beyond the edge features of the style see nothing, those of the content its reflection.
@@ -231,10 +266,10 @@ def test_other_models_are_refused(folder):
         AnyStyle(broken, "m", NETWORK)
 
 
-@pytest.mark.parametrize("method", ["adain", "wct"])
+@pytest.mark.parametrize("method", ["adain", "wct", "whitened"])
 def test_training_lowers_the_loss(folder, monkeypatch, method):
     monkeypatch.setitem(transfer.LEVELS, "wct", ("relu2_1", "relu1_1"))
-    layers = {"style_layers": "relu1_1,relu2_1"} if method == "adain" else {}
+    layers = {} if method == "wct" else {"style_layers": "relu1_1,relu2_1"}
     path = train_model(
         "photos",
         ["photos"],
@@ -252,6 +287,7 @@ def test_training_lowers_the_loss(folder, monkeypatch, method):
         float(line.split('"total": ')[1].split(",")[0].strip("}\n "))
         for line in (folder / "t.jsonl").read_text().splitlines()
     ]
+    losses = np.exp(losses) if method == "whitened" else losses  # it is a logarithm
     assert np.mean(losses[-3:]) < 0.9 * np.mean(losses[:3])
     assert nst.load(path)(tiny.picture(24, 32), "photos/1.png").image.shape == (24, 32, 3)
     assert images_of(folder / "seen") == ["0000012.png"]

@@ -282,7 +282,7 @@ def test_a_sheet_shows_a_picture_in_all_styles(folder, file, model, capfd):
         (["sheet", "in/a.png", "--model", "MODEL", "--style=imk"], "Did you mean 'ink'"),
         (["sheet", "in/a.png", "--model", "MODEL", "--size=0"], "size is"),
         (["sheet", "in/a.png", "--model", "MODEL", "-o", "x.gif"], "must end in one of"),
-        (["sheet", "in/a.png", "--model=adain"], "say which styles the sheet shows"),
+        (["sheet", "in/a.png", "--model=anystyle"], "say which styles the sheet shows"),
         (["apply", "MODEL", "in", "--style=ink", "-o", "-"], "takes one picture, not 2"),
         (["apply", "MODEL", "in/a.png", "--style=ink", "-o", "-", "--json"], "not both"),
         (["apply", "MODEL", "in/a.png", "--style=ink", "--style=imk", "-o", "x"], "Did you mean"),
@@ -332,7 +332,7 @@ def test_the_packages_model_has_six_styles_and_tells_them_apart():
     model = nst.load("styles")
     assert set(nst.samples.style_names()) < set(model.styles)
     assert len(model.styles) >= 6
-    assert (ROOT / "weights" / "styles.safetensors").stat().st_size <= 3e6
+    assert (ROOT / "weights" / "styles.safetensors").stat().st_size <= 4e6
     photo = resizing.resize(nst.samples.content("cat"), (128, 192))
     drawn = [model(photo, style).image for style in model.styles]
 
@@ -347,8 +347,8 @@ def test_the_packages_model_has_six_styles_and_tells_them_apart():
 
 
 def test_the_packages_model_for_any_style_takes_the_style_of_a_picture_it_has_not_seen():
-    model = nst.load("adain")
-    assert (ROOT / "weights" / "adain.safetensors").stat().st_size <= 3e6
+    model = nst.load("anystyle")
+    assert (ROOT / "weights" / "anystyle.safetensors").stat().st_size <= 4e6
     photo = resizing.resize(nst.samples.content("cat"), (96, 128))
     network = nst.load_network("vgg19-lite")
     grey, light = model(photo, nst.samples.style("ink")).image.mean(-1), photo.mean(-1)

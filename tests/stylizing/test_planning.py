@@ -27,11 +27,11 @@ def stylize(**options):
 @pytest.fixture(scope="module")
 def drawn():
     """What the model itself draws."""
-    return nst.load("adain")(CONTENT, STYLE).image
+    return nst.load("anystyle")(CONTENT, STYLE).image
 
 
 def test_without_evaluations_the_start_is_the_result(drawn, tmp_path):
-    result = stylize(init="adain", min_size=None, iterations=0)
+    result = stylize(init="anystyle", min_size=None, iterations=0)
     np.testing.assert_allclose(result.image, drawn, atol=1e-5)
     assert (result.status, result.scales, result.losses) == ("finished", (), {})
     record = reading.read_settings(result.save(tmp_path / "out.png"))
@@ -42,19 +42,19 @@ def test_without_evaluations_the_start_is_the_result(drawn, tmp_path):
 
 
 def test_several_styles_are_mixed_by_their_weights(drawn):
-    options: Any = {"init": "adain", "min_size": None, "iterations": 0, "network": "vgg19-lite"}
+    options: Any = {"init": "anystyle", "min_size": None, "iterations": 0, "network": "vgg19-lite"}
     how: Any = {"size": None, "progress": False, "draft": False}
     styles = [STYLE, tiny.picture(48, 48, seed=3)]
     mixed = nst.stylize(CONTENT, styles, style_blend=(1, 0), **options | how)
     np.testing.assert_allclose(mixed.image, drawn, atol=1e-4)
     equal = nst.stylize(CONTENT, styles, **options | how)
-    theirs = nst.load("adain")(CONTENT, styles).image
+    theirs = nst.load("anystyle")(CONTENT, styles).image
     np.testing.assert_allclose(equal.image, theirs, atol=1e-5)
 
 
 def test_a_start_that_a_model_draws_takes_no_regions():
-    with pytest.raises(nst.InputError, match=r"init 'adain' .* takes neither regions"):
-        stylize(init="adain", min_size=None, iterations=0, keep=np.eye(40, 56))
+    with pytest.raises(nst.InputError, match=r"init 'anystyle' .* takes neither regions"):
+        stylize(init="anystyle", min_size=None, iterations=0, keep=np.eye(40, 56))
 
 
 def test_sweeps_need_an_evaluation():
@@ -115,11 +115,11 @@ def test_a_planned_run_keeps_to_the_time_and_can_be_repeated(
     again = nst.stylize(content, STYLE, **options)
     assert "compiled, once: the picture comes" in capsys.readouterr().err
     assert again.plan == (
-        "Planned for 2 s: from one pass of adain, then at 55 px vgg19-lite until the time is up."
+        "Planned for 2 s: from one pass of anystyle, then at 55 px vgg19-lite until the time is up."
     )
     assert again.compile_seconds + again.run_seconds < 3  # without the deadline: some 6 s
     used = again.settings
-    assert (used.network, used.init, used.seconds) == ("vgg19-lite", "adain", None)
+    assert (used.network, used.init, used.seconds) == ("vgg19-lite", "anystyle", None)
     assert used.iterations == again.evaluations[-1] == again.scales[-1].evaluations > 3
     assert first.plan == again.plan == again.record()["plan"]
     path = again.save(tmp_path / "out.png")
@@ -131,7 +131,7 @@ def test_too_few_seconds_give_one_pass_and_say_what_it_takes(drawn):
     with pytest.warns(UserWarning, match=r"seconds is 0.001, but one pass at this size took \d"):
         result = nst.stylize(CONTENT, STYLE, size=None, seconds=0.001, progress=False)
     np.testing.assert_allclose(result.image, drawn, atol=1e-5)
-    assert result.plan == "Planned for 0.001 s: one pass of adain at 56 px."
+    assert result.plan == "Planned for 0.001 s: one pass of anystyle at 56 px."
 
 
 def test_what_no_model_draws_takes_more_time():
@@ -158,6 +158,6 @@ def test_quick_goes_from_coarse_to_fine_and_draws_again_at_the_end_size():
     )
     assert [scale[:3] for scale in result.scales] == [(29, 40, 2), (40, 56, 1)]
     enlarged = np.clip(jax.image.resize(seen[1], (40, 56, 3), "cubic"), 0, 1)
-    again = nst.load("adain")(enlarged, STYLE).image
+    again = nst.load("anystyle")(enlarged, STYLE).image
     np.testing.assert_allclose(result.image, again, atol=0.02)
     assert np.abs(result.image - enlarged).mean() > 0.02
