@@ -1,12 +1,12 @@
 """Train a model for any style, with crops that the device cuts.
 
     python scripts/training/train_any_style.py predicted PHOTOGRAPHS PAINTINGS OUT --seconds 330
-    python scripts/training/train_any_style.py whitened PHOTOGRAPHS PAINTINGS OUT --seconds 3000
+    python scripts/training/train_any_style.py whitened PHOTOGRAPHS PAINTINGS OUT --seconds 2600 \
+        --init adain.safetensors --chunk 10
 
 The first is for a GPU, the second for two processor cores. `nst-jax train` trains the same models,
 with plainer crops. Here all pictures lie in the device's memory, and a program does many steps.
-`--seconds` is
-how long all of it may take, compilation included; the learning rate falls over the last third. What
+`--seconds` is how long all of it may take, compilation included; the learning rate falls over the last third. What
 was learned is in OUT every minute. A run that was cut short goes on from its checkpoint when the
 command is given again.
 
@@ -54,7 +54,7 @@ PREDICTED: dict[str, Any] = {
     "precision": "bfloat16",
     "licence": "CC-BY-4.0",  # that of VGG19 and of vgg19-lite, which it learned from
 }
-# Four crops a step would take twice the time, and two learn as much in it.
+# A decoder that has begun as AdaIN's is undone at a larger rate.
 WHITENED: dict[str, Any] = {
     "kind": "whitened",
     "variant": "medium",
@@ -62,10 +62,10 @@ WHITENED: dict[str, Any] = {
     "network": "vgg19-lite",
     "crop": 192,
     "batch": 2,
-    "style_weight": 3.0,
+    "style_weight": 5.0,
     "style_layers": dict.fromkeys(("relu1_1", "relu2_1", "relu3_1", "relu4_1"), 1.0),
-    "optimizer": "adam",
-    "learning_rate": 1e-3,
+    "optimizer": "muon",
+    "learning_rate": 3e-4,
     "precision": "float32",
     "licence": "CC-BY-4.0",
 }
