@@ -6,9 +6,9 @@
 
 The first is for a GPU, the second for two processor cores. `nst-jax train` trains the same models,
 with plainer crops. Here all pictures lie in the device's memory, and a program does many steps.
-`--seconds` is how long all of it may take, compilation included; the learning rate falls over the last third. What
-was learned is in OUT every minute. A run that was cut short goes on from its checkpoint when the
-command is given again.
+`--seconds` is how long all of it may take, compilation included; the learning rate falls over the
+last third. What was learned is in OUT every minute. A run that was cut short goes on from its
+checkpoint when the command is given again.
 
 Each style is a crop of a painting, a mosaic that the script draws, or a photograph, at a random
 scale, often with other colours, sometimes beside another one.
@@ -232,11 +232,11 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int)
     for name in ("network", "precision", "optimizer"):
         parser.add_argument(f"--{name}")
-    for name in ("learning-rate", "style-weight"):
+    for name in ("learning-rate", "style-weight", "tv-weight"):
         parser.add_argument(f"--{name}", type=float)
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    known = RECIPES[options.kind] | {"style_weight": None}
+    known = RECIPES[options.kind] | {"style_weight": None, "tv_weight": None}
     changed = {k: v for k, v in vars(options).items() if k in known and v is not None}
     recipe = Recipe(**RECIPES[options.kind] | changed)
 

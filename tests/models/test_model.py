@@ -365,3 +365,39 @@ def test_the_packages_model_for_any_style_takes_the_style_of_a_picture_it_has_no
     for name in ("night", "ink", "autumn"):
         style = resizing.resize(nst.samples.style(name), (128, 128))
         assert apart(model(photo, style).image, style) < 0.5 * apart(photo, style)
+
+
+def amplitude(values, period):
+    """The amplitude of a wave of this period along the first axis."""
+    place = np.arange(len(values))
+    window = np.hanning(len(values)) / np.hanning(len(values)).sum()
+    return (
+        np.abs(np.exp(2j * np.pi * place / period) * window @ values.reshape(len(values), -1)) * 2
+    )
+
+
+@pytest.mark.parametrize("name", ["night", "ink"])
+def test_the_packages_model_for_any_style_leaves_no_weave(name):
+    model, style = nst.load("anystyle"), nst.samples.style(name)
+    grey = model(np.full((96, 128, 3), 0.5, np.float32), style).image
+    assert np.abs(grey - grey[48, 64]).max() <= 2 / 255
+    # None of these waves is in a ramp, or in a board of squares of 22 pixels.
+    ramp = np.broadcast_to(
+        np.linspace(0.2, 0.8, 416, dtype=np.float32)[:, None, None], (416, 64, 3)
+    )
+    places = np.arange(416) // 22
+    board = ((places[:, None] + places[None, :64]) % 2 * 0.6 + 0.2).astype(np.float32)
+    for content in (ramp, np.dstack([board] * 3)):
+        inside = model(content, style).image[32:-32, 24:40]
+        for period in (8, 8 / 3):
+            assert amplitude(inside, period).max() <= 2 / 255
+
+
+def test_the_packages_model_for_any_style_draws_the_border_as_the_middle():
+    places = np.arange(193)
+    waves = 0.5 + 0.25 * np.cos(2 * np.pi * places / 32)
+    texture = np.dstack([(waves[:, None] + waves[None]) / 2] * 3).astype(np.float32)
+    drawn = nst.load("anystyle")(texture, nst.samples.style("night")).image
+    border, middle = drawn[:17], drawn[96:113]
+    for of in (np.mean, np.std):
+        np.testing.assert_allclose(of(border), of(middle), rtol=0.05)
