@@ -29,30 +29,25 @@ def depth_to_space(x: Float[AnyArray, "b h w c"]) -> Float[Array, "b h2 w2 c2"]:
 
 
 def convolve_doubled(
-    x: Float[AnyArray, "b h w i"], kernel: Float[AnyArray, "k k i o"], smooth: bool = False
+    x: Float[AnyArray, "b h w i"], kernel: Float[AnyArray, "k k i o"]
 ) -> Float[Array, "b h2 w2 o4"]:
     """`convolve(doubled(x), kernel)` with a quarter of the work, in cells of 2x2 pixels.
 
     The four output pixels that come from one input pixel see the same neighbours. Taps of the
-    kernel that meet the same input pixels are therefore summed first. This gives four kernels of
-    about half the side, which are applied at the smaller size.
+    kernel that meet equal pixels are therefore summed first. This gives four kernels of about half
+    the side, which are applied at the smaller size.
 
     Args:
-        x: activations padded by `reach_doubled(k, smooth)` on each side.
+        x: activations padded by `(k // 2 + 1) // 2` on each side.
         kernel: its side k is odd.
-        smooth: whether x is doubled by `doubled_smoothly` instead.
 
     Returns:
         Four pixels at each position, as `space_to_depth` orders them.
     """
     side, _, inputs, outputs = kernel.shape
-    reach = reach_doubled(side, smooth)
-    fold = np.zeros((2, 2 * reach + 1, side), np.float32)
-    for p, d in np.ndindex(2, side):
-        pixel, odd = divmod(p + d - side // 2, 2)
-        fold[p, pixel + reach, d] = 0.75 if smooth else 1
-        if smooth:
-            fold[p, pixel + reach + (1 if odd else -1), d] = 0.25
+    reach = (side // 2 + 1) // 2
+    taps = [[(p + d - side // 2) // 2 + reach for d in range(side)] for p in range(2)]
+    fold = [np.eye(2 * reach + 1, dtype=np.float32)[:, t] for t in taps]
     flat = kernel.reshape(side * side, inputs * outputs)
     # One product for each of the four kernels: this layout is fast in XLA's CPU backend.
     small = [
@@ -63,11 +58,6 @@ def convolve_doubled(
         for q in fold
     ]
     return convolve(x, jnp.concatenate(small, axis=-1))
-
-
-def reach_doubled(side: int, smooth: bool) -> int:
-    """How many input pixels `convolve_doubled` sees to each side."""
-    return side // 4 + 1 if smooth else (side // 2 + 1) // 2
 
 
 def convolve_cells(

@@ -15,8 +15,8 @@ from nst_jax.models.predictor import LAYERS
 from nst_jax.models.stylizer import Stylizer
 from nst_jax.networks.load import load_network
 
-# Models of the package that draw with the decoders of another, by a method of `transfer`.
-_SHARED = {"swap": "anystyle"}
+# Models of the package that draw with the decoder of another, and by which method of `transfer`.
+_SHARED = {"anystyle": ("adain", "whitened"), "swap": ("adain", "swap")}
 
 
 def load(path: str | os.PathLike, *, offline: bool | None = None) -> Model:
@@ -37,9 +37,9 @@ def load(path: str | os.PathLike, *, offline: bool | None = None) -> Model:
     """
     found = weights.find_model(path)
     shared = None if os.path.isfile(found) else _SHARED.get(os.fspath(path))
-    file, name = modelfile.load(weights.find_model(shared) if shared else found), found.name
+    file, name = modelfile.load(weights.find_model(shared[0]) if shared else found), found.name
     if shared:
-        architecture = {**file.architecture, "method": name}
+        architecture = {**file.architecture, "method": shared[1]}
         file = replace(file, architecture=architecture, digest=f"{file.digest} {name}")
     if file.kind == modelfile.TRANSFORMER:
         return Stylizer(file, name)

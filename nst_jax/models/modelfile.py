@@ -21,7 +21,7 @@ from nst_jax.files.untrusted import is_name, parse_json
 from nst_jax.files.weightfile import Preprocessing, Tensors
 from nst_jax.models.predictor import LAYERS, Predictor
 from nst_jax.models.stages import Stage, shapes
-from nst_jax.models.transfer import METHODS, SCALES, SMOOTH, decoder
+from nst_jax.models.transfer import METHODS, SCALES, decoder
 from nst_jax.models.transformer import VARIANTS, Architecture, Output
 from nst_jax.networks.base import Network
 from nst_jax.options import is_number
@@ -210,8 +210,7 @@ def decoders_of(model: ModelFile, path: str | os.PathLike) -> dict[str, tuple[St
         full = model.architecture["full"]
         if method not in METHODS or not set(levels) <= set(SCALES) or not levels:
             raise ValueError
-        smooth = method in SMOOTH
-        found = {k: decoder(k, int(width), full, smooth=smooth) for k, width in levels.items()}
+        found = {level: decoder(level, int(width), full) for level, width in levels.items()}
         if not is_name(model.architecture["encoder"]) or not isinstance(full, bool):
             raise ValueError
         if "encoder_digest" not in model.architecture:

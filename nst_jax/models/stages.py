@@ -20,7 +20,6 @@ from nst_jax.models.cells import (
     convolve_halving,
     convolve_transposed,
     depth_to_space,
-    reach_doubled,
     space_to_depth,
 )
 from nst_jax.models.layers import (
@@ -193,8 +192,7 @@ def _convolved(stage: Stage, parameters: Parameters, x: Array, pixels: int) -> t
         return convolve(padded(space_to_depth(x), half), _of(stage, parameters, "kernel")), 1
     if stage.kind == "unpacked":
         kernel = _of(stage, parameters, "kernel")
-        rim = reach_doubled(stage.side, stage.smooth)
-        return convolve_doubled(padded(x, rim), kernel, stage.smooth), 4
+        return convolve_doubled(padded(x, stage.side // 4), kernel), 4
     if stage.kind == "transposed":
         lead = 0 if stage.padding == "same" else 1
         return convolve_transposed(x, _of(stage, parameters, "kernel"), lead), 4

@@ -2,9 +2,8 @@
 
 AdaIN (Huang & Belongie 2017) transfers means and deviations; WCT (Li et al. 2017) transfers means
 and covariances; style swap (Chen & Schmidt 2016) replaces each patch by the style's nearest.
-`whitened` transfers what WCT does, but at one level, and its decoder has learned from styles, as
-AdaIN's (Li et al. 2019, "Learning linear transformations for fast image and video style transfer",
-learn such a transform and decoder together).
+`whitened` is the transform of WCT at one level, before the decoder of AdaIN, which has learned from
+styles to put in colours and strokes.
 `LEVELS` are the layers where models are trained to do this. A decoder for each level turns its
 features back into a picture.
 """
@@ -35,14 +34,13 @@ LEVELS: dict[str, tuple[str, ...]] = {
     "whitened": ("relu4_1",),
     "swap": ("relu3_1",),
 }
-SMOOTH = ("whitened",)  # methods whose decoders upsample smoothly
 # Factors that give features about unit deviation before a decoder, for VGG19 and vgg19-lite.
 SCALES = {"relu4_1": 0.0015, "relu3_1": 0.006, "relu2_1": 0.007, "relu1_1": 0.03}
 # Share of the largest eigenvalue; directions with less variance are noise and are left out.
 _LEAST = 1e-5
-# Share of all variance that `whitened` adds to each channel's. Directions with less are faded
-# instead of left out, so that nothing jumps from one frame of a film to the next.
-_DAMPING = 3e-5
+# Share of the mean square that `whitened` adds to each channel's variance. Directions with less are
+# faded instead of left out, so that nothing jumps from one frame of a film to the next.
+_DAMPING = 2e-5
 
 
 class Statistics(NamedTuple):
@@ -147,15 +145,17 @@ def whiten_and_color(
 ) -> Float[Array, "h w c"]:
     """Whitening and colouring transform (Li et al. 2017, eqs. 1 and 2), both symmetric (ZCA).
 
-    `damping`, if above 0, is the share of all variance that is added to each channel's before
-    whitening. Otherwise directions with next to no variance are left out.
+    `damping`, if above 0, is the share of the features' mean square, over all channels together,
+    that is added to each channel's variance before whitening. Otherwise directions with next to no
+    variance are left out.
     """
     features = jnp.asarray(features, jnp.float32)
     mean = features.mean((0, 1))[None, None]
     centred = features - mean
     covariance = gram(centred)
     if damping:
-        ridge = damping * jnp.trace(covariance) * jnp.eye(features.shape[-1])
+        squares = jnp.trace(covariance) + jnp.square(mean).sum()
+        ridge = damping * squares * jnp.eye(features.shape[-1])
         _, white = roots(covariance + ridge)
     else:
         _, white = roots(covariance, share=_LEAST)
@@ -179,15 +179,12 @@ def encode(
     return jax.vmap(lambda image: network(image, (level,))[level])(jnp.asarray(images))
 
 
-def decoder(level: str, channels: int, full: bool, *, smooth: bool = False) -> tuple[Stage, ...]:
+def decoder(level: str, channels: int, full: bool) -> tuple[Stage, ...]:
     """The stages of a decoder from a level's features, with `channels` channels, to a picture.
 
     If `full`, the decoder mirrors VGG19, as that of Huang and Belongie. Otherwise it is narrow, for
     the embedded network, and ends like the small transformer: its last convolution runs at half the
-    size and includes the upsampling.
-
-    If `smooth`, upsampling is bilinear. Nearest neighbours leave a weave of 8 pixels, and of parts
-    of that.
+    size and includes the nearest-neighbour upsampling.
     """
     # For each size the widths of its convolutions; the first of them comes after upsampling.
     widths = {4: (256,), 3: (256, 256, 256, 128), 2: (128, 64), 1: (64,)}
@@ -200,22 +197,12 @@ def decoder(level: str, channels: int, full: bool, *, smooth: bool = False) -> t
             doubles = i == 0 and size < depth
             name = f"{level}.{'abcd'[i]}{size}"
             found.append(
-                Stage(
-                    name,
-                    "plain",
-                    3,
-                    inputs,
-                    outputs,
-                    doubles=doubles,
-                    normalized=False,
-                    smooth=smooth and doubles,
-                )
+                Stage(name, "plain", 3, inputs, outputs, doubles=doubles, normalized=False)
             )
             inputs = outputs
     name = f"{level}.out"
     kind, side = ("plain", 3) if last == 1 else ("unpacked", 9)
-    smooth &= kind == "unpacked"
-    found.append(Stage(name, kind, side, inputs, 3, normalized=False, linear=True, smooth=smooth))
+    found.append(Stage(name, kind, side, inputs, 3, normalized=False, linear=True))
     return tuple(found)
 
 

@@ -159,41 +159,22 @@ def decoding(
     styles: Any,
     base: str | os.PathLike | None,
 ) -> Made:
-    """What a training of the decoders of a model for any style makes, for styles in folders.
+    """What a training of AdaIN's or WCT's decoders makes, for styles in folders.
 
     Raises:
         InputError: there is a base, or no style picture that can be used.
     """
     _require_no_base(base)
-    pictures = Crops(styles, recipe.crop, recipe.seed + 1)
-    task, model = decoders(recipe, network, pictures.batch)
-
-    def drawing(parameters: Mapping[str, Any]) -> Model:
-        return AnyStyle(model(parameters), "preview", network)
-
-    preview = partial(_any_sheet, drawing, pictures)
-    # There are too many style pictures to name: their number identifies the training.
-    return Made([f"{len(pictures.paths)} pictures"], task, preview, model)
-
-
-def decoders(
-    recipe: Recipe, network: Network, styles: Callable[[int, int], Any]
-) -> tuple[tasks.Task, Callable[[Mapping[str, Any]], ModelFile]]:
-    """The task of training decoders, and a function from parameters to the model file's content.
-
-    `styles` returns crops of style pictures for a step's number and a count.
-
-    Raises:
-        InputError: the network does not have a layer.
-    """
     method: Any = recipe.kind
     levels = transfer.LEVELS[method]
     require_layers(network, levels)
+    pictures = Crops(styles, recipe.crop, recipe.seed + 1)
     image = jnp.zeros((recipe.crop, recipe.crop, 3))
     found = jax.eval_shape(lambda x: network(x, levels), image)
     widths = {level: found[level].shape[-1] for level in levels}
-    full, smooth = recipe.variant == "johnson", method in transfer.SMOOTH
-    rows = tuple(transfer.decoder(k, width, full, smooth=smooth) for k, width in widths.items())
+    full = recipe.variant == "johnson"
+    rows = tuple(transfer.decoder(level, width, full) for level, width in widths.items())
+    task = tasks.decoders(recipe, method, rows, network, pictures.batch)
 
     def model(parameters: Mapping[str, Any]) -> ModelFile:
         architecture = {
@@ -205,7 +186,12 @@ def decoders(
         }
         return ModelFile(modelfile.ANY_STYLE, architecture, jax.device_get(dict(parameters)))
 
-    return tasks.decoders(recipe, method, rows, network, styles), model
+    def drawing(parameters: Mapping[str, Any]) -> Model:
+        return AnyStyle(model(parameters), "preview", network)
+
+    preview = partial(_any_sheet, drawing, pictures)
+    # There are too many style pictures to name: their number identifies the training.
+    return Made([f"{len(pictures.paths)} pictures"], task, preview, model)
 
 
 def _require_no_base(base: str | os.PathLike | None) -> None:

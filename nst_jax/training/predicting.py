@@ -9,7 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from nst_jax.losses.objective import Objective, Weights, content_targets, style_targets
+from nst_jax.losses.content import content_loss
+from nst_jax.losses.objective import (
+    Objective,
+    Targets,
+    Weights,
+    content_targets,
+    objective,
+    style_targets,
+)
+from nst_jax.losses.statistics.gram import style_loss
+from nst_jax.losses.style import StyleTarget
 from nst_jax.models import modelfile, stages, transformer
 from nst_jax.models.predictor import (
     LAYERS,
@@ -25,10 +35,12 @@ from nst_jax.models.transformer import Architecture
 from nst_jax.networks.base import Network
 from nst_jax.programs import jit
 from nst_jax.training.recipe import Recipe
-from nst_jax.training.relative import relative
 from nst_jax.training.tasks import Crops, Task, at_precision, objective_of, weights_of
 
 ENCODER = "vgg19-lite"  # the network whose features describe a style
+_EACH = 0.1  # weight of each layer by itself
+_FLOOR = 0.01  # shares of a layer's style loss below which it has next to no weight
+_TINY = 1e-12  # added where a loss is divided by another that may be 0
 _SAMPLE = 512  # style crops whose statistics give the mean and deviation of all styles
 
 
@@ -68,7 +80,12 @@ class Frozen(NamedTuple):
 
 @dataclass(frozen=True)
 class PredictedLoss:
-    """The mean of `relative`, the logarithm of an objective in shares."""
+    """The mean logarithm of a relative objective, so that all pairs of pictures pull alike.
+
+    Content and style loss are shares of what they would be for a picture without any features, so
+    that a pale style counts as much as a vivid one. Nearly all of the style loss is relu4_1's.
+    Therefore the logarithm of each style layer's own share is added, with a small weight.
+    """
 
     objective: Objective
     predictor: Predictor
@@ -101,12 +118,37 @@ class PredictedLoss:
         self, drawn: Float[Array, "b h w 3"], frozen: Frozen, batch: Any
     ) -> tuple[Array, dict[str, Array]]:
         """Compute the loss of drawn pictures; its terms `content` and `style` are shares."""
-        spec, network = self.objective, frozen.network
+        spec, network, weights = self.objective, frozen.network, frozen.weights
 
         def one(image: Array, crop: Array, picture: Array) -> dict[str, Array]:
             content = content_targets(spec, network, crop)
             style = style_targets(spec, network, picture)
-            return relative(spec, network, frozen.weights, image, content, style)
+            targets = Targets({"content": content, "style": StyleTarget(style)})
+            found = objective(spec, image, network, targets, weights)[1]
+            # Of features that are all zero.
+            blank = {
+                "content": {
+                    k: content_loss(0 * v, v, width=network.widths[k]) for k, v in content.items()
+                },
+                "style": {
+                    k: style_loss(0 * v, v, width=network.widths[k]) for k, v in style.items()
+                },
+            }
+            blank = {
+                name: {
+                    k: weights.terms[name] * weights.layers[name][k] * v for k, v in layers.items()
+                }
+                for name, layers in blank.items()
+            }
+            terms = found | {
+                name: weights.terms[name] * found[name] / (sum(layers.values()) + _TINY)
+                for name, layers in blank.items()
+            }
+            total = jnp.log(sum(terms[term.name] for term in spec.terms))
+            for layer, whole in blank["style"].items():
+                terms[layer] = found[layer] / (whole + _TINY)
+                total += _EACH * jnp.log(terms[layer] + _FLOOR)
+            return terms | {"total": total}
 
         terms = jax.tree.map(jnp.mean, jax.vmap(one)(drawn, *batch))
         return terms["total"], terms

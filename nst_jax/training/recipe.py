@@ -11,7 +11,7 @@ from nst_jax.losses.registry import TERMS
 from nst_jax.options import WEIGHT, in_range, parse_layers, unknown
 from nst_jax.stylizing.declarations import GATYS_STYLE_LAYERS
 
-Kind = Literal["transformer", "predicted", "adain", "wct", "whitened", "swap"]
+Kind = Literal["transformer", "predicted", "adain", "wct", "swap"]
 Size = Literal["small", "medium", "johnson"]
 OptimizerName = Literal["adam", "muon"]
 Precision = Literal["float32", "bfloat16"]
@@ -44,27 +44,26 @@ class Recipe(_Weights):
     """
 
     kind: Kind = _option(
-        "transformer",
-        "a network for the given styles, or for any (predicted, adain, wct, whitened, swap)",
+        "transformer", "a network for the given styles, or for any (predicted, adain, wct, swap)"
     )
     variant: Size = _option(
         "small", "size of a transformer: johnson is the original, small and medium are for CPUs"
     )
     blocks: int = _option(5, "residual blocks of a transformer")
-    network: str = _option("auto", "loss network, and encoder of adain, wct, whitened and swap")
+    network: str = _option("auto", "loss network, and encoder of adain, wct and swap")
     steps: int = _option(10_000, "updates of the parameters")
     batch: int = _option(4, "crops of each step")
     crop: int = _option(256, "side of a crop in pixels, a multiple of 16")
     style_size: int = _option(512, "long side of the style pictures in pixels")
     content_weight: float = _option(1.0, "weight of the content loss")
     style_weight: float | None = _option(
-        None, "weight of the style loss (1000; 10 for predicted, 3 for whitened, 1 for the others)"
+        None, "weight of the style loss (1000; 10 for predicted, 1 for the others)"
     )
     content_layers: Mapping[str, float] | None = _option(
-        None, "content layers: NAME[:WEIGHT],...; for adain and whitened relu4_1"
+        None, "content layers: NAME[:WEIGHT],...; for adain relu4_1"
     )
     style_layers: Mapping[str, float] | None = _option(
-        None, "style layers: NAME[:WEIGHT],...; for adain and whitened up to relu4_1"
+        None, "style layers: NAME[:WEIGHT],...; for adain up to relu4_1"
     )
     coherence_weight: float = _option(
         0.0, "weight of coherence between frames; above 0 a transformer is one for films"
@@ -74,7 +73,7 @@ class Recipe(_Weights):
     )
     learning_rate: float | None = _option(
         None,
-        "1e-3, or 1e-4 for the kinds with decoders; the last third of the steps lowers it to zero",
+        "1e-3, or 1e-4 for adain, wct and swap; the last third of the steps lowers it to zero",
     )
     average: float = _option(
         0.999, "decay of the running average of the parameters, which becomes the model"
@@ -101,8 +100,6 @@ class Recipe(_Weights):
             style.pop("relu5_1")
             # Decoders have no normalisation, and soon saturate at a larger learning rate.
             fill |= {"style_weight": 1.0, "learning_rate": 1e-4, "content_layers": {"relu4_1": 1.0}}
-        if self.kind == "whitened":
-            fill["style_weight"] = 3.0  # of shares, too
         for name, value in fill.items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)

@@ -33,7 +33,6 @@ from nst_jax.networks.base import Network, require_layers
 from nst_jax.options import weighted
 from nst_jax.pictures.reading import Picture
 from nst_jax.training.recipe import OTHERS, Recipe
-from nst_jax.training.relative import relative
 
 Crops = Float[np.ndarray, "b s s 3"]
 
@@ -205,41 +204,6 @@ class AdainLoss:
 
 
 @dataclass(frozen=True)
-class WhitenedLoss:
-    """The loss of a decoder of whitened features: the mean of `relative` over a batch.
-
-    As for AdaIN, content is what the decoder was given. Style is Gram matrices.
-    """
-
-    objective: Objective
-    decoder: tuple[Stage, ...]
-    precision: str
-
-    def __call__(
-        self, parameters: Parameters, frozen: Frozen, batch: Any
-    ) -> tuple[Array, dict[str, Array]]:
-        """Compute the loss of a batch: crops of content pictures, and crops of style pictures."""
-        crops, styles = batch
-        (level,) = self.objective.term("content").layers
-
-        def given(crop: Array, style: Array) -> Array:
-            features, wanted = (frozen.network(x, (level,))[level] for x in (crop, style))
-            measured = transfer.statistics("whitened", wanted)
-            return transfer.transfer("whitened", features, [measured], jnp.ones(1))
-
-        aims = jax.vmap(given)(crops, styles)
-        drawn = transfer.decode(self.decoder, at_precision(parameters, self.precision), aims)
-
-        def one(image: Array, aim: Array, style: Array) -> dict[str, Array]:
-            wanted = style_targets(self.objective, frozen.network, style)
-            weights = frozen.weights
-            return relative(self.objective, frozen.network, weights, image, {level: aim}, wanted)
-
-        terms = jax.tree.map(jnp.mean, jax.vmap(one)(drawn, aims, styles))
-        return terms["total"], terms
-
-
-@dataclass(frozen=True)
 class ReconstructionLoss:
     """The loss of WCT's decoders: reconstruct crops from their features (Li et al. 2017, eq. 4).
 
@@ -275,26 +239,25 @@ def decoders(
     network: Network,
     styles: Callable[[int, int], Crops] | None,
 ) -> Task:
-    """The task of training the decoders of a model for any style.
+    """The task of training the decoders of AdaIN or WCT.
 
     Args:
         recipe: settings.
-        method: how features are given a style.
+        method: `adain` or `wct`.
         rows: the stages of each level's decoder.
         network: encoder and loss network.
         styles: returns crops of style pictures for a step's number and a count; None takes the
             content crops.
 
     Raises:
-        InputError: the network does not have a layer, or the content layer is not the decoder's.
+        InputError: the network does not have a layer, or AdaIN's content layer is not relu4_1.
     """
     loss: Any
-    if method in ("adain", "whitened"):
-        spec = objective_of(recipe, network, MeanDeviation() if method == "adain" else None)
-        if spec.term("content").layers != transfer.LEVELS[method]:
-            raise InputError(f"The content layer of {method} is relu4_1, where its decoder begins.")
-        kind = AdainLoss if method == "adain" else WhitenedLoss
-        loss = kind(spec, rows[0], recipe.precision)
+    if method == "adain":
+        spec = objective_of(recipe, network, MeanDeviation())
+        if spec.term("content").layers != transfer.LEVELS["adain"]:
+            raise InputError("The content layer of AdaIN is relu4_1, where its decoder begins.")
+        loss = AdainLoss(spec, rows[0], recipe.precision)
     else:
         loss = ReconstructionLoss(rows, recipe.precision)
     shapes = {k: v for row in rows for k, v in stages.shapes(row).items()}

@@ -1,14 +1,12 @@
-"""Train a model for any style, with crops that the device cuts.
+"""Train a model for any style (kind `predicted`) on one GPU, which makes the crops too.
 
-    python scripts/training/train_any_style.py predicted PHOTOGRAPHS PAINTINGS OUT --seconds 330
-    python scripts/training/train_any_style.py whitened PHOTOGRAPHS PAINTINGS OUT --seconds 2600 \
-        --init adain.safetensors --chunk 10
+    python scripts/training/train_any_style.py PHOTOGRAPHS PAINTINGS OUT --seconds 330
 
-The first is for a GPU, the second for two processor cores. `nst-jax train` trains the same models,
-with plainer crops. Here all pictures lie in the device's memory, and a program does many steps.
-`--seconds` is how long all of it may take, compilation included; the learning rate falls over the
-last third. What was learned is in OUT every minute. A run that was cut short goes on from its
-checkpoint when the command is given again.
+`nst-jax train --kind predicted` trains the same model, at the speed at which the processors cut
+crops. Here all pictures lie in the GPU's memory, and each program does many steps. `--seconds` is
+how long all of it may take, compilation included; the learning rate falls over the last third. What
+was learned is in OUT every minute. A run that was cut short goes on from its checkpoint when the
+command is given again.
 
 Each style is a crop of a painting, a mosaic that the script draws, or a photograph, at a random
 scale, often with other colours, sometimes beside another one.
@@ -39,10 +37,10 @@ from nst_jax.networks.base import Options
 from nst_jax.networks.load import load_network
 from nst_jax.pictures import reading
 from nst_jax.pictures.sources import SUFFIXES
-from nst_jax.training import kinds, loop, predicting
+from nst_jax.training import loop, predicting
 from nst_jax.training.recipe import Recipe
 
-PREDICTED: dict[str, Any] = {
+RECIPE: dict[str, Any] = {
     "kind": "predicted",
     "variant": "medium",
     "blocks": 8,
@@ -54,22 +52,6 @@ PREDICTED: dict[str, Any] = {
     "precision": "bfloat16",
     "licence": "CC-BY-4.0",  # that of VGG19 and of vgg19-lite, which it learned from
 }
-# A decoder that has begun as AdaIN's is undone at a larger rate.
-WHITENED: dict[str, Any] = {
-    "kind": "whitened",
-    "variant": "medium",
-    "blocks": 0,
-    "network": "vgg19-lite",
-    "crop": 192,
-    "batch": 2,
-    "style_weight": 5.0,
-    "style_layers": dict.fromkeys(("relu1_1", "relu2_1", "relu3_1", "relu4_1"), 1.0),
-    "optimizer": "muon",
-    "learning_rate": 3e-4,
-    "precision": "float32",
-    "licence": "CC-BY-4.0",
-}
-RECIPES = {"predicted": PREDICTED, "whitened": WHITENED}
 CANVAS = 480  # pixels; larger pictures are reduced to it
 CHUNK = 25  # steps of one program
 WARM = 200  # steps in which the learning rate rises
@@ -217,28 +199,23 @@ def main() -> None:
     """Train, and write what was learned every minute."""
     began = time.monotonic()
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("kind", choices=RECIPES)
     parser.add_argument("photographs", type=Path)
     parser.add_argument("paintings", type=Path)
     parser.add_argument("folder", type=Path, metavar="OUT")
     parser.add_argument("--seconds", type=float, default=330.0)
     parser.add_argument("--checkpoint", type=Path, help="where to go on from")
-    parser.add_argument(
-        "--init", type=Path, help="a model whose parameters to begin with, where their shapes fit"
-    )
+    parser.add_argument("--init", type=Path, help="a model whose parameters to begin with")
     parser.add_argument("--leave-out", default="", help="name patterns of pictures, with commas")
     parser.add_argument("--chunk", type=int, default=CHUNK, help="steps of one program")
     for name in ("crop", "batch", "blocks"):
-        parser.add_argument(f"--{name}", type=int)
-    for name in ("network", "precision", "optimizer"):
-        parser.add_argument(f"--{name}")
-    for name in ("learning-rate", "style-weight", "tv-weight"):
-        parser.add_argument(f"--{name}", type=float)
+        parser.add_argument(f"--{name}", type=int, default=RECIPE[name])
+    for name in ("network", "precision"):
+        parser.add_argument(f"--{name}", default=RECIPE[name])
+    parser.add_argument("--learning-rate", type=float, default=RECIPE["learning_rate"])
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    known = RECIPES[options.kind] | {"style_weight": None, "tv_weight": None}
-    changed = {k: v for k, v in vars(options).items() if k in known and v is not None}
-    recipe = Recipe(**RECIPES[options.kind] | changed)
+    changed = {name: value for name, value in vars(options).items() if name in RECIPE}
+    recipe = Recipe(**RECIPE | changed)
 
     def say(**values: Any) -> None:
         line = json.dumps({"seconds": round(time.monotonic() - began, 1)} | values)
@@ -253,28 +230,23 @@ def main() -> None:
     how = Options(precision=recipe.precision)
     layers = (*(recipe.content_layers or {}), *(recipe.style_layers or {}))
     network = load_network(recipe.network, how, layers=layers, offline=True)
+    encoder = load_network(predicting.ENCODER, how, layers=predicting.LAYERS, offline=True)
+    predictor = predicting.predictor_for(recipe, encoder)
     say(device=str(jax.devices()[0]), photographs=photographs, pictures=len(pictures.sizes))
 
     fixed: dict[str, Any] = {"photographs": photographs, "side": recipe.crop, "count": recipe.batch}
     some = jax.jit(partial(styles_of, **fixed))
-
-    def styles(step: int, count: int) -> Any:
-        return some(jax.random.key(step), pictures)
-
-    if recipe.kind == "predicted":
-        encoder = load_network(predicting.ENCODER, how, layers=predicting.LAYERS, offline=True)
-        predictor = predicting.predictor_for(recipe, encoder)
-        task = predicting.predicted(recipe, predictor, network, encoder, styles)
-        made = partial(predicting.predicted_model, predictor, encoder)
-    else:
-        task, made = kinds.decoders(recipe, network, styles)
+    task = predicting.predicted(
+        recipe,
+        predictor,
+        network,
+        encoder,
+        lambda step, count: some(jax.random.key(step), pictures),
+    )
     parameters = task.parameters
     if options.init:
         tensors = modelfile.load(options.init).tensors
-        same = {k for k, v in parameters.items() if k in tensors and tensors[k].shape == v.shape}
-        say(begins=sorted(same))
-        begun = {k: jnp.asarray(tensors[k] if k in same else v) for k, v in parameters.items()}
-        task = task._replace(parameters=begun)
+        task = task._replace(parameters={k: jnp.asarray(tensors[k]) for k in parameters})
     state = loop.start(task, recipe.optimizer)
     asked = recipe.to_dict() | {"network": network.digest, "leave_out": options.leave_out}
     if options.checkpoint and options.checkpoint.exists():
@@ -296,7 +268,7 @@ def main() -> None:
         return state, jax.tree.map(jnp.mean, terms)
 
     def write(state: Any) -> None:
-        model = made(state.average)
+        model = predicting.predicted_model(predictor, encoder, state.average)
         about = asked | {
             "styles": f"{len(pictures.sizes)} pictures",
             "pictures": photographs,
