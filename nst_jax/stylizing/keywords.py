@@ -44,12 +44,19 @@ class Keywords(TypedDict, total=False):
     content_layers: str | Sequence[str] | Mapping[str, float]
     style_layers: str | Sequence[str] | Mapping[str, float]
     terms: str | Term | Sequence[str | Term] | Mapping[Any, float]
-    statistic: Literal["gram", "moments", "wasserstein", "sliced", "histogram", "mrf", "remd", "neighbours"] | Statistic
+    statistic: (
+        Literal[
+            "gram", "moments", "wasserstein", "sliced", "histogram", "mrf", "remd", "neighbours"
+        ]
+        | Statistic
+    )
     normalize_gradients: bool
     normalization: Literal["gatys", "paper", "neural-style"]
     pooling: Literal["max", "average", "average-rescaled"]
     padding: Literal["zero", "reflect", "replicate"]
-    optimizer: Literal["lbfgs", "lbfgs-zoom", "adam", "rmsprop", "sgd"] | optax.GradientTransformation
+    optimizer: (
+        Literal["lbfgs", "lbfgs-zoom", "adam", "rmsprop", "sgd"] | optax.GradientTransformation
+    )
     learning_rate: float | None
     learning_rate_schedule: str
     history: int | None
@@ -63,7 +70,17 @@ class Keywords(TypedDict, total=False):
     init_noise: float
     noise_scale: float
     seed: int
-    color: Literal["none", "luminance", "luminance-after", "palette-after", "match-symmetric", "match-pca", "match-cholesky", "match-histogram", "match-sliced"]
+    color: Literal[
+        "none",
+        "luminance",
+        "luminance-after",
+        "palette-after",
+        "match-symmetric",
+        "match-pca",
+        "match-cholesky",
+        "match-histogram",
+        "match-sliced",
+    ]
     color_space: Literal["rgb", "oklab"]
     precision: Literal["float32", "tf32", "bfloat16"]
     remat: bool
