@@ -2,8 +2,9 @@
 
 AdaIN (Huang & Belongie 2017) transfers means and deviations; WCT (Li et al. 2017) transfers means
 and covariances; style swap (Chen & Schmidt 2016) replaces each patch by the style's nearest.
-`whitened` is the transform of WCT at one level, before the decoder of AdaIN, which has learned from
+`whitened` is the transform of WCT for a decoder that was trained for AdaIN: it has learned from
 styles to put in colours and strokes.
+
 `LEVELS` are the layers where models are trained to do this. A decoder for each level turns its
 features back into a picture.
 """
@@ -31,15 +32,14 @@ METHODS: tuple[str, ...] = get_args(Method)
 LEVELS: dict[str, tuple[str, ...]] = {
     "adain": ("relu4_1",),
     "wct": ("relu4_1", "relu3_1", "relu2_1", "relu1_1"),
-    "whitened": ("relu4_1",),
     "swap": ("relu3_1",),
 }
 # Factors that give features about unit deviation before a decoder, for VGG19 and vgg19-lite.
 SCALES = {"relu4_1": 0.0015, "relu3_1": 0.006, "relu2_1": 0.007, "relu1_1": 0.03}
 # Share of the largest eigenvalue; directions with less variance are noise and are left out.
 _LEAST = 1e-5
-# Share of the mean square that `whitened` adds to each channel's variance. Directions with less are
-# faded instead of left out, so that nothing jumps from one frame of a film to the next.
+# The damping of `whitened`. It fades directions with little variance instead of leaving them out,
+# so that nothing jumps from one frame of a film to the next, and a flat picture stays flat.
 _DAMPING = 2e-5
 
 
@@ -116,18 +116,16 @@ def transfer(
         strength: from 0 (the content's features) to 1 (alpha in both papers).
     """
     features = jnp.asarray(features, jnp.float32)
-    functions: dict[str, Any] = {
+    function: Any = {
         "adain": adain,
         "wct": whiten_and_color,
         "whitened": partial(whiten_and_color, damping=_DAMPING),
         "swap": swap,
-    }
+    }[method]
     mixed = jnp.zeros_like(features)
     for k, style in enumerate(styles):
         share = jnp.asarray(shares)[..., k]
-        mixed += share.reshape(share.shape + (1,) * (3 - share.ndim)) * functions[method](
-            features, style
-        )
+        mixed += share.reshape(share.shape + (1,) * (3 - share.ndim)) * function(features, style)
     return jnp.asarray(strength * mixed + (1 - strength) * features)
 
 
@@ -145,9 +143,8 @@ def whiten_and_color(
 ) -> Float[Array, "h w c"]:
     """Whitening and colouring transform (Li et al. 2017, eqs. 1 and 2), both symmetric (ZCA).
 
-    `damping`, if above 0, is the share of the features' mean square, over all channels together,
-    that is added to each channel's variance before whitening. Otherwise directions with next to no
-    variance are left out.
+    Before whitening, each channel's variance grows by `damping` times the mean square length of the
+    features. With 0, directions with next to no variance are left out instead.
     """
     features = jnp.asarray(features, jnp.float32)
     mean = features.mean((0, 1))[None, None]

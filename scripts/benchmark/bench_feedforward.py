@@ -14,7 +14,7 @@ import numpy as np
 from bench_sides import pictures
 from bench_tools import Row, in_turn, median_row
 
-_ANY = "the style of any picture"
+_ANY_STYLE = "the style of any picture"
 _REPEATS = 3
 SMALL_LIMIT, ANY_LIMIT = 0.25, 0.5  # seconds at 512x512, on two CPU cores
 
@@ -42,7 +42,7 @@ def feedforward_section(
     draw = jax.jit(transformer.transform, static_argnums=0)
     blend, batch = np.array([[0, 1]], np.float32), np.asarray(content)[None]
     runs: dict[str, Callable[[], Any]] = {}
-    limits = {_ANY: ANY_LIMIT}
+    limits = {_ANY_STYLE: ANY_LIMIT}
     rows = []
     if not find_spec("torch"):
         rows.append(Row("feedforward", "PyTorch", note="PyTorch is not installed"))
@@ -61,7 +61,7 @@ def feedforward_section(
             what = f"{size} px: {name}, largest difference to PyTorch's picture"
             rows.append(Row("feedforward", what, apart, limit=1e-4))
             runs[f"{name} in PyTorch"] = theirs
-    runs[_ANY] = _any(np.asarray(content), np.asarray(style))
+    runs[_ANY_STYLE] = _any_style(np.asarray(content), np.asarray(style))
     for run in runs.values():
         run()
     seconds = in_turn({name: partial(_many, run) for name, run in runs.items()}, args.rounds)
@@ -83,7 +83,7 @@ def _many(run: Callable[[], Any]) -> None:
         run()
 
 
-def _any(content: np.ndarray, style: np.ndarray) -> Callable[[], Any]:
+def _any_style(content: np.ndarray, style: np.ndarray) -> Callable[[], Any]:
     """The shipped decoder; the style is measured too, as for a single picture."""
     import nst_jax as nst
 

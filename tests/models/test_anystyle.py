@@ -67,11 +67,12 @@ def test_damped_whitening_by_hand(features):
     np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
-def test_flat_features_get_the_style_s_mean(features):
-    flat = np.full((4, 5, 6), 3.0, np.float32)
+def test_flat_features_get_the_style_s_mean(features, rng):
+    """Rounding is no content, which whitening would make as large as the style."""
+    flat = np.float32(3 + 1e-6 * rng.normal(size=(4, 5, 6)))
     style = transfer.measure("whitened", features[1])
     found = transfer.transfer("whitened", flat, [style], np.ones(1, np.float32))
-    np.testing.assert_allclose(found, np.broadcast_to(style.mean, found.shape), atol=1e-5)
+    np.testing.assert_allclose(found, np.broadcast_to(style.mean, found.shape), atol=2e-3)
 
 
 def test_directions_without_variance_are_left_out(features):
@@ -146,7 +147,7 @@ def test_decoders_lead_back_to_the_pictures_size(level, full):
 
 def made(method, encoder="vgg19-lite"):
     """A model of random decoders."""
-    levels = transfer.LEVELS[method][-2:] if method == "wct" else transfer.LEVELS[method]
+    levels = transfer.LEVELS["adain" if method == "whitened" else method][-2:]
     widths = {level: (4, 4, 6, 6)[int(level[4]) - 1] for level in levels}
     rows = {level: transfer.decoder(level, width, False) for level, width in widths.items()}
     shapes = {k: v for row in rows.values() for k, v in stages.shapes(row).items()}
@@ -238,7 +239,7 @@ def test_the_packages_style_swap_takes_a_picture_s_own_patches_for_itself():
     # Beyond the edge features of the style see nothing, those of the content its reflection.
     inside = np.s_[32:-32, 32:-32]
     np.testing.assert_allclose(drawn[inside], wanted[inside], atol=0.02)
-    assert model.digest != other.digest
+    assert len({model.digest, other.digest, nst.load("adain").digest}) == 3
     assert model.draw(reading.read(photo), photo).about["model"] == "swap"
 
 
