@@ -1,6 +1,6 @@
 """Models for any style, AdaIN, WCT and style swap: an encoder and the decoders trained with it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,9 @@ from nst_jax.models.model import Model, Painter, finished, shares, tile_for, to_
 from nst_jax.models.modelfile import ModelFile
 from nst_jax.networks.base import Network
 from nst_jax.options import WEIGHT, in_range
+from nst_jax.patches import detail
 from nst_jax.pictures import resizing, transparency
+from nst_jax.pictures.reading import Picture
 from nst_jax.pictures.sources import PictureSource, named
 from nst_jax.programs import jit
 
@@ -70,11 +72,8 @@ class AnyStyle(Model):
         blend = shares(weights_, height, width)
         if self.method == "swap":
             self._require_patch(height, width)
-        pictures = [transparency.read_style(source) for source in sources]
-        for source, picture in zip(sources, pictures, strict=True):
-            if min(picture.rgb.shape[:2]) < 4 * _DEEPEST:
-                small = named(source, "style picture")
-                raise InputError(f"The {small} is too small: give one of at least 32 pixels.")
+        pictures = [_style(source, max(height, width)) for source in sources]
+        for picture in pictures:
             if picture.alpha is not None:
                 guides: Any = at_layers(picture.alpha[None], self.network, list(self.decoders))
                 if self.method == "swap":
@@ -88,12 +87,14 @@ class AnyStyle(Model):
             for level in self.decoders
         }
         tile = tile or tile_for(_WIDEST, height, width)
+        sources_ = [] if self.method != "whitened" else [_source(p.rgb, p.alpha) for p in pictures]
 
         def paint(frames: Float[np.ndarray, "b h w 3"]) -> Float[np.ndarray, "b h w 3"]:
-            found = np.stack(
-                [self._painted(frame, measured, blend, strength, tile) for frame in frames]
-            )
-            return finished(frames, found, keep_colors)
+            found = [self._painted(frame, measured, blend, strength, tile) for frame in frames]
+            if sources_:
+                pairs = zip(found, frames, strict=True)
+                found = [_redetailed(*pair, sources_, blend, strength, tile) for pair in pairs]
+            return finished(frames, np.stack(found), keep_colors)
 
         return paint
 
@@ -141,6 +142,55 @@ class AnyStyle(Model):
         return x[0]
 
 
+def _style(source: PictureSource, size: int) -> Picture:
+    """Read a style picture at the size of the drawing, as the papers do, or a little larger.
+
+    Raises:
+        InputError: the picture cannot be used, or is too small.
+    """
+    picture = transparency.read_style(source)
+    height, width = picture.rgb.shape[:2]
+    least = 4 * _DEEPEST
+    if min(height, width) < least:
+        small = named(source, "style picture")
+        raise InputError(f"The {small} is too small: give one of at least {least} pixels.")
+    size = max(size, -(-least * max(height, width) // min(height, width)))
+    resized = resizing.resize_with_alpha(
+        picture.rgb, picture.alpha, resizing.fit(height, width, size)
+    )
+    return Picture(*resized, picture.icc, picture.original)
+
+
+def _redetailed(
+    drawing: Float[np.ndarray, "h2 w2 3"],
+    frame: Float[np.ndarray, "h w 3"],
+    sources: Sequence[detail.Source],
+    blend: Float[np.ndarray, "*hw k"],
+    strength: float,
+    tile: int | None,
+) -> Float[np.ndarray, "h2 w2 3"]:
+    """Replace the detail of a drawing; see `detail.redetailed`."""
+    # Every frame of a film gets the same noise: what stands still stays as it is.
+    noise = np.random.default_rng(0).standard_normal(drawing.shape[:2], np.float32)
+    planes = [drawing, to_multiple(frame, _DEEPEST), noise[..., None]]
+    if blend.ndim == 3:
+        planes.append(to_multiple(blend, _DEEPEST))
+    x = np.concatenate(planes, -1)[None]
+    whole = blend if blend.ndim == 1 else None
+    run = partial(_detailed, sources=sources, shares=whole, strength=strength)
+    if tile is None:
+        return np.asarray(run(x))[0]
+    side = max(_DEEPEST, tile // _DEEPEST * _DEEPEST)
+    return tiling.over_tiles(run, x, side, detail.REACH, 1.0)[0]
+
+
+@jit()
+def _detailed(x, sources, shares, strength):
+    drawing, content, noise, blend = jnp.split(x[0], (3, 6, 7), axis=-1)
+    shares = blend if shares is None else shares
+    return detail.redetailed(drawing, content, noise[..., 0], sources, shares, strength)[None]
+
+
 @jit(static=["level"])
 def _encoded(network, level, images_):
     return transfer.encode(network, images_, level)
@@ -154,6 +204,9 @@ def _decoded(decoder, parameters, features):
 @jit(static=["method"])
 def _transferred(method, features, measured, blend, strength):
     return transfer.transfer(method, features, measured, blend, strength)
+
+
+_source = jit()(detail.source)
 
 
 @jit(static=["method", "level"])

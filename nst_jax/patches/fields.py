@@ -171,7 +171,7 @@ def best_of(
     def of_row(row: tuple[Array, Array]) -> Array:
         y, places = row
         ours = patches(lax.dynamic_slice_in_dim(a, y, side), side)[0]
-        theirs = [_windows(b, one, side).reshape(ours.shape) for one in places]
+        theirs = [windows(b, one, side).reshape(ours.shape) for one in places]
         costs = jnp.stack([jnp.square(ours - other).sum(-1) for other in theirs], -1)
         return jnp.take_along_axis(places, least(costs)[None, :, None], 0)[0]
 
@@ -217,14 +217,14 @@ def refined(
         y, middles = row
         ours = patches(lax.dynamic_slice_in_dim(a, y, side), side)[0].reshape(-1, side**2, channels)
         across = 2 * reach + 1
-        theirs = _windows(b, middles, across).reshape(-1, across**2, channels)
+        theirs = windows(b, middles, across).reshape(-1, across**2, channels)
         products = jnp.einsum("npc,nqc->npq", ours, theirs, precision="highest")
         products = products.reshape(-1, side, side, across, across)
         alike = reduce(
             jnp.add,
             (products[:, i, j, i : i + span, j : j + span] for i, j in np.ndindex(side, side)),
         )
-        costs = (_windows(lengths, middles, span) - 2 * alike).reshape(-1, span**2)[:, order]
+        costs = (windows(lengths, middles, span) - 2 * alike).reshape(-1, span**2)[:, order]
         places = middles[:, None] + steps[None]
         inside = ((places >= 0) & (places < limits[None, None])).all(-1)
         best = least(jnp.where(inside, costs, jnp.inf))
@@ -237,7 +237,7 @@ def _edged(x: Array, rim: int) -> Array:
     return jnp.pad(x, ((rim, rim), (rim, rim), (0, 0)), mode="edge")
 
 
-def _windows(x: Array, corners: Int[Array, "n 2"], side: int) -> Array:
+def windows(x: Array, corners: Int[Array, "n 2"], side: int) -> Array:
     """Square parts of an array, by their corners."""
     more = x.ndim - 2
     shape = (side, side, *x.shape[2:])
