@@ -61,7 +61,7 @@ def main() -> None:
             ]
             for picture in options.pictures
         ]
-        contact_sheet(rows, columns=["", *styles]).save(options.sheet, quality=92)
+        contact_sheet(rows, columns=["", *styles]).save(options.sheet, quality=88)
         return
     network = nst.load_network(options.network)
     at = [n for n in AT if n <= options.evaluations]
