@@ -60,8 +60,11 @@ class AnyStyle(Model):
         strength: float = 1.0,
         keep_colors: bool = False,
         tile: int | None = None,
+        resized: bool = True,
     ) -> Painter:
         """See `Model.painter`; the statistics of the style pictures are computed here, once.
+
+        If `resized`, style pictures get the size of the drawing, otherwise they keep theirs.
 
         Raises:
             InputError: there is no style, a picture cannot be used, or `strength` is outside
@@ -72,7 +75,8 @@ class AnyStyle(Model):
         blend = shares(weights_, height, width)
         if self.method == "swap":
             self._require_patch(height, width)
-        pictures = [_style(source, max(height, width)) for source in sources]
+        size = max(height, width) if resized else None
+        pictures = [_style(source, size) for source in sources]
         for picture in pictures:
             if picture.alpha is not None:
                 guides: Any = at_layers(picture.alpha[None], self.network, list(self.decoders))
@@ -142,8 +146,8 @@ class AnyStyle(Model):
         return x[0]
 
 
-def _style(source: PictureSource, size: int) -> Picture:
-    """Read a style picture at the size of the drawing, as the papers do, or a little larger.
+def _style(source: PictureSource, size: int | None) -> Picture:
+    """Read a style picture with this long side, or a little larger; None keeps its size.
 
     Raises:
         InputError: the picture cannot be used, or is too small.
@@ -154,6 +158,8 @@ def _style(source: PictureSource, size: int) -> Picture:
     if min(height, width) < least:
         small = named(source, "style picture")
         raise InputError(f"The {small} is too small: give one of at least {least} pixels.")
+    if size is None:
+        return picture
     size = max(size, -(-least * max(height, width) // min(height, width)))
     resized = resizing.resize_with_alpha(
         picture.rgb, picture.alpha, resizing.fit(height, width, size)

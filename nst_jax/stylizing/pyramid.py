@@ -5,6 +5,7 @@ picture at once. So a large picture looks like its small preview. A run at a sin
 pyramid of one scale.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -220,6 +221,9 @@ def _with_position(keep: Callable, earlier: tuple[Rows, ...]) -> Callable:
 def _handed_on(
     outcome: Outcome, optimizer: solver.Optimizer, scale: Scale, redraw: Callable | None
 ) -> Carried:
+    began = time.perf_counter()
     start, last = partial(solver.start_jit, optimizer), cast(solver.State, outcome.state)
     state = handed_on(outcome.x, last, optimizer, scale, start, redraw)
-    return Carried(state, None, outcome.compile_seconds, outcome.run_seconds)
+    # A pass of a model takes time, too, which a limit has to know.
+    spent = time.perf_counter() - began
+    return Carried(state, None, outcome.compile_seconds, outcome.run_seconds + spent)

@@ -13,7 +13,7 @@ from nst_jax.networks import lite
 from nst_jax.programs import jit
 
 NETWORK, BETTER = lite.ARCHITECTURE, "vgg19"
-PASS = 1.2  # a pass of a model, in evaluations of the small network at the same size
+PASS = 2.3  # a pass of a model, in evaluations of the small network at the same size
 AFTER = 3e-7  # seconds for each pixel, to encode the result
 # Operations of a matrix product in the time of an evaluation, for each pixel of the picture; and
 # seconds of any evaluation.

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +11,8 @@ from jaxtyping import Array, Float
 
 from nst_jax.errors import InputError
 from nst_jax.losses.term import Scene
+from nst_jax.models.anystyle import AnyStyle
 from nst_jax.models.load import load
-from nst_jax.models.model import Model
 from nst_jax.pictures import color, resizing
 from nst_jax.stylizing.settings import MODELS, Settings
 from nst_jax.typing import AnyArray
@@ -58,8 +59,8 @@ def initial_picture(
 
 
 @lru_cache(maxsize=1)
-def _model(name: str) -> Model:
-    return load(name, offline=True)
+def _model(name: str) -> AnyStyle:
+    return cast(AnyStyle, load(name, offline=True))
 
 
 def one_pass(
@@ -82,4 +83,5 @@ def one_pass(
     rgb, (height, width, _) = np.asarray(content), content.shape
     weights = np.ones(len(styles)) if blend is None else blend
     pairs = zip(map(np.asarray, styles), map(float, weights), strict=True)
-    return _model(name).painter(list(pairs), height, width)(rgb[None])[0]
+    # The styles have the sizes that the request asks for.
+    return _model(name).painter(list(pairs), height, width, resized=False)(rgb[None])[0]

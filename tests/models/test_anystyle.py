@@ -292,3 +292,15 @@ def test_style_swap_is_trained_as_wct_at_one_level(folder):
 
 def images_of(folder):
     return sorted(path.name for path in folder.iterdir())
+
+
+def test_styles_are_read_at_the_size_of_the_drawing():
+    model = AnyStyle(made("adain"), "m", NETWORK)
+    picture, style = tiny.picture(40, 64), np.float32(tiny.picture(96, 128, 3) / 255)
+    small = resizing.resize(style, (48, 64))
+    expected = model(picture, small).image
+    np.testing.assert_array_equal(model(picture, style).image, expected)
+    frames = reading.read(picture).rgb[None]
+    kept = model.painter(style, 40, 64, resized=False)(frames)[0]
+    assert np.abs(kept - expected).max() > 1e-3
+    np.testing.assert_array_equal(model.painter(small, 40, 64, resized=False)(frames)[0], expected)

@@ -1,5 +1,6 @@
 """`seconds` alone plans the run; a model's pass as the start, or as the whole result."""
 
+import time
 from typing import Any
 
 import jax
@@ -14,6 +15,7 @@ from nst_jax import programs
 from nst_jax.pictures import reading
 from nst_jax.stylizing import planning
 from nst_jax.stylizing.outputs import Outputs
+from nst_jax.stylizing.request import Request
 from nst_jax.stylizing.resolving import resolve_options
 
 CONTENT, STYLE = tiny.picture(40, 56), tiny.picture(48, 48, seed=2)
@@ -26,12 +28,12 @@ def stylize(**options):
 
 @pytest.fixture(scope="module")
 def drawn():
-    """What the model itself draws."""
+    """What the model itself draws, which takes styles as large as the drawing."""
     return nst.load("anystyle")(CONTENT, STYLE).image
 
 
 def test_without_evaluations_the_start_is_the_result(drawn, tmp_path):
-    result = stylize(init="anystyle", min_size=None, iterations=0)
+    result = stylize(init="anystyle", min_size=None, iterations=0, style_size=56)
     np.testing.assert_allclose(result.image, drawn, atol=1e-5)
     assert (result.status, result.scales, result.losses) == ("finished", (), {})
     record = reading.read_settings(result.save(tmp_path / "out.png"))
@@ -43,13 +45,29 @@ def test_without_evaluations_the_start_is_the_result(drawn, tmp_path):
 
 def test_several_styles_are_mixed_by_their_weights(drawn):
     options: Any = {"init": "anystyle", "min_size": None, "iterations": 0, "network": "vgg19-lite"}
-    how: Any = {"size": None, "progress": False, "draft": False}
+    how: Any = {"size": None, "style_size": 56, "progress": False, "draft": False}
     styles = [STYLE, tiny.picture(48, 48, seed=3)]
     mixed = nst.stylize(CONTENT, styles, style_blend=(1, 0), **options | how)
     np.testing.assert_allclose(mixed.image, drawn, atol=1e-4)
     equal = nst.stylize(CONTENT, styles, **options | how)
     theirs = nst.load("anystyle")(CONTENT, styles).image
     np.testing.assert_allclose(equal.image, theirs, atol=1e-5)
+
+
+def test_a_pass_between_scales_counts_as_time_of_the_run(monkeypatch):
+    whole = Request.redrawn
+
+    def slow(self, problem, x):
+        time.sleep(0.5)
+        return whole(self, problem, x)
+
+    monkeypatch.setattr(Request, "redrawn", slow)
+    options: Any = {"init": "anystyle", "min_size": 40, "iterations": 1, "coarse_iterations": 1}
+    result = nst.stylize(
+        tiny.picture(64, 64), STYLE, size=None, network="vgg19-lite", progress=False, **options
+    )
+    assert len(result.scales) == 2
+    assert result.run_seconds >= 0.5
 
 
 def test_a_start_that_a_model_draws_takes_no_regions():
