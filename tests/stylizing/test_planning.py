@@ -18,7 +18,7 @@ from nst_jax.stylizing.outputs import Outputs
 from nst_jax.stylizing.request import Request
 from nst_jax.stylizing.resolving import resolve_options
 
-CONTENT, STYLE = tiny.picture(40, 56), tiny.picture(48, 48, seed=2)
+CONTENT, STYLE = tiny.picture(40, 56), tiny.picture(56, 48, seed=2)
 
 
 def stylize(**options):
@@ -28,12 +28,12 @@ def stylize(**options):
 
 @pytest.fixture(scope="module")
 def drawn():
-    """What the model itself draws, which takes styles as large as the drawing."""
+    """What the model itself draws; styles are as large as the drawing, as it takes them."""
     return nst.load("anystyle")(CONTENT, STYLE).image
 
 
 def test_without_evaluations_the_start_is_the_result(drawn, tmp_path):
-    result = stylize(init="anystyle", min_size=None, iterations=0, style_size=56)
+    result = stylize(init="anystyle", min_size=None, iterations=0)
     np.testing.assert_allclose(result.image, drawn, atol=1e-5)
     assert (result.status, result.scales, result.losses) == ("finished", (), {})
     record = reading.read_settings(result.save(tmp_path / "out.png"))
@@ -45,8 +45,8 @@ def test_without_evaluations_the_start_is_the_result(drawn, tmp_path):
 
 def test_several_styles_are_mixed_by_their_weights(drawn):
     options: Any = {"init": "anystyle", "min_size": None, "iterations": 0, "network": "vgg19-lite"}
-    how: Any = {"size": None, "style_size": 56, "progress": False, "draft": False}
-    styles = [STYLE, tiny.picture(48, 48, seed=3)]
+    how: Any = {"size": None, "progress": False, "draft": False}
+    styles = [STYLE, tiny.picture(56, 48, seed=3)]
     mixed = nst.stylize(CONTENT, styles, style_blend=(1, 0), **options | how)
     np.testing.assert_allclose(mixed.image, drawn, atol=1e-4)
     equal = nst.stylize(CONTENT, styles, **options | how)
