@@ -81,8 +81,7 @@ class Way(NamedTuple):
 WAYS = (
     Way(15, BETTER, 3, 0.35, 20),
     Way(25, NETWORK, 3, 0.4, 20),
-    Way(8, NETWORK, 2, 0.4, 8),
-    Way(3, NETWORK, 0, 0.0, 8),
+    Way(3, NETWORK, 0, 0.0, 20),
 )
 
 

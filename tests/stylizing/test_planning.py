@@ -162,7 +162,16 @@ def test_quick_names_its_network():
     assert resolve_options("quick", "vgg19", {})[0].network == "vgg19"
 
 
-def test_quick_goes_from_coarse_to_fine_and_draws_again_at_the_end_size():
+def test_quick_is_a_pass_refined_at_the_end_size(drawn):
+    options: Any = {"size": None, **tiny.SHALLOW, "network": tiny.network()}
+    result = nst.stylize(CONTENT, STYLE, preset="quick", progress=False, **options)
+    assert [scale[:3] for scale in result.scales] == [(40, 56, 15)]
+    one = nst.stylize(CONTENT, STYLE, preset="quick", progress=False, **options | {"iterations": 0})
+    np.testing.assert_allclose(one.image, drawn, atol=1e-5)
+    assert result.losses["total"][-1] < result.losses["total"][0]
+
+
+def test_from_coarse_to_fine_a_model_draws_again_at_the_end_size():
     seen = []
     counts = {"min_size": 39, "coarse_iterations": 2, "iterations": 1, "size": None}
     options: Any = counts | tiny.SHALLOW | {"network": tiny.network()}

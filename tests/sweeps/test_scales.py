@@ -79,7 +79,8 @@ def test_lanes_side_by_side_draw_all_scales_of_stylize(traced, options):
     require_alike(found, {"style": style}, **options)
 
 
-@pytest.mark.parametrize("preset", list(nst.PRESETS))
+# These have all kinds of terms, starts and renewals.
+@pytest.mark.parametrize("preset", ["default", "quick", "wasserstein", "neighbours", "strotss"])
 def test_a_lane_by_itself_is_stylize_to_the_bit(preset):
     options = COMMON | {"size": 32, "iterations": 3, "preset": preset}
     found = nst.sweep(CONTENT, STYLE, seed=[0, 1], init="blend", in_flight=1, **options)
