@@ -240,12 +240,13 @@ def plot(summary: Mapping[str, Any], options: argparse.Namespace) -> None:
     if line:
         panel.plot(*zip(*sorted(line), strict=True), "o-", color="#1f5fa8", label="seconds=S")
         panel.legend()
-    for n, (name, row) in enumerate(timed.items()):
+    for n, (name, row) in enumerate(sorted(timed.items(), key=lambda one: one[1]["warm"])):
         ours = options.known[name].kind != "peer" and name not in options.models
         if not options.known[name].timed:
             panel.plot(row["warm"], row["share"], "s" if ours else "^", color="#888888")
-            place = (4, -12 if n % 2 else 4)  # names of neighbours do not lie on each other
-            panel.annotate(name, (row["warm"], row["share"]), place, textcoords="offset points")
+            place = (4, 4 if n % 2 else -12)  # names of neighbours do not lie on each other
+            at = row["warm"], row["share"]
+            panel.annotate(name, at, place, textcoords="offset points", fontsize=8)
     panel.set(xscale="log", yscale="log", xlabel="seconds, programs ready", ylabel="share")
     panel.set_title("Gatys' objective under VGG19 as a share of the photograph's")
     panel.grid(visible=True, which="both", color="#eeeeee")
