@@ -95,7 +95,8 @@ def compared(draw: partial[Any], film: Path, style: str, size: int) -> None:
     report = nst.measure(film, result, per_frame=alone, style=picture, every=EVERY)
     floor, mine, each = (report.films[name] for name in ("original", "styled", "each frame"))
     print(
-        f"| {film.name} | {Path(style).stem} | {floor.warping:.5f} | {each.warping:.5f} | {mine.warping:.5f} "
+        f"| {film.name} | {Path(style).stem} "
+        f"| {floor.warping:.5f} | {each.warping:.5f} | {mine.warping:.5f} "
         f"| {mine.warping / each.warping:.2f} | {mine.warping / floor.warping:.2f} "
         f"| {(mine.style or 0) / (each.style or 1):.2f} | {mine.content / each.content:.2f} "
         f"| {mine.drift:.4f} | {took / report.frames:.1f} |",
