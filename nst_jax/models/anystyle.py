@@ -25,6 +25,7 @@ from nst_jax.programs import jit
 _DEEPEST = 8  # stride of relu4_1 in pixels
 _HALO = 48  # pixels that a position of relu4_1 sees to each side, at most
 _WIDEST = 64.0  # activations per pixel in VGG19's first layers
+_LARGEST = 1024  # long side of a style picture: beyond, only time and memory grow
 STRENGTH = (*WEIGHT[:2], 1)
 
 
@@ -64,7 +65,8 @@ class AnyStyle(Model):
     ) -> Painter:
         """See `Model.painter`; the statistics of the style pictures are computed here, once.
 
-        If `resized`, style pictures get the size of the drawing, otherwise they keep theirs.
+        If `resized`, style pictures get the size of the drawing, but at most 1024 pixels on the
+        long side; otherwise they keep theirs.
 
         Raises:
             InputError: there is no style, a picture cannot be used, or `strength` is outside
@@ -75,7 +77,7 @@ class AnyStyle(Model):
         blend = shares(weights_, height, width)
         if self.method == "swap":
             self._require_patch(height, width)
-        size = max(height, width) if resized else None
+        size = min(max(height, width), _LARGEST) if resized else None
         pictures = [_style(source, size) for source in sources]
         for picture in pictures:
             if picture.alpha is not None:
@@ -91,13 +93,15 @@ class AnyStyle(Model):
             for level in self.decoders
         }
         tile = tile or tile_for(_WIDEST, height, width)
-        sources_ = [] if self.method != "whitened" else [_source(p.rgb, p.alpha) for p in pictures]
+        details = []
+        if self.method == "whitened":
+            details = [_detail_of(picture.rgb, picture.alpha) for picture in pictures]
 
         def paint(frames: Float[np.ndarray, "b h w 3"]) -> Float[np.ndarray, "b h w 3"]:
             found = [self._painted(frame, measured, blend, strength, tile) for frame in frames]
-            if sources_:
+            if details:
                 pairs = zip(found, frames, strict=True)
-                found = [_redetailed(*pair, sources_, blend, strength, tile) for pair in pairs]
+                found = [_redetailed(*pair, details, blend, strength, tile) for pair in pairs]
             return finished(frames, np.stack(found), keep_colors)
 
         return paint
@@ -170,7 +174,7 @@ def _style(source: PictureSource, size: int | None) -> Picture:
 def _redetailed(
     drawing: Float[np.ndarray, "h2 w2 3"],
     frame: Float[np.ndarray, "h w 3"],
-    sources: Sequence[detail.Source],
+    details: Sequence[detail.Source],
     blend: Float[np.ndarray, "*hw k"],
     strength: float,
     tile: int | None,
@@ -178,12 +182,13 @@ def _redetailed(
     """Replace the detail of a drawing; see `detail.redetailed`."""
     # Every frame of a film gets the same noise: what stands still stays as it is.
     noise = np.random.default_rng(0).standard_normal(drawing.shape[:2], np.float32)
+    # All planes in one array, which tiles are cut from.
     planes = [drawing, to_multiple(frame, _DEEPEST), noise[..., None]]
     if blend.ndim == 3:
         planes.append(to_multiple(blend, _DEEPEST))
     x = np.concatenate(planes, -1)[None]
     whole = blend if blend.ndim == 1 else None
-    run = partial(_detailed, sources=sources, shares=whole, strength=strength)
+    run = partial(_detailed, details=details, shares=whole, strength=strength)
     if tile is None:
         return np.asarray(run(x))[0]
     side = max(_DEEPEST, tile // _DEEPEST * _DEEPEST)
@@ -191,10 +196,10 @@ def _redetailed(
 
 
 @jit()
-def _detailed(x, sources, shares, strength):
+def _detailed(x, details, shares, strength):
     drawing, content, noise, blend = jnp.split(x[0], (3, 6, 7), axis=-1)
     shares = blend if shares is None else shares
-    return detail.redetailed(drawing, content, noise[..., 0], sources, shares, strength)[None]
+    return detail.redetailed(drawing, content, noise[..., 0], details, shares, strength)[None]
 
 
 @jit(static=["level"])
@@ -212,7 +217,7 @@ def _transferred(method, features, measured, blend, strength):
     return transfer.transfer(method, features, measured, blend, strength)
 
 
-_source = jit()(detail.source)
+_detail_of = jit()(detail.source)
 
 
 @jit(static=["method", "level"])

@@ -116,20 +116,20 @@ def redetailed(
     return _blurred(drawing, _WIDTH) + jnp.sqrt(1 - part) * found + part * limit * own
 
 
-def _joined(patches_: Float[Array, "rows columns s s 3"]) -> Float[Array, "h w 3"]:
+def _joined(taken: Float[Array, "rows columns s s 3"]) -> Float[Array, "h w 3"]:
     """Join patches that overlap by half, so that the sum is as strong as they are.
 
     They may fit together, and then add up, or not, and then their squares do.
     """
     slope = np.sin((np.arange(SIDE) + 0.5) / SIDE * np.pi).astype(np.float32)
     window = jnp.asarray(np.outer(slope, slope))[None, None, ..., None]  # its squares sum to 1
-    found, squares = _added(window * patches_), _added(jnp.square(window * patches_))
+    found, squares = _added(window * taken), _added(jnp.square(window * taken))
     asked, there = (_power(x) for x in (squares, jnp.square(found)))
     return found * jnp.sqrt((asked + _TINY) / (there + _TINY))
 
 
 def _power(squares: Float[Array, "h w c"]) -> Float[Array, "h w 1"]:
-    """The mean of squares around each pixel."""
+    """The mean of squares around each pixel, over all channels."""
     return _blurred(squares.mean(-1, keepdims=True), _AROUND)
 
 

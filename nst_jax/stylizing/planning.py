@@ -55,6 +55,7 @@ COURSE = (
 # The share of the time that is planned; the last scale goes on until the time is up.
 _PLANNED, _AT_MOST = 0.95, 4
 _LATE = 1.1
+_HISTORY = 20  # curvature pairs
 
 
 class Way(NamedTuple):
@@ -67,21 +68,19 @@ class Way(NamedTuple):
         steps: the number of smaller scales, each smaller than the next by a factor of sqrt(2). If
             the network is not the small one, the small one draws these and the end size first.
         coarse: the share of the time for all but the last scale.
-        history: curvature pairs.
     """
 
     least: float
     network: str
     steps: int
     coarse: float
-    history: int
 
 
 # The best first.
 WAYS = (
-    Way(15, BETTER, 3, 0.35, 20),
-    Way(25, NETWORK, 3, 0.4, 20),
-    Way(3, NETWORK, 0, 0.0, 20),
+    Way(15, BETTER, 3, 0.35),
+    Way(25, NETWORK, 3, 0.4),
+    Way(3, NETWORK, 0, 0.0),
 )
 
 
@@ -230,9 +229,9 @@ def _along(request: Request, way: Way) -> Request:
         network=way.network,
         min_size=int(long / 2 ** (way.steps / 2)) or None if way.steps else None,
         first_step=FIRST_STEP,
-        coarse_iterations=way.history,
-        iterations=way.history,
-        history=way.history,
+        coarse_iterations=_HISTORY,
+        iterations=_HISTORY,
+        history=_HISTORY,
         draft=drafted,
         seconds=None,
     )

@@ -1,5 +1,6 @@
 """Draw lanes side by side, from coarse to fine, as `stylizing.pyramid` draws a single picture."""
 
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -177,11 +178,16 @@ def _handed_on(
     mesh: Mesh | None,
     redraw: Callable | None,
 ) -> Carried:
+    began = time.perf_counter()
     last = cast(solver.State, outcomes[0].state)
     start = partial(lanes.start, optimizer, mesh)
     state = handed_on(solver.point(last), last, optimizer, scale, start, redraw)
-    spent = (sum(getattr(o, f"{what}_seconds") for o in outcomes) for what in ("compile", "run"))
-    return Carried(lanes.placed(optimizer, mesh, state), None, *spent)
+    compiled, ran = (
+        sum(getattr(o, f"{of}_seconds") for o in outcomes) for of in ("compile", "run")
+    )
+    # The passes of a model take time, too, which a limit has to know.
+    ran += time.perf_counter() - began
+    return Carried(lanes.placed(optimizer, mesh, state), None, compiled, ran)
 
 
 def _redrawn(ready: Sequence[Ready], problems: Sequence[Problem], x: jax.Array) -> jax.Array:

@@ -85,17 +85,17 @@ def compared(draw: partial[Any], film: Path, style: str, size: int) -> None:
     sample = style in nst.samples.style_names()
     picture = nst.samples.path(style) if sample else style if Path(style).is_file() else None
     given = style if "model" in draw.keywords else picture
-    drawn, took = [], 0.0
+    drawn, took, name = [], 0.0, Path(style).stem
     for coherent in (False, True):
         began = perf_counter()
-        target = film.with_name(f"{film.name}-{Path(style).stem}-{coherent}")
+        target = film.with_name(f"{film.name}-{name}-{coherent}")
         drawn.append(draw(film, target, given, coherent=coherent, size=size, progress=False))
         took = perf_counter() - began
     alone, result = drawn
     report = nst.measure(film, result, per_frame=alone, style=picture, every=EVERY)
     floor, mine, each = (report.films[name] for name in ("original", "styled", "each frame"))
     print(
-        f"| {film.name} | {Path(style).stem} "
+        f"| {film.name} | {name} "
         f"| {floor.warping:.5f} | {each.warping:.5f} | {mine.warping:.5f} "
         f"| {mine.warping / each.warping:.2f} | {mine.warping / floor.warping:.2f} "
         f"| {(mine.style or 0) / (each.style or 1):.2f} | {mine.content / each.content:.2f} "

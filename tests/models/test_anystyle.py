@@ -10,8 +10,8 @@ from scipy import linalg
 
 import nst_jax as nst
 from nst_jax.cli import cache
+from nst_jax.models import anystyle, modelfile, stages, transfer
 from nst_jax.models import load as model_module
-from nst_jax.models import modelfile, stages, transfer
 from nst_jax.models.anystyle import AnyStyle
 from nst_jax.models.modelfile import ModelFile
 from nst_jax.pictures import reading, resizing
@@ -304,3 +304,16 @@ def test_styles_are_read_at_the_size_of_the_drawing():
     kept = model.painter(style, 40, 64, resized=False)(frames)[0]
     assert np.abs(kept - expected).max() > 1e-3
     np.testing.assert_array_equal(model.painter(small, 40, 64, resized=False)(frames)[0], expected)
+
+
+def test_a_style_is_no_larger_than_1024_pixels_however_large_the_drawing():
+    style = np.float32(tiny.picture(40, 60, 3) / 255)
+    assert anystyle._style(style, 128).rgb.shape == (85, 128, 3)
+    assert anystyle._style(style, 16).rgb.shape == (32, 48, 3)
+    seen, whole = [], reading.read(style)
+    model = AnyStyle(made("adain"), "m", NETWORK)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(anystyle, "_style", lambda source, size: seen.append(size) or whole)
+        for width, resized in ((64, True), (3000, True), (3000, False)):
+            model.painter(style, 32, width, resized=resized)
+    assert seen == [64, 1024, None]

@@ -43,6 +43,15 @@ def test_without_evaluations_the_start_is_the_result(drawn, tmp_path):
     np.testing.assert_allclose(content.image, CONTENT / np.float32(255), atol=1e-6)
 
 
+def test_the_start_keeps_to_the_size_of_the_style_that_is_asked_for(drawn):
+    smaller = stylize(init="anystyle", min_size=None, iterations=0, style_size=40)
+    model = nst.load("anystyle")
+    style = reading.read(STYLE, size=40).rgb
+    expected = model.painter(style, 40, 56, resized=False)(CONTENT[None] / np.float32(255))[0]
+    np.testing.assert_allclose(smaller.image, expected, atol=1e-5)
+    assert np.abs(smaller.image - drawn).mean() > 0.01
+
+
 def test_several_styles_are_mixed_by_their_weights(drawn):
     options: Any = {"init": "anystyle", "min_size": None, "iterations": 0, "network": "vgg19-lite"}
     how: Any = {"size": None, "progress": False, "draft": False}
