@@ -4,12 +4,13 @@ A network that draws in one pass has learned colours and large strokes, but no f
 loss asks for some, it draws a regular weave. So all detail is taken out of the drawing. Each patch
 gets the detail of the style's patch whose coarse colours are most like its own (Freeman et al.
 2002, "Example-based super-resolution"). Where the content has more detail, its own is used, in
-shades of grey.
+shades of grey. In the same way shapes of middle size come back that the network has smeared.
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -24,14 +25,15 @@ STEP = SIDE // 2
 _BLOCK = 4  # patches are compared by the mean colours of blocks of so many pixels
 _WIDTH = 2.0  # deviation of the Gaussian in pixels: what it blurs away is detail
 _AROUND = 2.0  # deviation of the Gaussian over which the strength of detail is measured
-REACH = SIDE + 24  # pixels that a pixel of the result depends on to each side, rounded up
+_COARSE = 4.0  # deviation of a Gaussian in blocks: what is coarser than that is no shape
+REACH = 160  # pixels that a pixel of the result depends on to each side, rounded up
 _MOST = 16384  # patches of a style that are compared
 # Deviation of the noise on the colours compared. Where a drawing is flat, neighbouring patches
 # would all take the same patch of the style, and repeat it in steps.
 _NOISE = 0.06
 # The content's detail is at most so many times as strong as the style's: no photograph's grating in
 # a painting of soft strokes.
-_STRONGEST = 3.0
+_STRONGEST, _BOLDEST = 3.0, 2.0
 _CHUNK = 512  # distances of so many patches at a time stay in a CPU's cache: 2.6 times as fast
 _HIDDEN = 1e3  # more than patches can differ
 _TINY = 1e-6
@@ -46,6 +48,7 @@ class Source(NamedTuple):
         corners: their upper left corners, (n, 2).
         penalty: of each patch, above 0 if it shows transparent pixels.
         power: mean square of the detail.
+        contrast: mean square of the shapes, in grey.
     """
 
     detail: Float[Array, "h w 3"]
@@ -53,6 +56,7 @@ class Source(NamedTuple):
     corners: Int[Array, "n 2"]
     penalty: Float[Array, " n"]
     power: Float[Array, ""]
+    contrast: Float[Array, ""]
 
 
 def source(rgb: Float[AnyArray, "h w 3"], alpha: Float[AnyArray, "h w"] | None = None) -> Source:
@@ -69,9 +73,11 @@ def source(rgb: Float[AnyArray, "h w 3"], alpha: Float[AnyArray, "h w"] | None =
         shown = patches(_means(jnp.asarray(alpha, jnp.float32)[..., None]), SIDE // _BLOCK, stride)
         # It is finite, since not every style has a patch that is opaque throughout.
         penalty = _HIDDEN * (1 - shown.reshape(len(corners), -1).mean(1))
-    detail = rgb - _blurred(rgb, _WIDTH)
+    smooth = _blurred(rgb, _WIDTH)
+    detail, shapes = rgb - smooth, _shapes(smooth)
     colors = colors.reshape(len(corners), -1)
-    return Source(detail, colors, corners, penalty, jnp.square(detail).mean())
+    powers = (jnp.square(x).mean() for x in (detail, shapes))
+    return Source(detail, colors, corners, penalty, *powers)
 
 
 def redetailed(
@@ -93,27 +99,62 @@ def redetailed(
         strength: how much of the styles' detail to use, from 0 to 1.
     """
     drawing, content = jnp.asarray(drawing, jnp.float32), jnp.asarray(content, jnp.float32)
-    seen = drawing + _NOISE * _BLOCK * jnp.asarray(noise)[..., None]
+    parts = [jnp.asarray(shares)[..., k] for k in range(len(styles))]
+    parts = [share.reshape(share.shape + (1,) * (3 - share.ndim)) for share in parts]
+
+    def limit(squares: Array, wanted: Array, most: float) -> Array:
+        """By what to multiply the content's, so that it is not much stronger than the styles'."""
+        found = jnp.minimum(1, most * jnp.sqrt(wanted / (squares + _TINY)))
+        return strength * found + (1 - strength)
+
+    pairs = list(zip(parts, styles, strict=True))
+    smooth, plain = (_blurred(x, _WIDTH) for x in (drawing, content))
+    missing, there = _missing(_shapes(smooth), _shapes(plain))
+    here = _coarse(jnp.square(missing))
+    least = limit(here, sum(share * style.contrast for share, style in pairs), _BOLDEST)
+    here *= jnp.square(least)
+    added = here / (here + there + _TINY) * least * missing
+
+    seen = drawing + added + _NOISE * _BLOCK * jnp.asarray(noise)[..., None]
     ours = patches(_means(_wide(seen)), SIDE // _BLOCK, STEP // _BLOCK)
-    found, power = jnp.zeros_like(drawing), jnp.zeros((), jnp.float32)
-    for k, style in enumerate(styles):
-        share = jnp.asarray(shares)[..., k]
-        vectors = ours.reshape(-1, ours.shape[-1])
+    vectors = ours.reshape(-1, ours.shape[-1])
+    found = jnp.zeros_like(drawing)
+    for share, style in pairs:
         found_at = nearest(vectors, style.colors, penalty=style.penalty, chunk=_CHUNK)
         index = found_at.indices[:, 0]
         taken = windows(style.detail, style.corners[index], SIDE)
-        share = share.reshape(share.shape + (1,) * (3 - share.ndim))
         # Styles know nothing of each other, so the squares of their detail add up.
         found += jnp.sqrt(share) * _joined(taken.reshape(*ours.shape[:2], SIDE, SIDE, 3))
-        power += share * style.power
     found *= strength
-    own = (content - _blurred(content, _WIDTH)).mean(-1, keepdims=True)
+    own = (content - plain).mean(-1, keepdims=True)
     there, here = (_power(jnp.square(x)) for x in (found, own))
-    limit = jnp.minimum(1, _STRONGEST * jnp.sqrt(power / (here + _TINY)))
-    limit = strength * limit + (1 - strength)
-    part = here * jnp.square(limit)
+    least = limit(here, sum(share * style.power for share, style in pairs), _STRONGEST)
+    part = here * jnp.square(least)
     part /= part + there + _TINY
-    return _blurred(drawing, _WIDTH) + jnp.sqrt(1 - part) * found + part * limit * own
+    return smooth + added + jnp.sqrt(1 - part) * found + part * least * own
+
+
+def _shapes(smooth: Float[Array, "h w 3"]) -> Float[Array, "h w 1"]:
+    """Shapes of middle size, in grey, of a picture without its detail."""
+    grey = smooth.mean(-1, keepdims=True)
+    return grey - _coarse(grey)
+
+
+def _missing(
+    ours: Float[Array, "h w 1"], theirs: Float[Array, "h w 1"]
+) -> tuple[Float[Array, "h w 1"], Float[Array, "h w 1"]]:
+    """What a drawing's shapes lack of the content's, and the mean square of what they show.
+
+    Where they are the content's, stronger or weaker by a factor, they lack nothing.
+    """
+    there = _coarse(jnp.square(ours))
+    return theirs - jnp.clip(_coarse(ours * theirs) / (there + _TINY), 0, 1) * ours, there
+
+
+def _coarse(x: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
+    """The blurred blocks' means, at full size."""
+    means = _blurred(_means(x), _COARSE)
+    return jax.image.resize(means, x.shape, "linear")
 
 
 def _joined(taken: Float[Array, "rows columns s s 3"]) -> Float[Array, "h w 3"]:

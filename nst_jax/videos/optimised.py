@@ -48,7 +48,7 @@ Frame = Float[np.ndarray, "h w 3"]
 _STILL = 4.0
 # What comes into sight: less than this share of a frame may be a fault of the flow. It is drawn at
 # half the size first, in so many evaluations.
-_SEEN, _COARSE = 0.005, 60
+_SEEN, _COARSE = 0.005, 40
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Fine detail from patches of a style and from the content."""
 
 import numpy as np
+import pytest
 import tiny
 from scipy.ndimage import gaussian_filter
 
@@ -21,8 +22,37 @@ def blurred(x):
     )
 
 
+def coarse(x):
+    """Means of blocks of 4 pixels, blurred, and enlarged linearly."""
+    x = x.reshape(x.shape[0] // 4, 4, x.shape[1] // 4, 4).mean((1, 3))
+    x = gaussian_filter(x, 4.0, truncate=3)
+    for axis in (0, 1):
+        places = (np.arange(4 * x.shape[axis]) + 0.5) / 4 - 0.5
+        x = np.apply_along_axis(
+            lambda line, at=places: np.interp(at, np.arange(len(line)), line), axis, x
+        )
+    return x
+
+
+def shapes(x):
+    grey = blurred(x).mean(-1)
+    return grey - coarse(grey)
+
+
+def added_shapes(drawing, content, style, strength=1.0):
+    """What the drawing lacks of the content's shapes, in grey."""
+    ours, theirs, wanted = (shapes(x) for x in (drawing, content, style))
+    there = coarse(ours**2)
+    missing = theirs - np.clip(coarse(ours * theirs) / (there + 1e-6), 0, 1) * ours
+    here = coarse(missing**2)
+    limit = np.minimum(1, detail._BOLDEST * np.sqrt((wanted**2).mean() / (here + 1e-6)))
+    limit = strength * limit + 1 - strength
+    return (limit**2 * here / (limit**2 * here + there + 1e-6) * limit * missing)[..., None]
+
+
 def restated(drawing, content, noise, style, strength=1.0):
     """The docstrings in loops: one style, no mask."""
+    more = added_shapes(drawing, content, style, strength)
     added = np.zeros((H + 16, W + 16, 3))
     squares = np.zeros_like(added)
     fine = style - blurred(style)
@@ -32,7 +62,9 @@ def restated(drawing, content, noise, style, strength=1.0):
 
     corners = [(y, x) for y in range(0, 41 - 16, 4) for x in range(0, 45 - 16, 4)]
     theirs = np.array([means(style[y : y + 16, x : x + 16]) for y, x in corners])
-    wide = np.pad(drawing + 0.24 * noise[..., None], ((8, 8), (8, 8), (0, 0)), mode="symmetric")
+    wide = np.pad(
+        drawing + more + 0.24 * noise[..., None], ((8, 8), (8, 8), (0, 0)), mode="symmetric"
+    )
     slope = np.sin((np.arange(16) + 0.5) / 16 * np.pi)
     window = np.outer(slope, slope)[..., None]
     for y in range(0, H + 1, 8):
@@ -53,7 +85,7 @@ def restated(drawing, content, noise, style, strength=1.0):
     limit = strength * limit + 1 - strength
     mine = power(own**2) * limit**2
     part = mine / (mine + power(found**2) + 1e-6)
-    return blurred(drawing) + np.sqrt(1 - part) * found + part * limit * own
+    return blurred(drawing) + more + np.sqrt(1 - part) * found + part * limit * own
 
 
 def given():
@@ -90,7 +122,8 @@ def test_without_a_style_s_strength_all_detail_is_the_content_s():
     drawing, content, noise, style = given()
     found = detail.redetailed(drawing, content, noise, [detail.source(style)], ONE, 0.0)
     own = (content - blurred(content)).mean(-1, keepdims=True)
-    np.testing.assert_allclose(found, blurred(drawing) + own, atol=0.01)
+    more = added_shapes(drawing, content, style, 0.0)
+    np.testing.assert_allclose(found, blurred(drawing) + more + own, atol=0.01)
 
 
 def test_an_even_style_gives_no_detail():
@@ -98,6 +131,19 @@ def test_an_even_style_gives_no_detail():
     even = detail.source(np.full((32, 32, 3), 0.3, np.float32))
     found = detail.redetailed(drawing, content, noise, [even], ONE)
     np.testing.assert_allclose(found, blurred(drawing), atol=1e-5)
+
+
+def test_shapes_that_the_drawing_shows_stay_and_others_come_from_the_content():
+    rows = np.linspace(0, 4 * np.pi, 64)[:, None, None]
+    content = np.tile(0.5 + 0.2 * np.sin(rows), (1, 64, 3)).astype(np.float32)
+    even, noise = np.full_like(content, 0.5), np.zeros((64, 64), np.float32)
+    style = [detail.source(content)]
+    shown = detail.redetailed(content, content, noise, style, ONE)
+    smeared = detail.redetailed(even, content, noise, style, ONE)
+    middle = slice(16, -16), slice(16, -16)
+    contrasts = [float(np.std(np.asarray(x)[middle])) for x in (content, shown, smeared)]
+    assert contrasts[1] == pytest.approx(contrasts[0], rel=0.1)
+    assert 0.5 * contrasts[0] < contrasts[2] < 1.2 * contrasts[0]
 
 
 def test_shares_choose_styles_by_place():
