@@ -11,7 +11,7 @@ from jaxtyping import Float
 from nst_jax.errors import InputError
 from nst_jax.losses.regions import at_layers, require_all
 from nst_jax.losses.statistics.mrf import SIDE, middles
-from nst_jax.models import modelfile, tiling, transfer
+from nst_jax.models import modelfile, tiling, tinting, transfer
 from nst_jax.models.model import Model, Painter, finished, shares, tile_for, to_multiple
 from nst_jax.models.modelfile import ModelFile
 from nst_jax.networks.base import Network
@@ -93,15 +93,15 @@ class AnyStyle(Model):
             for level in self.decoders
         }
         tile = tile or tile_for(_WIDEST, height, width)
-        details = []
+        own = []
         if self.method == "whitened":
-            details = [_detail_of(picture.rgb, picture.alpha) for picture in pictures]
+            own = [_own(picture.rgb, picture.alpha) for picture in pictures]
 
         def paint(frames: Float[np.ndarray, "b h w 3"]) -> Float[np.ndarray, "b h w 3"]:
             found = [self._painted(frame, measured, blend, strength, tile) for frame in frames]
-            if details:
+            if own:
                 pairs = zip(found, frames, strict=True)
-                found = [_redetailed(*pair, details, blend, strength, tile) for pair in pairs]
+                found = [_redrawn(*pair, own, blend, strength, tile) for pair in pairs]
             return finished(frames, np.stack(found), keep_colors)
 
         return paint
@@ -171,21 +171,24 @@ def _style(source: PictureSource, size: int | None) -> Picture:
     return Picture(*resized, picture.icc, picture.original)
 
 
-def _redetailed(
+def _redrawn(
     drawing: Float[np.ndarray, "h2 w2 3"],
     frame: Float[np.ndarray, "h w 3"],
-    details: Sequence[detail.Source],
+    styles: Sequence[tuple[tinting.Tones, detail.Source]],
     blend: Float[np.ndarray, "*hw k"],
     strength: float,
     tile: int | None,
 ) -> Float[np.ndarray, "h2 w2 3"]:
-    """Replace the detail of a drawing; see `detail.redetailed`."""
+    """Give a drawing the colours and the detail of its styles; see `tinting` and `detail`."""
+    tones, details = zip(*styles, strict=True)
+    shares = blend if blend.ndim == 1 else to_multiple(blend, _DEEPEST)
+    drawing = np.asarray(_tinted(drawing, tones, shares, strength))
     # Every frame of a film gets the same noise: what stands still stays as it is.
     noise = np.random.default_rng(0).standard_normal(drawing.shape[:2], np.float32)
     # All planes in one array, which tiles are cut from.
     planes = [drawing, to_multiple(frame, _DEEPEST), noise[..., None]]
     if blend.ndim == 3:
-        planes.append(to_multiple(blend, _DEEPEST))
+        planes.append(shares)
     x = np.concatenate(planes, -1)[None]
     whole = blend if blend.ndim == 1 else None
     run = partial(_detailed, details=details, shares=whole, strength=strength)
@@ -217,7 +220,12 @@ def _transferred(method, features, measured, blend, strength):
     return transfer.transfer(method, features, measured, blend, strength)
 
 
-_detail_of = jit()(detail.source)
+@jit()
+def _own(rgb, alpha):
+    return tinting.tones(rgb, alpha), detail.source(rgb, alpha)
+
+
+_tinted = jit()(tinting.tinted)
 
 
 @jit(static=["method", "level"])

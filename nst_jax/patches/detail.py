@@ -3,8 +3,9 @@
 A network that draws in one pass has learned colours and large strokes, but no fine ones: where its
 loss asks for some, it draws a regular weave. So all detail is taken out of the drawing. Each patch
 gets the detail of the style's patch whose coarse colours are most like its own (Freeman et al.
-2002, "Example-based super-resolution"). Where the content has more detail, its own is used, in
-shades of grey. In the same way shapes of middle size come back that the network has smeared.
+2002, "Example-based super-resolution"), where differences within a patch count more than its mean.
+Where the content has more detail, its own is used, in shades of grey. In the same way shapes of
+middle size come back that the network has smeared.
 """
 
 from collections.abc import Sequence
@@ -26,14 +27,17 @@ _BLOCK = 4  # patches are compared by the mean colours of blocks of so many pixe
 _WIDTH = 2.0  # deviation of the Gaussian in pixels: what it blurs away is detail
 _AROUND = 2.0  # deviation of the Gaussian over which the strength of detail is measured
 _COARSE = 4.0  # deviation of a Gaussian in blocks: what is coarser than that is no shape
-REACH = 160  # pixels that a pixel of the result depends on to each side, rounded up
+REACH = 208  # pixels that a pixel of the result depends on to each side, rounded up
 _MOST = 16384  # patches of a style that are compared
 # Deviation of the noise on the colours compared. Where a drawing is flat, neighbouring patches
 # would all take the same patch of the style, and repeat it in steps.
-_NOISE = 0.06
-# The content's detail is at most so many times as strong as the style's: no photograph's grating in
-# a painting of soft strokes.
-_STRONGEST, _BOLDEST = 3.0, 2.0
+_NOISE = 0.03
+# By what the mean colours of patches are multiplied before they are compared. An even sky of a
+# colour that the style lacks takes even patches then; mixtures of its colours would have lines.
+_TONE = 0.3
+# The content's detail and its shapes are at most so many times as strong as the style's: no
+# photograph's grating in a painting of soft strokes.
+_STRONGEST, _BOLDEST = 2.0, 2.0
 _CHUNK = 512  # distances of so many patches at a time stay in a CPU's cache: 2.6 times as fast
 _HIDDEN = 1e3  # more than patches can differ
 _TINY = 1e-6
@@ -44,7 +48,7 @@ class Source(NamedTuple):
 
     Attributes:
         detail: the picture less its blurred self, (h, w, 3).
-        colors: the blocks' mean colours of each patch that may be taken, (n, d).
+        colors: the blocks' colours of each patch that may be taken, as they are compared, (n, d).
         corners: their upper left corners, (n, 2).
         penalty: of each patch, above 0 if it shows transparent pixels.
         power: mean square of the detail.
@@ -62,7 +66,7 @@ class Source(NamedTuple):
 def source(rgb: Float[AnyArray, "h w 3"], alpha: Float[AnyArray, "h w"] | None = None) -> Source:
     """Gather the patches of a style picture; both sides need at least `SIDE` pixels."""
     rgb = jnp.asarray(rgb, jnp.float32)
-    means = _means(rgb)
+    means = block_means(rgb)
     rows, columns = (n - SIDE // _BLOCK + 1 for n in means.shape[:2])
     stride = int(np.ceil(np.sqrt(max(1, rows * columns / _MOST))))
     colors = patches(means, SIDE // _BLOCK, stride)
@@ -70,12 +74,14 @@ def source(rgb: Float[AnyArray, "h w 3"], alpha: Float[AnyArray, "h w"] | None =
     corners = _BLOCK * stride * places.reshape(-1, 2)
     penalty = jnp.zeros(len(corners), jnp.float32)
     if alpha is not None:
-        shown = patches(_means(jnp.asarray(alpha, jnp.float32)[..., None]), SIDE // _BLOCK, stride)
+        shown = patches(
+            block_means(jnp.asarray(alpha, jnp.float32)[..., None]), SIDE // _BLOCK, stride
+        )
         # It is finite, since not every style has a patch that is opaque throughout.
         penalty = _HIDDEN * (1 - shown.reshape(len(corners), -1).mean(1))
     smooth = _blurred(rgb, _WIDTH)
     detail, shapes = rgb - smooth, _shapes(smooth)
-    colors = colors.reshape(len(corners), -1)
+    colors = _toned(colors.reshape(len(corners), -1))
     powers = (jnp.square(x).mean() for x in (detail, shapes))
     return Source(detail, colors, corners, penalty, *powers)
 
@@ -116,8 +122,8 @@ def redetailed(
     added = here / (here + there + _TINY) * least * missing
 
     seen = drawing + added + _NOISE * _BLOCK * jnp.asarray(noise)[..., None]
-    ours = patches(_means(_wide(seen)), SIDE // _BLOCK, STEP // _BLOCK)
-    vectors = ours.reshape(-1, ours.shape[-1])
+    ours = patches(block_means(_wide(seen)), SIDE // _BLOCK, STEP // _BLOCK)
+    vectors = _toned(ours.reshape(-1, ours.shape[-1]))
     found = jnp.zeros_like(drawing)
     for share, style in pairs:
         found_at = nearest(vectors, style.colors, penalty=style.penalty, chunk=_CHUNK)
@@ -132,6 +138,12 @@ def redetailed(
     part = here * jnp.square(least)
     part /= part + there + _TINY
     return smooth + added + jnp.sqrt(1 - part) * found + part * least * own
+
+
+def _toned(colors: Float[Array, "n d"]) -> Float[Array, "n d"]:
+    """Blocks' colours of patches, in which the mean of each patch counts less."""
+    blocks = colors.reshape(len(colors), -1, 3)
+    return (blocks - (1 - _TONE) * blocks.mean(1, keepdims=True)).reshape(colors.shape)
 
 
 def _shapes(smooth: Float[Array, "h w 3"]) -> Float[Array, "h w 1"]:
@@ -153,8 +165,15 @@ def _missing(
 
 def _coarse(x: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
     """The blurred blocks' means, at full size."""
-    means = _blurred(_means(x), _COARSE)
+    means = _blurred(block_means(x), _COARSE)
     return jax.image.resize(means, x.shape, "linear")
+
+
+def block_means(x: Float[Array, "h w c"]) -> Float[Array, "h2 w2 c"]:
+    """The means of whole blocks of 4 pixels a side."""
+    rows, columns = (n // _BLOCK for n in x.shape[:2])
+    whole = x[: rows * _BLOCK, : columns * _BLOCK]
+    return whole.reshape(rows, _BLOCK, columns, _BLOCK, -1).mean((1, 3))
 
 
 def _joined(taken: Float[Array, "rows columns s s 3"]) -> Float[Array, "h w 3"]:
@@ -187,13 +206,6 @@ def _added(blocks: Float[Array, "rows columns s s 3"]) -> Float[Array, "h w 3"]:
 
 def _wide(x: Float[Array, "h w c"]) -> Float[Array, "h2 w2 c"]:
     return jnp.pad(x, ((STEP, STEP), (STEP, STEP), (0, 0)), mode="symmetric")
-
-
-def _means(x: Float[Array, "h w c"]) -> Float[Array, "h2 w2 c"]:
-    """The means of whole blocks."""
-    rows, columns = (n // _BLOCK for n in x.shape[:2])
-    whole = x[: rows * _BLOCK, : columns * _BLOCK]
-    return whole.reshape(rows, _BLOCK, columns, _BLOCK, -1).mean((1, 3))
 
 
 def _blurred(x: Float[Array, "h w c"], deviation: float) -> Float[Array, "h w c"]:

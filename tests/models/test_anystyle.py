@@ -325,30 +325,33 @@ def floats(*size):
 
 @pytest.mark.parametrize("places", [False, True])
 def test_tiles_change_no_detail(places):
-    drawing, frame = floats(64, 208, 1), floats(60, 204, 2)
-    details = [anystyle.detail.source(floats(40, 48, seed)) for seed in (3, 4)]
+    drawing, frame = floats(64, 608, 1), floats(60, 604, 2)
+    styles = [anystyle._own(floats(40, 48, seed), None) for seed in (3, 4)]
     shares = np.float32([0.25, 0.75])
     if places:
-        across = np.linspace(0, 1, 204, dtype=np.float32)
-        shares = np.broadcast_to(np.stack([across, 1 - across], -1), (60, 204, 2))
-    whole = anystyle._redetailed(drawing, frame, details, shares, 1.0, None)
-    tiled = anystyle._redetailed(drawing, frame, details, shares, 1.0, 32)
+        across = np.linspace(0, 1, 604, dtype=np.float32)
+        shares = np.broadcast_to(np.stack([across, 1 - across], -1), (60, 604, 2))
+    whole = anystyle._redrawn(drawing, frame, styles, shares, 1.0, None)
+    tiled = anystyle._redrawn(drawing, frame, styles, shares, 1.0, 96)
     np.testing.assert_allclose(tiled, whole, atol=1e-5)
-    first = anystyle._redetailed(drawing, frame, details[:1], np.ones(1, np.float32), 1.0, None)
-    right = np.abs(whole - first)[:60, 150:204].mean()
+    first = anystyle._redrawn(drawing, frame, styles[:1], np.ones(1, np.float32), 1.0, None)
+    right = np.abs(whole - first)[:60, 450:604].mean()
     assert right < 0.05 if places else right > 0.05
 
 
 def test_detail_is_taken_from_what_is_opaque(monkeypatch):
     seen = []
 
-    def noted(drawing, frame, details, *rest):
-        seen.extend(details)
+    def noted(drawing, frame, styles, *rest):
+        seen.extend(styles)
         return drawing
 
-    monkeypatch.setattr(anystyle, "_redetailed", noted)
+    monkeypatch.setattr(anystyle, "_redrawn", noted)
     style = np.dstack([tiny.picture(48, 64, 3), np.full((48, 64), 255, np.uint8)])
     style[:, 32:, 3] = 0
     AnyStyle(made("whitened"), "m", NETWORK)(tiny.picture(48, 64), style)
-    shown = np.asarray(seen[0].corners)[:, 1] + anystyle.detail.SIDE <= 32
-    np.testing.assert_array_equal(np.asarray(seen[0].penalty) == 0, shown)
+    tones, found = seen[0]
+    shown = np.asarray(found.corners)[:, 1] + anystyle.detail.SIDE <= 32
+    np.testing.assert_array_equal(np.asarray(found.penalty) == 0, shown)
+    opaque = anystyle.tinting.tones(np.float32(style[:, :32, :3] / 255))
+    np.testing.assert_allclose(tones.mean, opaque.mean, atol=1e-5)
