@@ -1,4 +1,4 @@
-"""Fine detail of a drawing: from patches of its style, or from its content.
+"""Fine detail of a drawing, from patches of its style or from its content; and its shapes.
 
 A network that draws in one pass has learned colours and large strokes, but no fine ones: where its
 loss asks for some, it draws a regular weave. So all detail is taken out of the drawing. Each patch
@@ -94,7 +94,7 @@ def redetailed(
     shares: Float[AnyArray, "*hw k"],
     strength: Float[AnyArray, ""] | float = 1.0,
 ) -> Float[Array, "h w 3"]:
-    """Replace the detail of a drawing.
+    """Replace the detail of a drawing, and add the shapes that it lacks.
 
     Args:
         drawing: the drawing; its sides are multiples of `STEP`.
@@ -109,7 +109,7 @@ def redetailed(
     parts = [share.reshape(share.shape + (1,) * (3 - share.ndim)) for share in parts]
 
     def limit(squares: Array, wanted: Array, most: float) -> Array:
-        """By what to multiply the content's, so that it is not much stronger than the styles'."""
+        """By what to multiply the content's, so that it is no stronger than styles allow."""
         found = jnp.minimum(1, most * jnp.sqrt(wanted / (squares + _TINY)))
         return strength * found + (1 - strength)
 
@@ -157,7 +157,7 @@ def _missing(
 ) -> tuple[Float[Array, "h w 1"], Float[Array, "h w 1"]]:
     """What a drawing's shapes lack of the content's, and the mean square of what they show.
 
-    Where they are the content's, stronger or weaker by a factor, they lack nothing.
+    Where they are the content's, or more marked by some factor, they lack nothing.
     """
     there = _coarse(jnp.square(ours))
     return theirs - jnp.clip(_coarse(ours * theirs) / (there + _TINY), 0, 1) * ours, there
