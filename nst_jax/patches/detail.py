@@ -105,19 +105,22 @@ def redetailed(
         strength: how much of the styles' detail to use, from 0 to 1.
     """
     drawing, content = jnp.asarray(drawing, jnp.float32), jnp.asarray(content, jnp.float32)
+    given = jnp.asarray(strength, jnp.float32)
     parts = [jnp.asarray(shares)[..., k] for k in range(len(styles))]
     parts = [share.reshape(share.shape + (1,) * (3 - share.ndim)) for share in parts]
 
-    def limit(squares: Array, wanted: Array, most: float) -> Array:
+    def limit(squares: Array, theirs: Sequence[Array], most: float) -> Array:
         """By what to multiply the content's, so that it is no stronger than styles allow."""
+        wanted = jnp.zeros((1, 1, 1))
+        for share, own in zip(parts, theirs, strict=True):
+            wanted += share * own
         found = jnp.minimum(1, most * jnp.sqrt(wanted / (squares + _TINY)))
-        return strength * found + (1 - strength)
+        return given * found + (1 - given)
 
-    pairs = list(zip(parts, styles, strict=True))
     smooth, plain = (_blurred(x, _WIDTH) for x in (drawing, content))
     missing, there = _missing(_shapes(smooth), _shapes(plain))
     here = _coarse(jnp.square(missing))
-    least = limit(here, sum(share * style.contrast for share, style in pairs), _BOLDEST)
+    least = limit(here, [style.contrast for style in styles], _BOLDEST)
     here *= jnp.square(least)
     added = here / (here + there + _TINY) * least * missing
 
@@ -125,16 +128,16 @@ def redetailed(
     ours = patches(block_means(_wide(seen)), SIDE // _BLOCK, STEP // _BLOCK)
     vectors = _toned(ours.reshape(-1, ours.shape[-1]))
     found = jnp.zeros_like(drawing)
-    for share, style in pairs:
+    for share, style in zip(parts, styles, strict=True):
         found_at = nearest(vectors, style.colors, penalty=style.penalty, chunk=_CHUNK)
         index = found_at.indices[:, 0]
         taken = windows(style.detail, style.corners[index], SIDE)
         # Styles know nothing of each other, so the squares of their detail add up.
         found += jnp.sqrt(share) * _joined(taken.reshape(*ours.shape[:2], SIDE, SIDE, 3))
-    found *= strength
+    found *= given
     own = (content - plain).mean(-1, keepdims=True)
     there, here = (_power(jnp.square(x)) for x in (found, own))
-    least = limit(here, sum(share * style.power for share, style in pairs), _STRONGEST)
+    least = limit(here, [style.power for style in styles], _STRONGEST)
     part = here * jnp.square(least)
     part /= part + there + _TINY
     return smooth + added + jnp.sqrt(1 - part) * found + part * least * own
