@@ -85,3 +85,9 @@ RUNS: dict[str, Callable[[], np.ndarray]] = {
     "styles": lambda: drawn("styles", "night:2,ink"),
     "anystyle": lambda: drawn("anystyle", OTHER.repeat(3, 0).repeat(3, 1)),
 }
+
+
+def alike(found, expected):
+    """On the whole the same, though single values may be off by 5 grey levels."""
+    np.testing.assert_allclose(found, expected, atol=2e-2)
+    assert np.abs(found - expected).mean() < 1e-3

@@ -39,7 +39,7 @@ def kept():
 def test_pictures_stay(mode, name, kept):
     with MODES[mode]():
         found = golden_runs.RUNS[name]()
-    np.testing.assert_allclose(found, kept[name], atol=2e-3)
+    golden_runs.alike(found, kept[name])
     assert found.dtype == np.float32
 
 
