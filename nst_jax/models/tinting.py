@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from nst_jax.patches.detail import block_means
+from nst_jax.patches.coarse import block_means
 from nst_jax.typing import AnyArray
 
 # Grey, red less green, and yellow less blue; at right angles and of length 1.

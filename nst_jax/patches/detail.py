@@ -1,43 +1,37 @@
-"""Fine detail of a drawing, from patches of its style or from its content; and its shapes.
+"""Fine detail of a drawing: from patches of its style, or from its content.
 
 A network that draws in one pass has learned colours and large strokes, but no fine ones: where its
 loss asks for some, it draws a regular weave. So all detail is taken out of the drawing. Each patch
 gets the detail of the style's patch whose coarse colours are most like its own (Freeman et al.
 2002, "Example-based super-resolution"), where differences within a patch count more than its mean.
-Where the content has more detail, its own is used, in shades of grey. In the same way shapes of
-middle size come back that the network has smeared.
+Where the content has more detail, its own is used, in shades of grey.
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from nst_jax.motion.filters import filtered
+from nst_jax.patches import shapes
+from nst_jax.patches.coarse import BLOCK, block_means, blurred
 from nst_jax.patches.fields import windows
 from nst_jax.patches.nearest import nearest, patches
 from nst_jax.typing import AnyArray
 
 SIDE = 16  # of the patches in pixels; they overlap by half
 STEP = SIDE // 2
-_BLOCK = 4  # patches are compared by the mean colours of blocks of so many pixels
 _WIDTH = 2.0  # deviation of the Gaussian in pixels: what it blurs away is detail
 _AROUND = 2.0  # deviation of the Gaussian over which the strength of detail is measured
-_COARSE = 4.0  # deviation of a Gaussian in blocks: what is coarser than that is no shape
 REACH = 208  # pixels that a pixel of the result depends on to each side, rounded up
 _MOST = 16384  # patches of a style that are compared
-# Deviation of the noise on the colours compared. Where a drawing is flat, neighbouring patches
-# would all take the same patch of the style, and repeat it in steps.
+# Deviation of the noise on the blocks' colours, by which patches are compared. Where a drawing is
+# flat, neighbouring patches would all take the same patch of the style, and repeat it in steps.
 _NOISE = 0.03
 # By what the mean colours of patches are multiplied before they are compared. An even sky of a
 # colour that the style lacks takes even patches then; mixtures of its colours would have lines.
 _TONE = 0.3
-# The content's detail and its shapes are at most so many times as strong as the style's: no
-# photograph's grating in a painting of soft strokes.
-_STRONGEST, _BOLDEST = 2.0, 2.0
 _CHUNK = 512  # distances of so many patches at a time stay in a CPU's cache: 2.6 times as fast
 _HIDDEN = 1e3  # more than patches can differ
 _TINY = 1e-6
@@ -67,22 +61,22 @@ def source(rgb: Float[AnyArray, "h w 3"], alpha: Float[AnyArray, "h w"] | None =
     """Gather the patches of a style picture; both sides need at least `SIDE` pixels."""
     rgb = jnp.asarray(rgb, jnp.float32)
     means = block_means(rgb)
-    rows, columns = (n - SIDE // _BLOCK + 1 for n in means.shape[:2])
+    rows, columns = (n - SIDE // BLOCK + 1 for n in means.shape[:2])
     stride = int(np.ceil(np.sqrt(max(1, rows * columns / _MOST))))
-    colors = patches(means, SIDE // _BLOCK, stride)
+    colors = patches(means, SIDE // BLOCK, stride)
     places = jnp.stack(jnp.indices(colors.shape[:2], jnp.int32), -1)
-    corners = _BLOCK * stride * places.reshape(-1, 2)
+    corners = BLOCK * stride * places.reshape(-1, 2)
     penalty = jnp.zeros(len(corners), jnp.float32)
     if alpha is not None:
         shown = patches(
-            block_means(jnp.asarray(alpha, jnp.float32)[..., None]), SIDE // _BLOCK, stride
+            block_means(jnp.asarray(alpha, jnp.float32)[..., None]), SIDE // BLOCK, stride
         )
         # It is finite, since not every style has a patch that is opaque throughout.
         penalty = _HIDDEN * (1 - shown.reshape(len(corners), -1).mean(1))
-    smooth = _blurred(rgb, _WIDTH)
-    detail, shapes = rgb - smooth, _shapes(smooth)
+    smooth = blurred(rgb, _WIDTH)
+    detail = rgb - smooth
     colors = _toned(colors.reshape(len(corners), -1))
-    powers = (jnp.square(x).mean() for x in (detail, shapes))
+    powers = (jnp.square(x).mean() for x in (detail, shapes.shapes(smooth)))
     return Source(detail, colors, corners, penalty, *powers)
 
 
@@ -94,7 +88,7 @@ def redetailed(
     shares: Float[AnyArray, "*hw k"],
     strength: Float[AnyArray, ""] | float = 1.0,
 ) -> Float[Array, "h w 3"]:
-    """Replace the detail of a drawing, and add the shapes that it lacks.
+    """Replace the detail of a drawing, and add the shapes that it lacks; see `shapes.lacking`.
 
     Args:
         drawing: the drawing; its sides are multiples of `STEP`.
@@ -105,27 +99,17 @@ def redetailed(
         strength: how much of the styles' detail to use, from 0 to 1.
     """
     drawing, content = jnp.asarray(drawing, jnp.float32), jnp.asarray(content, jnp.float32)
-    given = jnp.asarray(strength, jnp.float32)
     parts = [jnp.asarray(shares)[..., k] for k in range(len(styles))]
     parts = [share.reshape(share.shape + (1,) * (3 - share.ndim)) for share in parts]
+    power, contrast = jnp.zeros((1, 1, 1)), jnp.zeros((1, 1, 1))
+    for share, style in zip(parts, styles, strict=True):
+        power += share * style.power
+        contrast += share * style.contrast
 
-    def limit(squares: Array, theirs: Sequence[Array], most: float) -> Array:
-        """By what to multiply the content's, so that it is no stronger than styles allow."""
-        wanted = jnp.zeros((1, 1, 1))
-        for share, own in zip(parts, theirs, strict=True):
-            wanted += share * own
-        found = jnp.minimum(1, most * jnp.sqrt(wanted / (squares + _TINY)))
-        return given * found + (1 - given)
-
-    smooth, plain = (_blurred(x, _WIDTH) for x in (drawing, content))
-    missing, there = _missing(_shapes(smooth), _shapes(plain))
-    here = _coarse(jnp.square(missing))
-    least = limit(here, [style.contrast for style in styles], _BOLDEST)
-    here *= jnp.square(least)
-    added = here / (here + there + _TINY) * least * missing
-
-    seen = drawing + added + _NOISE * _BLOCK * jnp.asarray(noise)[..., None]
-    ours = patches(block_means(_wide(seen)), SIDE // _BLOCK, STEP // _BLOCK)
+    smooth, plain = (blurred(x, _WIDTH) for x in (drawing, content))
+    added = shapes.lacking(smooth, plain, contrast, strength)
+    seen = drawing + added + _NOISE * BLOCK * jnp.asarray(noise)[..., None]
+    ours = patches(block_means(_wide(seen)), SIDE // BLOCK, STEP // BLOCK)
     vectors = _toned(ours.reshape(-1, ours.shape[-1]))
     found = jnp.zeros_like(drawing)
     for share, style in zip(parts, styles, strict=True):
@@ -134,49 +118,17 @@ def redetailed(
         taken = windows(style.detail, style.corners[index], SIDE)
         # Styles know nothing of each other, so the squares of their detail add up.
         found += jnp.sqrt(share) * _joined(taken.reshape(*ours.shape[:2], SIDE, SIDE, 3))
-    found *= given
+    found *= strength
     own = (content - plain).mean(-1, keepdims=True)
     there, here = (_power(jnp.square(x)) for x in (found, own))
-    least = limit(here, [style.power for style in styles], _STRONGEST)
-    part = here * jnp.square(least)
-    part /= part + there + _TINY
-    return smooth + added + jnp.sqrt(1 - part) * found + part * least * own
+    part, factor = shapes.balance(there, here, power, strength)
+    return smooth + added + jnp.sqrt(1 - part) * found + part * factor * own
 
 
 def _toned(colors: Float[Array, "n d"]) -> Float[Array, "n d"]:
     """Blocks' colours of patches, in which the mean of each patch counts less."""
     blocks = colors.reshape(len(colors), -1, 3)
     return (blocks - (1 - _TONE) * blocks.mean(1, keepdims=True)).reshape(colors.shape)
-
-
-def _shapes(smooth: Float[Array, "h w 3"]) -> Float[Array, "h w 1"]:
-    """Shapes of middle size, in grey, of a picture without its detail."""
-    grey = smooth.mean(-1, keepdims=True)
-    return grey - _coarse(grey)
-
-
-def _missing(
-    ours: Float[Array, "h w 1"], theirs: Float[Array, "h w 1"]
-) -> tuple[Float[Array, "h w 1"], Float[Array, "h w 1"]]:
-    """What a drawing's shapes lack of the content's, and the mean square of what they show.
-
-    Where they are the content's, or more marked by some factor, they lack nothing.
-    """
-    there = _coarse(jnp.square(ours))
-    return theirs - jnp.clip(_coarse(ours * theirs) / (there + _TINY), 0, 1) * ours, there
-
-
-def _coarse(x: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
-    """The blurred blocks' means, at full size."""
-    means = _blurred(block_means(x), _COARSE)
-    return jax.image.resize(means, x.shape, "linear")
-
-
-def block_means(x: Float[Array, "h w c"]) -> Float[Array, "h2 w2 c"]:
-    """The means of whole blocks of 4 pixels a side."""
-    rows, columns = (n // _BLOCK for n in x.shape[:2])
-    whole = x[: rows * _BLOCK, : columns * _BLOCK]
-    return whole.reshape(rows, _BLOCK, columns, _BLOCK, -1).mean((1, 3))
 
 
 def _joined(taken: Float[Array, "rows columns s s 3"]) -> Float[Array, "h w 3"]:
@@ -193,7 +145,7 @@ def _joined(taken: Float[Array, "rows columns s s 3"]) -> Float[Array, "h w 3"]:
 
 def _power(squares: Float[Array, "h w c"]) -> Float[Array, "h w 1"]:
     """The mean of squares around each pixel, over all channels."""
-    return _blurred(squares.mean(-1, keepdims=True), _AROUND)
+    return blurred(squares.mean(-1, keepdims=True), _AROUND)
 
 
 def _added(blocks: Float[Array, "rows columns s s 3"]) -> Float[Array, "h w 3"]:
@@ -209,10 +161,3 @@ def _added(blocks: Float[Array, "rows columns s s 3"]) -> Float[Array, "h w 3"]:
 
 def _wide(x: Float[Array, "h w c"]) -> Float[Array, "h2 w2 c"]:
     return jnp.pad(x, ((STEP, STEP), (STEP, STEP), (0, 0)), mode="symmetric")
-
-
-def _blurred(x: Float[Array, "h w c"], deviation: float) -> Float[Array, "h w c"]:
-    reach = np.arange(-int(3 * deviation), int(3 * deviation) + 1)
-    taps = np.exp(-np.square(reach / deviation) / 2)
-    taps = [float(tap) for tap in taps / taps.sum()]
-    return filtered(filtered(x, taps, 0), taps, 1)

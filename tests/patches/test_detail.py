@@ -45,7 +45,7 @@ def added_shapes(drawing, content, style, strength=1.0):
     there = coarse(ours**2)
     missing = theirs - np.clip(coarse(ours * theirs) / (there + 1e-6), 0, 1) * ours
     here = coarse(missing**2)
-    limit = np.minimum(1, detail._BOLDEST * np.sqrt((wanted**2).mean() / (here + 1e-6)))
+    limit = np.minimum(1, 2 * np.sqrt((wanted**2).mean() / (here + 1e-6)))
     limit = strength * limit + 1 - strength
     return (limit**2 * here / (limit**2 * here + there + 1e-6) * limit * missing)[..., None]
 
